@@ -1,0 +1,155 @@
+"""What a command shows: results on stdout, everything else on stderr, errors as one sentence with an exit code.
+
+On a terminal progress is a bar; elsewhere (a log file, a cluster) it is a plain line now and then. With `--json`
+stdout gets one object at the end, also when the command fails.
+"""
+
+import contextlib
+import errno
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from clinaug_fast.errors import EXIT_BUG, EXIT_INTERRUPTED, ClinaugError, InputError, ResourceError
+
+SCHEMA_VERSION = 1
+SECONDS_BETWEEN_LINES = 15.0
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; warnings and errors only.")]
+
+
+class Say:
+    """The Progress of a command (see runs.Progress) and the printer of its result."""
+
+    def __init__(self, command: str, as_json: bool, quiet: bool):
+        self.command = command
+        self.as_json = as_json
+        self.quiet = quiet
+        self.warnings: list[str] = []
+        self._bar: Any = None
+        self._title, self._total, self._done, self._printed = "", 0, 0, 0.0
+
+    def start(self, title: str, total: int) -> None:
+        self.stop()
+        self._title, self._total, self._done = title, total, 0
+        self._begun = self._printed = time.monotonic()
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task(title, total=total, note="")
+            self._bar.start()
+        else:
+            _line(f"{title}: {total} to do")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._done += steps
+        if self._bar is not None:
+            self._bar.update(self._task, advance=steps, note=note)
+        elif not self.quiet and time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            left = (self._printed - self._begun) / self._done * (self._total - self._done)
+            _line(f"{self._title}: {self._done} of {self._total}, about {left:.0f} s left {note}".rstrip())
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.note(f"warning: {text}", even_if_quiet=True)
+
+    def note(self, text: str, even_if_quiet: bool = False) -> None:
+        """A line for the reader of stderr."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        elif even_if_quiet or not self.quiet:
+            _line(text)
+
+    def stop(self) -> None:
+        """Take the bar off the screen; leave one line that says how long the phase took."""
+        if self._title and not self.quiet:
+            took = time.monotonic() - self._begun
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+            _line(f"{self._title}: {self._done} done in {took:.1f} s")
+        self._title = ""
+
+    def result(self, text: Any, **fields: Any) -> None:
+        """The command's result: `text` (a string or a rich renderable) for a person, `fields` for a machine."""
+        self.stop()
+        if self.as_json:
+            self._print_json("ok", 0, fields)
+        elif isinstance(text, str):
+            print(text)
+        else:
+            from rich.console import Console
+
+            Console(highlight=False).print(text)
+
+    def fail(self, error: ClinaugError) -> typer.Exit:
+        """Tell the error; returns what to raise."""
+        self.stop()
+        _line(f"error: {error}")
+        if self.as_json:
+            self._print_json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})
+        return typer.Exit(error.exit_code)
+
+    def _print_json(self, status: str, exit_code: int, fields: dict[str, Any]) -> None:
+        head = {"schema_version": SCHEMA_VERSION, "command": self.command, "status": status, "exit_code": exit_code}
+        print(json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=False, allow_nan=False))
+
+
+def _line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
+    """Run a stage: yields its Say and turns whatever goes wrong into a sentence and an exit code."""
+    say = Say(command, as_json, quiet)
+    try:
+        yield say
+        say.stop()
+    except ClinaugError as error:
+        raise say.fail(error) from None
+    except KeyboardInterrupt:
+        say.stop()
+        _line("interrupted: nothing half-written was left. Run the same command again to go on")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except MemoryError as error:
+        raise say.fail(_out_of_memory(error)) from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+        kind = ResourceError if full else InputError
+        raise say.fail(kind(f"{error}. Check the path, its rights and its disk")) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # torch's words on a CPU
+            raise say.fail(_out_of_memory(error)) from None
+        say.stop()
+        traceback.print_exc()
+        _line(f"this is a bug in clinaug-fast {command}; please report it with the lines above")
+        raise typer.Exit(EXIT_BUG) from None
+
+
+def _out_of_memory(error: BaseException) -> ResourceError:
+    return ResourceError(f"out of memory ({error}). Lower the batch size, the width or the number of threads")

@@ -1,0 +1,21 @@
+"""The command line: one thin command a stage. Commands import their stage inside, so that --help is instant."""
+
+import typer
+from clinaug_fast.cli.info import info
+
+app = typer.Typer(
+    name="clinaug-fast",
+    help="Log-mel features, conditional GAN augmentation and honest evaluation for small clinical audio corpora.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (info,):
+    app.command()(command)
+
+
+def run() -> None:
+    """The entry point of the console script."""
+    app()

@@ -1,0 +1,199 @@
+"""Typed settings: the mel contract, how recordings are cut into clips, the GAN's and the classifier's knobs.
+
+Every stage takes one of these, stores it beside its output and refuses to go on in a folder that was made with
+another. A wrong value raises `SettingsError` with the value, what was expected and, where there is one, the cure.
+"""
+
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.runs import fingerprint
+
+N_FFT_MAX = 1 << 20
+
+
+class Settings(BaseModel):
+    """Base: immutable, unknown keys refused, errors as one sentence per field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError("; ".join(map(_sentence, error.errors()))) from None
+
+    def with_changes(self, **changes: Any) -> "Settings":
+        """A copy with the changes that are not None, checked anew."""
+        return type(self)(**{**self.model_dump(), **{k: v for k, v in changes.items() if v is not None}})
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as "name is value; expected ..."."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    expected = message.removeprefix("Input should be ")
+    return f"{error['loc'][0]} is {error['input']!r}; expected {expected[0].lower()}{expected[1:]}"
+
+
+# What each library calls a log-mel, apart from its sizes. librosa: feature.melspectrogram + power_to_db(top_db=None),
+# 0.10 and later; torchaudio: transforms.MelSpectrogram + AmplitudeToDB("power").
+CONVENTIONS: dict[str, dict[str, Any]] = {
+    "librosa": {"mel_scale": "slaney", "norm": "slaney", "pad_mode": "constant", "log": "db", "floor": 1e-10},
+    "torchaudio": {"mel_scale": "htk", "norm": "none", "pad_mode": "reflect", "log": "db", "floor": 1e-10},
+}
+
+
+class MelConfig(Settings):
+    """The mel contract: everything that says what a log-mel is.
+
+    The log-mel of a waveform x is ``log(max(M |STFT(x)|^power, floor))`` with M the (n_mels, n_fft // 2 + 1)
+    triangular filter bank. Frame f covers samples ``f * hop_length - n_fft // 2 + [0, n_fft)`` when `center`,
+    ``f * hop_length + [0, n_fft)`` otherwise; samples outside x follow `pad_mode`.
+
+    Units: rates and frequencies in Hz, lengths in samples, `floor` in units of |STFT|^power.
+    `like="librosa"` or `like="torchaudio"` presets that library's conventions (mel scale, norm, padding, dB, floor)
+    where a field is not given; it is not stored itself.
+    """
+
+    sample_rate: int = Field(44100, ge=1)
+    n_fft: int = Field(2048, ge=2, le=N_FFT_MAX)
+    win_length: int = Field(0, ge=1, description="window samples, centred in n_fft; default n_fft")
+    hop_length: int = Field(0, ge=1, description="samples between frames; default n_fft // 4")
+    window: Literal["hann", "hamming", "blackman", "boxcar"] = "hann"
+    n_mels: int = Field(64, ge=1, le=1024)
+    f_min: float = Field(0.0, ge=0.0)
+    f_max: float = Field(0.0, gt=0.0, description="default sample_rate / 2")
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["slaney", "none"] = "slaney"
+    power: Literal[1, 2] = 2
+    center: bool = True
+    pad_mode: Literal["reflect", "constant", "edge"] = "reflect"
+    log: Literal["ln", "log10", "db"] = "ln"
+    floor: float = Field(1e-10, gt=0.0, le=1e30)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = {key: value for key, value in values.items() if value is not None}
+        if (like := values.pop("like", None)) is not None:
+            if like not in CONVENTIONS:
+                raise ValueError(f"like is {like!r}; expected one of {', '.join(CONVENTIONS)}")
+            values = CONVENTIONS[like] | values
+        n_fft = values.get("n_fft", cls.model_fields["n_fft"].default)
+        rate = values.get("sample_rate", cls.model_fields["sample_rate"].default)
+        if isinstance(n_fft, int):
+            values = {"win_length": n_fft, "hop_length": max(1, n_fft // 4)} | values
+        if isinstance(rate, int):
+            values = {"f_max": rate / 2} | values
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> "MelConfig":
+        if self.win_length > self.n_fft:
+            raise ValueError(
+                f"win_length is {self.win_length}; expected at most n_fft = {self.n_fft}. Lower it, or raise n_fft"
+            )
+        if self.f_max > self.sample_rate / 2:
+            raise ValueError(
+                f"f_max is {self.f_max:g} Hz; expected at most the Nyquist frequency {self.sample_rate / 2:g} Hz "
+                f"of sample_rate {self.sample_rate}. Set f_max to {self.sample_rate / 2:g} or lower"
+            )
+        if self.f_min >= self.f_max:
+            raise ValueError(f"f_min is {self.f_min:g} Hz; expected below f_max = {self.f_max:g} Hz. Lower f_min")
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hex digits that name the contract."""
+        return fingerprint(self.model_dump())
+
+    @property
+    def signature(self) -> str:
+        """The contract on one line."""
+        window = self.window if self.win_length == self.n_fft else f"{self.window} {self.win_length}"
+        frame = f"center {self.pad_mode}" if self.center else "no center"
+        return (
+            f"{self.sample_rate} Hz, n_fft {self.n_fft}, hop {self.hop_length}, {window}, {frame}, "
+            f"{self.n_mels} mels {self.f_min:g}-{self.f_max:g} Hz {self.mel_scale}/{self.norm}, "
+            f"power {self.power}, {self.log} floor {self.floor:g} [{self.digest}]"
+        )
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a waveform of `n_samples`; an empty waveform has none."""
+        padded = n_samples + 2 * (self.n_fft // 2) * self.center
+        return 0 if n_samples <= 0 or padded < self.n_fft else 1 + (padded - self.n_fft) // self.hop_length
+
+    def n_samples(self, n_frames: int) -> int:
+        """The shortest waveform that has `n_frames` frames."""
+        span = self.n_fft + (n_frames - 1) * self.hop_length
+        return max(1, span - 2 * (self.n_fft // 2) * self.center)
+
+
+class ClipConfig(Settings):
+    """How a recording is cut into clips of one fixed length, the unit of a feature set."""
+
+    n_frames: int = Field(64, ge=1, description="log-mel frames of a clip")
+    stride_frames: int = Field(0, ge=1, description="frames between clip starts; default n_frames: no overlap")
+    short: Literal["pad", "tile"] = Field("pad", description="a recording shorter than a clip: zeros, or repeated")
+    min_seconds: float = Field(0.1, ge=0.0, description="shorter recordings are rejected")
+    quiet_db: float = Field(
+        40.0, gt=0.0, description="clips whose RMS is this far below their recording's loudest are dropped"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = {key: value for key, value in values.items() if value is not None}
+        return {"stride_frames": values.get("n_frames", cls.model_fields["n_frames"].default)} | values
+
+
+class GanConfig(Settings):
+    """A conditional Wasserstein GAN with gradient penalty and its training."""
+
+    model: Literal["se-cwgan-gp", "res-cwgan-gp", "cwgan-gp"] = "se-cwgan-gp"
+    width: int = Field(16, ge=1, le=512, description="channels of the last generator stage; earlier ones have more")
+    latent_dim: int = Field(128, ge=1)
+    steps: int = Field(2000, ge=1, description="generator steps")
+    batch_size: int = Field(32, ge=2)
+    n_critic: int = Field(5, ge=1, description="critic steps a generator step")
+    gradient_penalty: float = Field(10.0, ge=0.0)
+    generator_rate: float = Field(1e-4, gt=0.0)
+    critic_rate: float = Field(4e-4, gt=0.0)
+    ema: float = Field(0.999, ge=0.0, lt=1.0, description="decay of the averaged generator that generates")
+    seed: int = Field(0, ge=0)
+
+
+class ClassifierConfig(Settings):
+    """The ResNet-18 that judges an augmentation, and its training."""
+
+    width: int = Field(16, ge=1, le=512, description="channels of the first stage; 64 is the published ResNet-18")
+    steps: int = Field(1000, ge=1, description="gradient steps, the same in every arm")
+    batch_size: int = Field(16, ge=2)
+    learning_rate: float = Field(1e-3, gt=0.0)
+    weight_decay: float = Field(1e-2, ge=0.0)
+    seeds: int = Field(3, ge=1, description="classifiers a fold and arm, averaged")
+    seed: int = Field(0, ge=0)
+
+
+class Preset(Settings):
+    """A mel contract and a clip that suit a kind of recording."""
+
+    mel: MelConfig
+    clip: ClipConfig
+
+
+PRESETS: dict[str, Preset] = {
+    # 44.1 kHz operating-room microphones; the sizes of Margaryan, Seibold et al. 2022: 64 x 64, 0.73 s a clip.
+    "surgical": Preset(mel=MelConfig(sample_rate=44100, n_fft=2048, hop_length=512, n_mels=64), clip=ClipConfig()),
+    # Electronic stethoscopes: 95 % of the energy of heart sounds lies below 250 Hz, so f_max is 1 kHz; 1.01 s a clip
+    # holds a whole cycle at 60 beats a minute, and clips that are shorter are tiled rather than padded with silence.
+    "heart": Preset(
+        mel=MelConfig(sample_rate=8000, n_fft=512, hop_length=128, n_mels=64, f_min=20.0, f_max=1000.0),
+        clip=ClipConfig(short="tile"),
+    ),
+}

@@ -1,0 +1,212 @@
+"""The feature set: the one interchange format of the project, whatever made the clips.
+
+A folder with log-mel clips of one shape (n_mels, n_frames) in dense float32 `.npy` shards that anyone can memory-map,
+a Parquet index with one row a clip, and `features.json` with the mel contract, counts, lineage and fingerprint.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinaug_fast.config import MelConfig
+from clinaug_fast.errors import InputError
+from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance, read_json, write_json
+
+SCHEMA_VERSION = 1
+SHARD_BYTES = 64 << 20
+
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # unique in the set
+        pa.field("recording", pa.string(), nullable=False),  # path inside the corpus; generated: the clip itself
+        pa.field("subject", pa.string()),  # null where unknown, and for generated clips
+        pa.field("site", pa.string()),
+        pa.field("device", pa.string()),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),  # where the clip starts in its recording
+        pa.field("fold", pa.int32()),  # generated clips: the fold whose training part their generator saw
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """A feature set on disk, opened for reading. `FeatureSet.open(path)` makes one."""
+
+    path: Path
+    about: dict[str, Any]  # features.json
+    index: pa.Table  # INDEX_SCHEMA
+
+    @classmethod
+    def open(cls, path: Path) -> "FeatureSet":
+        """Read the JSON and the index; InputError where either is missing, foreign or does not match the shards."""
+        path = Path(path)
+        about = read_json(path / "features.json", "a feature set's features.json (clinaug-fast preprocess makes one)")
+        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. Run preprocess again"
+            )
+        try:
+            index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. Run preprocess again") from None
+        if index.num_rows != about["n_clips"]:
+            raise InputError(
+                f"{path / 'index.parquet'} has {index.num_rows} rows; expected {about['n_clips']}. Run preprocess again"
+            )
+        return cls(path, about, index)
+
+    @cached_property
+    def mel(self) -> MelConfig:
+        return MelConfig(**self.about["mel"])
+
+    @property
+    def fingerprint(self) -> str:
+        return self.about["fingerprint"]
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        return self.about["lineage"]
+
+    @property
+    def labels(self) -> list[str]:
+        """The label names in order; a clip's class number is its place here."""
+        return self.about["labels"]
+
+    @property
+    def clip_shape(self) -> tuple[int, int]:
+        """(n_mels, n_frames)."""
+        return self.about["mel"]["n_mels"], self.about["n_frames"]
+
+    def __len__(self) -> int:
+        return self.index.num_rows
+
+    def column(self, name: str) -> np.ndarray:
+        """(n_clips,) one column of the index; strings as objects, null as None."""
+        column = self.index.column(name)
+        if pa.types.is_string(column.type) or column.null_count:
+            return np.array(column.to_pylist(), dtype=object)
+        return column.to_numpy()
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """(n_clips,) int64 class numbers, indices into `labels`."""
+        number = {label: i for i, label in enumerate(self.labels)}
+        return np.array([number[label] for label in self.column("label")], dtype=np.int64)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """(n_clips,) what may not be split: the subject where known, the recording otherwise."""
+        subjects, recordings = self.column("subject"), self.column("recording")
+        return np.array(
+            [f"recording:{r}" if s is None else f"subject:{s}" for s, r in zip(subjects, recordings, strict=True)],
+            dtype=object,
+        )
+
+    @cached_property
+    def _shards(self) -> list[np.ndarray]:
+        shards = []
+        for entry in self.about["shards"]:
+            try:
+                shard = np.load(self.path / entry["file"], mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{self.path / entry['file']} cannot be read: {error}. Run preprocess again") from None
+            if shard.shape != (entry["rows"], *self.clip_shape) or shard.dtype != np.float32:
+                raise InputError(
+                    f"{self.path / entry['file']} holds {shard.dtype} {shard.shape}; expected float32 "
+                    f"{(entry['rows'], *self.clip_shape)}. Run preprocess again"
+                )
+            shards.append(shard)
+        return shards
+
+    def clips(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """(n, n_mels, n_frames) float32: the clips of these index rows, copied; all of them by default."""
+        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
+        out = np.empty((len(rows), *self.clip_shape), np.float32)
+        shard, row = self.column("shard")[rows], self.column("row")[rows]
+        for number in np.unique(shard):
+            mask = shard == number
+            out[mask] = self._shards[number][row[mask]]
+        return out
+
+
+class FeatureSetWriter:
+    """Collects clips into the shards and the index of a draft folder; `new_feature_set` makes one.
+
+    Clips arrive in the order of the index. `about` may take the maker's own keys until the block ends.
+    """
+
+    def __init__(self, draft: Path, about: dict[str, Any]):
+        self.about = about
+        self.folder = draft
+        self._clip_shape = (about["mel"]["n_mels"], about["n_frames"])
+        self._shard_rows = max(1, SHARD_BYTES // (4 * self._clip_shape[0] * self._clip_shape[1]))
+        self._rows: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+        self._pending: list[np.ndarray] = []
+        self._shards: list[dict[str, Any]] = []
+        (draft / "shards").mkdir()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, clip: np.ndarray, **columns: Any) -> None:
+        """One clip, float32 (n_mels, n_frames), with its index columns; those left out are null."""
+        if clip.shape != self._clip_shape or clip.dtype != np.float32:
+            raise ValueError(f"a clip is {clip.dtype} {clip.shape}; expected float32 {self._clip_shape}")
+        if columns["id"] in self._ids:
+            raise InputError(f"two clips have the id {columns['id']!r}; expected each once. Rename one recording")
+        self._ids.add(columns["id"])
+        row = dict.fromkeys(INDEX_SCHEMA.names) | columns
+        self._rows.append(row | {"shard": len(self._shards), "row": len(self._pending)})
+        self._pending.append(clip)
+        if len(self._pending) == self._shard_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        name = f"shards/{len(self._shards):05d}.npy"
+        np.save(self.folder / name, np.stack(self._pending), allow_pickle=False)
+        digest = fingerprint_file(self.folder / name)
+        self._shards.append({"file": name, "rows": len(self._pending), "blake2b": digest})
+        self._pending.clear()
+
+    def finish(self) -> None:
+        """Write what is pending, the index and `features.json`."""
+        if self._pending:
+            self._flush()
+        index = self.folder / "index.parquet"
+        pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index)
+        self.about |= {"n_clips": len(self._rows), "shards": self._shards}
+        self.about["fingerprint"] = fingerprint(self.about, fingerprint_file(index))
+        write_json(self.folder / "features.json", self.about | {"provenance": provenance()})
+
+
+@contextlib.contextmanager
+def new_feature_set(
+    out: Path, mel: MelConfig, n_frames: int, labels: Sequence[str], lineage: Mapping[str, Any]
+) -> Iterator[FeatureSetWriter]:
+    """A writer whose feature set appears at `out` when the block ends well, and leaves nothing when it does not.
+
+    `lineage` says what the clips were made from: `{"kind": "corpus", ...}` or `{"kind": "generated", ...}`.
+    Other files of the maker go into `writer.folder` and appear with the rest.
+    """
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "mel": mel.model_dump(),
+        "n_frames": n_frames,
+        "labels": list(labels),
+        "lineage": dict(lineage),
+    }
+    with atomic_folder(Path(out)) as draft:
+        writer = FeatureSetWriter(draft, about)
+        yield writer
+        writer.finish()

@@ -1,0 +1,134 @@
+"""folds.json: which subjects are tested in which fold, decided once, before any generator is trained.
+
+Takes a feature set; leaves one JSON file that train and evaluate quote by its fingerprint. A subject is never split;
+every fold has every label on both sides, or the split is refused with the table that shows why.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.runs import fingerprint, read_json, refuse_changed, write_json
+
+SCHEMA_VERSION = 1
+# StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not.
+SHUFFLES = 64
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A split of a feature set's groups into test folds. `Folds.load(path)` reads one."""
+
+    about: dict[str, Any]  # folds.json
+
+    @classmethod
+    def load(cls, path: Path) -> "Folds":
+        about = read_json(Path(path), "a folds.json (clinaug-fast split makes one)")
+        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION or "folds" not in about:
+            raise InputError(f"{path} is not a folds.json of schema version {SCHEMA_VERSION}. Run split again")
+        return cls(about)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.about["fingerprint"]
+
+    def __len__(self) -> int:
+        return len(self.about["folds"])
+
+    def test_groups(self, fold: int) -> set[str]:
+        """The groups (`FeatureSet.groups`) that are tested in this fold."""
+        return set(self.about["folds"][fold]["test_groups"])
+
+    def rows(self, features: FeatureSet, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """(train, test): int64 index rows of the feature set. InputError where the split is of another set."""
+        if not 0 <= fold < len(self):
+            raise SettingsError(f"fold is {fold}; expected 0 to {len(self) - 1}")
+        if self.about["features"] != features.fingerprint:
+            raise InputError(
+                f"the folds are of the feature set {self.about['features']}; {features.path} is "
+                f"{features.fingerprint}. Run clinaug-fast split {features.path} again"
+            )
+        test = np.isin(features.groups, list(self.test_groups(fold)))
+        return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
+    """Split by subject (by recording where the subject is unknown), balanced by label.
+
+    Each recording counts once, however many clips it gave. Raises InputError, with the label x fold table, when some
+    fold would lack a label in its training or its test part.
+    """
+    if n_folds < 2:
+        raise SettingsError(f"folds is {n_folds}; expected at least 2")
+    if len(features.labels) < 2:
+        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
+    _, first = np.unique(features.column("recording"), return_index=True)
+    classes, groups = features.classes[first], features.groups[first]
+    owned = [len(set(groups[classes == c])) for c in range(len(features.labels))]
+    if min(owned) < n_folds:
+        rows = "\n".join(f"  {label:<24} {n}" for label, n in zip(features.labels, owned, strict=True))
+        raise InputError(
+            f"folds is {n_folds}, but a label comes from {min(owned)} subjects or recordings only; expected at least "
+            f"{n_folds} for each. Subjects or recordings a label:\n{rows}\nLower --folds, or add recordings"
+        )
+    for shuffle in range(SHUFFLES):
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=_shuffle_seed(seed, shuffle))
+        test_of_fold = [test for _, test in splitter.split(classes, classes, groups)]
+        table = np.array([np.bincount(classes[test], minlength=len(features.labels)) for test in test_of_fold])
+        if table.min() > 0 and (table.sum(axis=0) - table).min() > 0:
+            return _folds(features, seed, [sorted(set(groups[test])) for test in test_of_fold], table)
+    raise InputError(
+        f"no split into {n_folds} folds was found in which every fold tests every label; the last one tried, in "
+        f"recordings:\n{show_table(features.labels, table)}\nLower --folds, or add subjects of the labels that lack"
+    )
+
+
+def _shuffle_seed(seed: int, shuffle: int) -> int:
+    return int(np.random.SeedSequence([seed, shuffle]).generate_state(1)[0])
+
+
+def _folds(features: FeatureSet, seed: int, test_groups: list[list[str]], table: np.ndarray) -> Folds:
+    known = {group.split(":", 1)[0] for group in features.groups}
+    about: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "features": features.fingerprint,
+        "seed": seed,
+        "group_by": known.pop() if len(known) == 1 else "subject, else recording",
+        "labels": features.labels,
+        "folds": [
+            {"test_groups": groups, "test_recordings": counts.tolist()}
+            for groups, counts in zip(test_groups, table, strict=True)
+        ],
+    }
+    return Folds(about | {"fingerprint": fingerprint(about)})
+
+
+def show_table(labels: list[str], table: np.ndarray) -> str:
+    """Test recordings, a line a label, a column a fold."""
+    width = max(map(len, labels))
+    head = " ".join(f"{f'fold {k}':>7}" for k in range(len(table)))
+    lines = [f"  {'':<{width}} {head}"]
+    lines += [f"  {label:<{width}} " + " ".join(f"{n:>7}" for n in table[:, c]) for c, label in enumerate(labels)]
+    return "\n".join(lines)
+
+
+def write_folds(folds: Folds, path: Path) -> bool:
+    """Write once: an equal file is left as it is (False), another one is refused."""
+    path = Path(path)
+    if path.exists():
+        keys = ("features", "seed")
+        stored = Folds.load(path).about
+        refuse_changed(
+            path,
+            {key: stored[key] for key in keys} | {"folds": len(stored["folds"])},
+            {key: folds.about[key] for key in keys} | {"folds": len(folds)},
+        )
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, folds.about)
+    return True

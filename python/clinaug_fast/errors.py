@@ -1,0 +1,44 @@
+"""What can go wrong, as types: each carries the exit code that the command line ends with.
+
+A message names the value, what was expected and the next step. Library code raises these; ``cli`` prints
+the sentence and exits. Anything else that escapes is a bug (exit code 1).
+"""
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+
+
+class ClinaugError(Exception):
+    """Base of every error that is told to the user in a sentence."""
+
+    exit_code = EXIT_BUG
+
+
+class SettingsError(ClinaugError, ValueError):
+    """An option or a setting that makes no sense, alone or beside the others."""
+
+    exit_code = 2
+
+
+class InputError(ClinaugError, ValueError):
+    """A corpus, a folder or a file that is not what the stage needs."""
+
+    exit_code = 3
+
+
+class RejectedError(ClinaugError):
+    """More recordings were rejected than the limit allows; the rest is done and listed."""
+
+    exit_code = 4
+
+
+class LeakageError(ClinaugError):
+    """A clip that was made with knowledge of a test subject was offered for training."""
+
+    exit_code = 5
+
+
+class ResourceError(ClinaugError):
+    """Out of memory or disk."""
+
+    exit_code = 6

@@ -1,0 +1,151 @@
+"""Folders that appear whole: atomic writes, fingerprints and provenance for everything a stage leaves on disk.
+
+A stage builds its output under a hidden name beside the final one and renames it when it is complete, so a
+reader never meets half a folder and a killed process leaves nothing that looks like a result. Files hold no
+time stamp: the same inputs and seed give the same bytes.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from clinaug_fast.errors import InputError
+
+
+class Progress(Protocol):
+    """How a stage tells how far it is. `cli.console` draws it; a library caller may pass `Silent()`."""
+
+    def start(self, title: str, total: int) -> None:
+        """Begin a phase of `total` steps; ends the phase before."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """`steps` more are done; `note` is a short state such as a loss."""
+
+    def warn(self, text: str) -> None:
+        """One sentence that the user should read."""
+
+
+class Silent:
+    """A Progress that shows nothing."""
+
+    def start(self, title: str, total: int) -> None:
+        pass
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text, so it can be hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Sixteen hex digits of BLAKE2b over the parts (bytes as they are, anything else as canonical JSON)."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = part if isinstance(part, bytes) else canonical_json(part).encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def fingerprint_file(path: Path) -> str:
+    """The same digest over a file's bytes, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that appears whole: to a hidden name, flushed to disk, then renamed."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON with a final newline."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The JSON in `path`; `what` names the file's role in the error ("a feature set's features.json")."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; expected {what}. Check the path, or run the stage before") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not {what}: {error}. Restore the file or make it anew") from None
+
+
+@contextlib.contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A draft folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
+
+    `out` must not exist. Drafts that a killed process left for the same `out` are removed first.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        raise InputError(f"{out} exists already; expected a new folder. Name another, or remove it first")
+    for stale in out.parent.glob(f".{out.name}.*.draft"):
+        if not _alive(int(stale.name.split(".")[-2])):
+            shutil.rmtree(stale)
+    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        os.rename(draft, out)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def refuse_changed(out: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on in `out` when it was made with other settings, naming each that differs."""
+    keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
+    if keys:
+        listed = "; ".join(f"{key} is {stored.get(key)!r} there, {asked.get(key)!r} asked" for key in keys)
+        raise InputError(
+            f"{out} was made with other settings: {listed}. Repeat the old settings, or name another output folder"
+        )
+
+
+def provenance() -> dict[str, str]:
+    """The versions that can change a number: ours, Python's and the machine's kind."""
+    return {
+        "clinaug_fast": version("clinaug-fast"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
