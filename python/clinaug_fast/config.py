@@ -5,7 +5,7 @@ another. A wrong value raises `SettingsError` with the value, what was expected 
 """
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,28 +16,38 @@ N_FFT_MAX = 1 << 20
 
 
 class Settings(BaseModel):
-    """Base: immutable, unknown keys refused, errors as one sentence per field."""
+    """Base: immutable, unknown keys refused, errors as one sentence per field; None means the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**{key: value for key, value in values.items() if value is not None})
         except ValidationError as error:
-            raise SettingsError("; ".join(map(_sentence, error.errors()))) from None
+            # A default that follows from a wrong field is that field's fault alone.
+            errors = [e for e in error.errors() if e["type"] != "default_factory_not_called"]
+            raise SettingsError("; ".join(map(_sentence, errors))) from None
 
-    def with_changes(self, **changes: Any) -> "Settings":
-        """A copy with the changes that are not None, checked anew."""
-        return type(self)(**{**self.model_dump(), **{k: v for k, v in changes.items() if v is not None}})
+    def with_changes(self, **changes: Any) -> Self:
+        """A copy with the changes that are not None, checked anew; fields never given follow the changed ones."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        return type(self)(**self.model_dump(exclude_unset=True) | given)
 
 
 def _sentence(error: Any) -> str:
-    """One pydantic error as "name is value; expected ..."."""
+    """One pydantic error as "name is value; expected ...", and what to do."""
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return message
-    expected = message.removeprefix("Input should be ")
-    return f"{error['loc'][0]} is {error['input']!r}; expected {expected[0].lower()}{expected[1:]}"
+    name = error["loc"][0]
+    if error["type"] == "extra_forbidden":
+        return f"{name} is not a setting; expected one of those that exist. Check its spelling"
+    expected = message.removeprefix("Input should be ").replace("greater than or equal to", "at least")
+    expected = expected.replace("less than or equal to", "at most").replace("greater than", "more than")
+    return (
+        f"{name} is {error['input']!r}; expected {expected[0].lower()}{expected[1:]}. "
+        "Change it, or leave it out for its default"
+    )
 
 
 # What each library calls a log-mel, apart from its sizes. librosa: feature.melspectrogram + power_to_db(top_db=None),
@@ -62,12 +72,22 @@ class MelConfig(Settings):
 
     sample_rate: int = Field(44100, ge=1)
     n_fft: int = Field(2048, ge=2, le=N_FFT_MAX)
-    win_length: int = Field(0, ge=1, description="window samples, centred in n_fft; default n_fft")
-    hop_length: int = Field(0, ge=1, description="samples between frames; default n_fft // 4")
+    win_length: int = Field(
+        default_factory=lambda fields: fields["n_fft"],
+        ge=1,
+        description="window samples, centred in n_fft; default n_fft",
+    )
+    hop_length: int = Field(
+        default_factory=lambda fields: max(1, fields["n_fft"] // 4),
+        ge=1,
+        description="samples between frames; default n_fft // 4",
+    )
     window: Literal["hann", "hamming", "blackman", "boxcar"] = "hann"
     n_mels: int = Field(64, ge=1, le=1024)
     f_min: float = Field(0.0, ge=0.0)
-    f_max: float = Field(0.0, gt=0.0, description="default sample_rate / 2")
+    f_max: float = Field(
+        default_factory=lambda fields: fields["sample_rate"] / 2, gt=0.0, description="default sample_rate / 2"
+    )
     mel_scale: Literal["slaney", "htk"] = "slaney"
     norm: Literal["slaney", "none"] = "slaney"
     power: Literal[1, 2] = 2
@@ -78,19 +98,13 @@ class MelConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
-        values = {key: value for key, value in values.items() if value is not None}
-        if (like := values.pop("like", None)) is not None:
-            if like not in CONVENTIONS:
-                raise ValueError(f"like is {like!r}; expected one of {', '.join(CONVENTIONS)}")
-            values = CONVENTIONS[like] | values
-        n_fft = values.get("n_fft", cls.model_fields["n_fft"].default)
-        rate = values.get("sample_rate", cls.model_fields["sample_rate"].default)
-        if isinstance(n_fft, int):
-            values = {"win_length": n_fft, "hop_length": max(1, n_fft // 4)} | values
-        if isinstance(rate, int):
-            values = {"f_max": rate / 2} | values
-        return values
+    def _follow(cls, values: dict[str, Any]) -> dict[str, Any]:
+        like = values.get("like")
+        if like is None:
+            return values
+        if like not in CONVENTIONS:
+            raise ValueError(f"like is {like!r}; expected one of {', '.join(CONVENTIONS)}")
+        return CONVENTIONS[like] | {key: value for key, value in values.items() if key != "like"}
 
     @model_validator(mode="after")
     def _check(self) -> "MelConfig":
@@ -129,27 +143,31 @@ class MelConfig(Settings):
         return 0 if n_samples <= 0 or padded < self.n_fft else 1 + (padded - self.n_fft) // self.hop_length
 
     def n_samples(self, n_frames: int) -> int:
-        """The shortest waveform that has `n_frames` frames."""
+        """The shortest waveform that has exactly `n_frames` frames; SettingsError where none has."""
         span = self.n_fft + (n_frames - 1) * self.hop_length
-        return max(1, span - 2 * (self.n_fft // 2) * self.center)
+        n_samples = max(1, span - 2 * (self.n_fft // 2) * self.center)
+        if self.n_frames(n_samples) != n_frames:  # centred frames at every sample: even one sample has two
+            raise SettingsError(
+                f"n_frames is {n_frames}; expected at least {self.n_frames(n_samples)} with hop_length "
+                f"{self.hop_length} and centred frames. Raise n_frames, or turn center off"
+            )
+        return n_samples
 
 
 class ClipConfig(Settings):
     """How a recording is cut into clips of one fixed length, the unit of a feature set."""
 
     n_frames: int = Field(64, ge=1, description="log-mel frames of a clip")
-    stride_frames: int = Field(0, ge=1, description="frames between clip starts; default n_frames: no overlap")
+    stride_frames: int = Field(
+        default_factory=lambda fields: fields["n_frames"],
+        ge=1,
+        description="frames between clip starts; default n_frames: no overlap",
+    )
     short: Literal["pad", "tile"] = Field("pad", description="a recording shorter than a clip: zeros, or repeated")
     min_seconds: float = Field(0.1, ge=0.0, description="shorter recordings are rejected")
     quiet_db: float = Field(
         40.0, gt=0.0, description="clips whose RMS is this far below their recording's loudest are dropped"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
-        values = {key: value for key, value in values.items() if value is not None}
-        return {"stride_frames": values.get("n_frames", cls.model_fields["n_frames"].default)} | values
 
 
 class GanConfig(Settings):

@@ -39,10 +39,14 @@ def band_edges_hz(config: MelConfig) -> np.ndarray:
     return mel_to_hz(np.linspace(ends[0], ends[1], config.n_mels + 2), config.mel_scale)
 
 
+def _bins_hz(config: MelConfig) -> np.ndarray:
+    return np.arange(config.n_fft // 2 + 1) * (config.sample_rate / config.n_fft)
+
+
 def filter_bank(config: MelConfig) -> np.ndarray:
     """(n_mels, n_fft // 2 + 1) float64 triangles; norm slaney divides by half the band's width in Hz."""
     edges = band_edges_hz(config)
-    bins = np.arange(config.n_fft // 2 + 1) * (config.sample_rate / config.n_fft)
+    bins = _bins_hz(config)
     width = np.diff(edges)
     rising = (bins - edges[:-2, None]) / width[:-1, None]
     falling = (edges[2:, None] - bins) / width[1:, None]
@@ -53,8 +57,12 @@ def filter_bank(config: MelConfig) -> np.ndarray:
 
 
 def empty_bands(config: MelConfig) -> list[int]:
-    """Bands that no FFT bin falls into: their log-mel would be the floor, whatever the sound."""
-    return np.flatnonzero(filter_bank(config).max(axis=1) <= 0.0).tolist()
+    """Bands that no FFT bin falls strictly inside: their log-mel would be the floor, whatever the sound."""
+    edges = band_edges_hz(config)
+    bins = _bins_hz(config)
+    first = np.searchsorted(bins, edges[:-2], side="right")  # the first bin above a band's lower edge
+    above = np.append(bins, np.inf)[first]
+    return np.flatnonzero(above >= edges[2:]).tolist()
 
 
 def refuse_empty_bands(config: MelConfig) -> None:
@@ -80,7 +88,7 @@ def _advice(config: MelConfig) -> str:
     n_fft = 1 << config.n_fft.bit_length()
     while n_fft <= min(N_FFT_MAX, 64 * config.n_fft):
         if not empty_bands(config.with_changes(n_fft=n_fft)):
-            options.append(f"n_fft {n_fft} (win_length {config.win_length} may stay)")
+            options.append(f"n_fft {n_fft}")
             break
         n_fft *= 2
     return " or ".join(options) if options else "a higher f_max"

@@ -48,7 +48,7 @@ class FeatureSet:
 
     @classmethod
     def open(cls, path: Path) -> "FeatureSet":
-        """Read the JSON and the index; InputError where either is missing, foreign or does not match the shards."""
+        """Read the JSON and the index; InputError where either is missing, foreign or changed since it was made."""
         path = Path(path)
         about = read_json(path / "features.json", "a feature set's features.json (clinaug-fast preprocess makes one)")
         if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
@@ -56,12 +56,14 @@ class FeatureSet:
                 f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. Run preprocess again"
             )
         try:
+            digest = _fingerprint(about, path / "index.parquet")
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. Run preprocess again") from None
-        if index.num_rows != about["n_clips"]:
+        if about.get("fingerprint") != digest:
             raise InputError(
-                f"{path / 'index.parquet'} has {index.num_rows} rows; expected {about['n_clips']}. Run preprocess again"
+                f"{path} has the fingerprint {about.get('fingerprint')}; expected {digest}: features.json or "
+                "index.parquet was changed after it was made. Restore them, or make the feature set anew"
             )
         return cls(path, about, index)
 
@@ -129,8 +131,8 @@ class FeatureSet:
         return shards
 
     def clips(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-        """(n, n_mels, n_frames) float32: the clips of these index rows, copied; all of them by default."""
-        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
+        """(n, n_mels, n_frames) float32: the clips of these index rows (or mask), copied; all of them by default."""
+        rows = np.arange(len(self))[slice(None) if rows is None else rows]
         out = np.empty((len(rows), *self.clip_shape), np.float32)
         shard, row = self.column("shard")[rows], self.column("row")[rows]
         for number in np.unique(shard):
@@ -186,8 +188,14 @@ class FeatureSetWriter:
         index = self.folder / "index.parquet"
         pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index)
         self.about |= {"n_clips": len(self._rows), "shards": self._shards}
-        self.about["fingerprint"] = fingerprint(self.about, fingerprint_file(index))
-        write_json(self.folder / "features.json", self.about | {"provenance": provenance()})
+        digest = _fingerprint(self.about, index)
+        write_json(self.folder / "features.json", self.about | {"fingerprint": digest, "provenance": provenance()})
+
+
+def _fingerprint(about: Mapping[str, Any], index: Path) -> str:
+    """Over everything but itself and the versions; the shards are in `about` by their digests."""
+    made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance")}
+    return fingerprint(made, fingerprint_file(index))
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ class Folds:
         about = read_json(Path(path), "a folds.json (clinaug-fast split makes one)")
         if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION or "folds" not in about:
             raise InputError(f"{path} is not a folds.json of schema version {SCHEMA_VERSION}. Run split again")
+        if about.get("fingerprint") != _fingerprint(about):
+            raise InputError(f"{path} was changed after it was made. Restore it, or remove it and run split again")
         return cls(about)
 
     @property
@@ -67,7 +69,9 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
         raise SettingsError(f"folds is {n_folds}; expected at least 2")
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
-    _, first = np.unique(features.column("recording"), return_index=True)
+    recordings = np.unique(features.column("recording"), return_inverse=True)[1]
+    # A recording may bear several labels (segments of a table): it counts once for each.
+    _, first = np.unique(recordings * len(features.labels) + features.classes, return_index=True)
     classes, groups = features.classes[first], features.groups[first]
     owned = [len(set(groups[classes == c])) for c in range(len(features.labels))]
     if min(owned) < n_folds:
@@ -88,6 +92,10 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     )
 
 
+def _fingerprint(about: dict[str, Any]) -> str:
+    return fingerprint({key: value for key, value in about.items() if key != "fingerprint"})
+
+
 def _shuffle_seed(seed: int, shuffle: int) -> int:
     return int(np.random.SeedSequence([seed, shuffle]).generate_state(1)[0])
 
@@ -105,7 +113,7 @@ def _folds(features: FeatureSet, seed: int, test_groups: list[list[str]], table:
             for groups, counts in zip(test_groups, table, strict=True)
         ],
     }
-    return Folds(about | {"fingerprint": fingerprint(about)})
+    return Folds(about | {"fingerprint": _fingerprint(about)})
 
 
 def show_table(labels: list[str], table: np.ndarray) -> str:
@@ -118,7 +126,7 @@ def show_table(labels: list[str], table: np.ndarray) -> str:
 
 
 def write_folds(folds: Folds, path: Path) -> bool:
-    """Write once: an equal file is left as it is (False), another one is refused."""
+    """Write once: a file made with the same settings stands as it is (False), another one is refused."""
     path = Path(path)
     if path.exists():
         keys = ("features", "seed")

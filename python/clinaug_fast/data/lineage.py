@@ -32,7 +32,8 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
     """Index rows of the clips in `synthetic` that may join the training part of `fold`.
 
     Raises InputError where the set is not comparable (another contract, shape or labels, no clips for this fold) and
-    LeakageError, naming the subjects, where their generator was trained on a subject that this fold tests.
+    LeakageError where their generator was trained on a subject that this fold tests, naming the subjects, or on another
+    feature set, whose groups may bear other names.
     """
     for what, theirs, ours in (
         ("mel contract", synthetic.mel.signature, features.mel.signature),
@@ -45,6 +46,11 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
         raise InputError(
             f"{synthetic.path} has the lineage {synthetic.lineage.get('kind')!r}; expected a generated feature set. "
             "Real clips belong into the corpus, where the split can see their subjects"
+        )
+    if synthetic.lineage["features"] != features.fingerprint:
+        raise LeakageError(
+            f"{synthetic.path} was generated from the feature set {synthetic.lineage['features']}; {features.path} is "
+            f"{features.fingerprint}, so its subjects cannot be compared. Train and generate again from {features.path}"
         )
     rows = np.flatnonzero(synthetic.column("fold") == fold)
     if not len(rows):

@@ -1,0 +1,11 @@
+// One function a kernel, each in a file of its own.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace clinaug::bindings {
+
+void bind_log_mel(pybind11::module_& module);
+void bind_residual_se(pybind11::module_& module);
+
+}  // namespace clinaug::bindings

@@ -1,0 +1,72 @@
+#include "log_mel/log_mel.hpp"
+
+#include <map>
+#include <string>
+
+#include "bindings/bindings.hpp"
+#include "bindings/buffers.hpp"
+
+namespace clinaug::bindings {
+namespace {
+
+template <class Enum>
+Enum parse(const py::dict& contract, const char* field, const std::map<std::string, Enum>& names) {
+  return names.at(contract[field].cast<std::string>());
+}
+
+// `contract` is MelConfig.model_dump(): checked already.
+LogMelParams parse_params(const py::dict& contract) {
+  LogMelParams params;
+  params.sample_rate = contract["sample_rate"].cast<std::int64_t>();
+  params.n_fft = contract["n_fft"].cast<std::int64_t>();
+  params.win_length = contract["win_length"].cast<std::int64_t>();
+  params.hop_length = contract["hop_length"].cast<std::int64_t>();
+  params.window = parse<Window>(contract, "window",
+                                {{"hann", Window::hann}, {"hamming", Window::hamming}, {"blackman", Window::blackman}, {"boxcar", Window::boxcar}});
+  params.n_mels = contract["n_mels"].cast<std::int64_t>();
+  params.f_min = contract["f_min"].cast<double>();
+  params.f_max = contract["f_max"].cast<double>();
+  params.mel_scale = parse<MelScale>(contract, "mel_scale", {{"slaney", MelScale::slaney}, {"htk", MelScale::htk}});
+  params.norm = parse<FilterNorm>(contract, "norm", {{"none", FilterNorm::none}, {"slaney", FilterNorm::slaney}});
+  params.power = contract["power"].cast<int>();
+  params.center = contract["center"].cast<bool>();
+  params.pad_mode = parse<PadMode>(contract, "pad_mode", {{"reflect", PadMode::reflect}, {"constant", PadMode::constant}, {"edge", PadMode::edge}});
+  params.log = parse<LogKind>(contract, "log", {{"ln", LogKind::ln}, {"log10", LogKind::log10}, {"db", LogKind::db}});
+  params.floor = contract["floor"].cast<double>();
+  return params;
+}
+
+template <class In>
+void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::int64_t threads) {
+  const auto from = as_view<const In, 2>(x);
+  const auto compute = [&](auto to) {
+    const LogMelParams& params = plan.params();
+    if (to.extent[0] != from.extent[0] || to.extent[1] != params.n_mels || to.extent[2] != params.n_frames(from.extent[1])) {
+      throw std::invalid_argument("log_mel: out does not have the shape (batch, n_mels, n_frames)");
+    }
+    py::gil_scoped_release released;
+    plan.run(from, to, threads);
+  };
+  if (out.dtype == "float32") return compute(as_view<float, 3>(out));
+  if (out.dtype == "float64") return compute(as_view<double, 3>(out));
+  throw std::invalid_argument("log_mel: out is " + out.dtype);
+}
+
+void run(const LogMelPlan& plan, const py::tuple& x, const py::tuple& out, std::int64_t threads) {
+  const Buffer from = as_buffer(x), to = as_buffer(out);
+  if (from.dtype == "float32") return run_into<float>(plan, from, to, threads);
+  if (from.dtype == "float64") return run_into<double>(plan, from, to, threads);
+  if (from.dtype == "int16") return run_into<std::int16_t>(plan, from, to, threads);
+  throw std::invalid_argument("log_mel: x is " + from.dtype);
+}
+
+}  // namespace
+
+void bind_log_mel(py::module_& module) {
+  py::class_<LogMelPlan>(module, "LogMelPlan", "The tables of one mel contract, ready to run on waveforms.")
+      .def(py::init([](const py::dict& contract) { return LogMelPlan(parse_params(contract)); }), py::arg("contract"))
+      .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"),
+           "x (batch, samples) float32|float64|int16, out (batch, n_mels, n_frames) float32|float64: buffer tuples");
+}
+
+}  // namespace clinaug::bindings

@@ -1,0 +1,66 @@
+#include "log_mel/tables.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace clinaug {
+namespace {
+
+// Slaney's Auditory Toolbox (1998): linear below 1 kHz, 27 mels for each factor of 6.4 above.
+constexpr double kHzPerMel = 200.0 / 3.0;
+constexpr double kLogStartHz = 1000.0;
+constexpr double kLogStartMel = kLogStartHz / kHzPerMel;
+const double kLogStep = std::log(6.4) / 27.0;
+
+double hz_to_mel(double hz, MelScale scale) {
+  if (scale == MelScale::htk) return 2595.0 * std::log10(1.0 + hz / 700.0);
+  return hz < kLogStartHz ? hz / kHzPerMel : kLogStartMel + std::log(hz / kLogStartHz) / kLogStep;
+}
+
+double mel_to_hz(double mel, MelScale scale) {
+  if (scale == MelScale::htk) return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0);
+  return mel < kLogStartMel ? mel * kHzPerMel : kLogStartHz * std::exp(kLogStep * (mel - kLogStartMel));
+}
+
+}  // namespace
+
+std::vector<double> make_window(const LogMelParams& params) {
+  std::vector<double> window(params.win_length);
+  for (std::int64_t i = 0; i < params.win_length; ++i) {
+    const double phase = 2.0 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(params.win_length);
+    switch (params.window) {
+      case Window::hann: window[i] = 0.5 - 0.5 * std::cos(phase); break;
+      case Window::hamming: window[i] = 0.54 - 0.46 * std::cos(phase); break;
+      case Window::blackman: window[i] = 0.42 - 0.5 * std::cos(phase) + 0.08 * std::cos(2.0 * phase); break;
+      case Window::boxcar: window[i] = 1.0; break;
+    }
+  }
+  return window;
+}
+
+std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
+  const double low = hz_to_mel(params.f_min, params.mel_scale);
+  const double high = hz_to_mel(params.f_max, params.mel_scale);
+  std::vector<double> edges(params.n_mels + 2);
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    edges[i] = mel_to_hz(low + (high - low) * static_cast<double>(i) / static_cast<double>(edges.size() - 1), params.mel_scale);
+  }
+  const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
+  std::vector<MelBand> bands(params.n_mels);
+  for (std::int64_t m = 0; m < params.n_mels; ++m) {
+    const double left = edges[m], centre = edges[m + 1], right = edges[m + 2];
+    const double height = params.norm == FilterNorm::slaney ? 2.0 / (right - left) : 1.0;
+    MelBand& band = bands[m];
+    for (std::int64_t bin = 0; bin < params.n_bins(); ++bin) {
+      const double hz = static_cast<double>(bin) * hz_per_bin;
+      const double weight = std::min((hz - left) / (centre - left), (right - hz) / (right - centre));
+      if (weight <= 0.0) continue;
+      if (band.weights.empty()) band.start = bin;
+      band.weights.push_back(height * weight);
+    }
+  }
+  return bands;
+}
+
+}  // namespace clinaug

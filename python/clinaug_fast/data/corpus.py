@@ -1,0 +1,205 @@
+"""A corpus as a list of recordings: where the flow begins.
+
+Takes a folder of audio (sub-folder = label) or a table (CSV or Parquet, one row a recording or a segment of one).
+Leaves `Recording`s in a fixed order and a fingerprint; opens no audio file.
+"""
+
+import os
+import posixpath
+import re
+from collections import Counter
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.runs import fingerprint
+
+AUDIO_SUFFIXES = frozenset(".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64".split())
+TABLE_SUFFIXES = (".csv", ".parquet")
+COLUMNS = {
+    "path": pa.string(),
+    "label": pa.string(),
+    "subject": pa.string(),
+    "site": pa.string(),
+    "device": pa.string(),
+    "start_s": pa.float64(),
+    "end_s": pa.float64(),
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One audio file of the corpus, or the segment of one from `start_s` to `end_s` seconds."""
+
+    path: Path
+    relative: str  # posix path inside the corpus
+    label: str
+    subject: str | None = None
+    site: str | None = None
+    device: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique in the corpus: the path inside it, and the segment where there is one."""
+        if self.start_s is None and self.end_s is None:
+            return self.relative
+        return f"{self.relative}@{self.start_s or 0.0}-{'end' if self.end_s is None else self.end_s}"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The recordings sorted by id, and what was seen but is none of them."""
+
+    path: Path
+    recordings: list[Recording]
+    ignored: dict[str, int]  # files by suffix that are not audio
+    unlabelled: list[str]  # audio outside any label's sub-folder
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over every recording's fields and its file's size in bytes; the audio itself is not read."""
+        return fingerprint([[*astuple(r)[1:], _bytes(r.path)] for r in self.recordings])
+
+
+def _bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None  # the decoder will say why
+
+
+def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
+    """Read a folder or a table. `subject_pattern` is a regex searched in each recording's relative path; its group
+    named `subject`, or else its first, is the subject.
+
+    Raises InputError for a corpus without audio or with a single label, and where the pattern does not match.
+    """
+    path = Path(path)
+    pattern = None if subject_pattern is None else _compiled(subject_pattern)
+    if path.is_dir():
+        corpus = _read_folder(path, pattern)
+    elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+        corpus = _read_table(path, pattern)
+    else:
+        what = "is neither a folder nor a .csv or .parquet table" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}; expected a corpus. Check the path")
+    labels = {recording.label for recording in corpus.recordings}
+    if len(labels) == 1:
+        raise InputError(f"{path} has one label, {labels.pop()!r}; expected two or more to tell apart. Add the others")
+    for recording in corpus.recordings:
+        if not "".join(filter(None, astuple(recording)[1:6])).isprintable():
+            raise InputError(f"{recording.relative!r} has a name that is no clean UTF-8. Rename the file")
+    return corpus
+
+
+def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
+    recordings, unlabelled, ignored = [], [], Counter()
+    for relative in _files(root):
+        suffix = posixpath.splitext(relative)[1].lower()
+        if suffix not in AUDIO_SUFFIXES or posixpath.basename(relative).startswith("."):
+            ignored[suffix or "no suffix"] += 1
+        elif "/" not in relative:
+            unlabelled.append(relative)
+        else:
+            subject = _subject(pattern, relative)
+            recordings.append(Recording(root / relative, relative, relative.split("/", 1)[0], subject))
+    if not recordings:
+        raise InputError(
+            f"{root} has no audio in sub-folders ({len(unlabelled)} audio and {ignored.total()} other files seen); "
+            f"expected LABEL/FILE with {', '.join(sorted(AUDIO_SUFFIXES))}. Sort the files into one folder a label, "
+            "or give a table with the columns path and label"
+        )
+    return Corpus(root, sorted(recordings, key=lambda r: r.id), dict(sorted(ignored.items())), sorted(unlabelled))
+
+
+def _files(root: Path) -> list[str]:
+    """Posix paths inside `root`, through linked folders, each real folder once."""
+    found, visited = [], set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:
+            subfolders.clear()
+            continue
+        visited.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        inside = Path(folder).relative_to(root)
+        found += [(inside / name).as_posix() for name in names]
+    return found
+
+
+def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
+    table = _typed(path)
+    if pattern and "subject" in table.column_names:
+        raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
+    recordings, seen = [], {}
+    for number, row in enumerate(table.to_pylist(), start=1):
+        where = f"row {number} of {path}"
+        if not row["path"] or not row["label"]:
+            raise InputError(f"{where} has the path {row['path']!r} and the label {row['label']!r}. Fill both in")
+        row |= {name: row.get(name) or None for name in ("subject", "site", "device")}
+        start_s, end_s = row.get("start_s"), row.get("end_s")
+        if not 0.0 <= (start_s or 0.0) < (float("inf") if end_s is None else end_s):
+            raise InputError(f"{where} goes from {start_s} to {end_s} s; expected 0 <= start_s < end_s. Correct it")
+        relative = posixpath.normpath(row.pop("path"))
+        row["subject"] = _subject(pattern, relative) or row["subject"]
+        recording = Recording(path.parent / relative, relative, **row)
+        if first := seen.setdefault(recording.id, number) - number:
+            raise InputError(f"{where} repeats row {number + first}: {recording.id}. Remove one of them")
+        recordings.append(recording)
+    if not recordings:
+        raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
+    return Corpus(path, sorted(recordings, key=lambda r: r.id), {}, [])
+
+
+def _typed(path: Path) -> pa.Table:
+    """The table's known columns in their types. A subject 007 stays text and a label NA stays a label."""
+    try:
+        if path.suffix.lower() == ".csv":
+            types = pa.csv.ConvertOptions(
+                column_types=COLUMNS, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
+            )
+            table = pa.csv.read_csv(path, convert_options=types)
+        else:
+            table = pa.parquet.read_table(path)
+        missing = [name for name in ("path", "label") if name not in table.column_names]
+        if missing:
+            raise InputError(
+                f"{path} has the columns {', '.join(table.column_names)}; expected path and label, comma-separated, "
+                f"and maybe subject, site, device, start_s, end_s. Add {' and '.join(missing)}"
+            )
+        table = table.select([name for name in COLUMNS if name in table.column_names])
+        return table.cast(pa.schema([(name, COLUMNS[name]) for name in table.column_names]))
+    except pa.ArrowException as error:
+        raise InputError(f"{path} cannot be read as a table: {error}. Check its format and encoding") from None
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise SettingsError(f"the subject pattern {pattern!r} is no regular expression: {error}. Correct it") from None
+    if not compiled.groups:
+        raise SettingsError(
+            f"the subject pattern {pattern!r} has no group; expected the subject in parentheses, such as '^[^/]+/(P[0-9]+)_'"
+        )
+    return compiled
+
+
+def _subject(pattern: re.Pattern[str] | None, relative: str) -> str | None:
+    if pattern is None:
+        return None
+    match = pattern.search(relative)
+    subject = match and match["subject" if "subject" in pattern.groupindex else 1]
+    if not subject:
+        raise InputError(
+            f"the subject pattern {pattern.pattern!r} finds no subject in {relative!r}; expected one in every path. "
+            "Correct the pattern, rename the file, or give a table with a subject column"
+        )
+    return subject

@@ -1,0 +1,75 @@
+"""The numpy face of the extension: checks, allocates, calls. Imports no torch, so that workers start fast.
+
+Takes waveforms as arrays, leaves log-mels as arrays. The same kernels as torch operators are in `clinaug_fast.ops`.
+"""
+
+import os
+from functools import lru_cache
+
+import numpy as np
+
+from clinaug_fast import _native
+from clinaug_fast.config import MelConfig
+from clinaug_fast.errors import SettingsError
+
+IN_DTYPES = ("float32", "float64", "int16")
+OUT_DTYPES = ("float32", "float64")
+
+
+@lru_cache(maxsize=64)
+def plan(config: MelConfig) -> "_native.LogMelPlan":
+    """The tables of a contract; computed once, safe to use from many threads."""
+    return _native.LogMelPlan(config.model_dump())
+
+
+def allowed_threads() -> int:
+    """Threads this process may use: its CPU affinity, and SLURM_CPUS_PER_TASK where that is smaller."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return max(1, min(allowed, int(slurm))) if slurm.isdigit() else allowed
+
+
+def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+    """Log-mel of one waveform or a batch: ``log(max(M |STFT(x)|^power, floor))``.
+
+    x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides.
+    out: (n_mels, n_frames) or (B, n_mels, n_frames), float32 or float64, any strides; made (float64 for float64 x,
+        float32 otherwise) if not given.
+    threads: at most this many; the result does not depend on it.
+
+    n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
+    A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
+    Returns `out`. Raises TypeError or ValueError naming what was given and what is expected.
+    """
+    if not isinstance(x, np.ndarray) or x.dtype.name not in IN_DTYPES:
+        raise TypeError(f"x is {_kind(x)}; expected a numpy array of {', '.join(IN_DTYPES)}. Convert it with astype")
+    if x.ndim not in (1, 2):
+        raise ValueError(f"x has shape {x.shape}; expected (T,) or (B, T). Mix channels down or flatten the batch")
+    if not isinstance(config, MelConfig):
+        raise TypeError(f"config is {_kind(config)}; expected a MelConfig")
+    if threads < 1:
+        raise SettingsError(f"threads is {threads}; expected at least 1")
+    shape = (*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1]))
+    if out is None:
+        out = np.empty(shape, np.float64 if x.dtype == np.float64 else np.float32)
+    elif not isinstance(out, np.ndarray) or out.dtype.name not in OUT_DTYPES:
+        raise TypeError(f"out is {_kind(out)}; expected a numpy array of {', '.join(OUT_DTYPES)}")
+    elif out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}; expected {shape} for x of shape {x.shape}")
+    elif not out.flags.writeable:
+        raise ValueError("out is read-only; expected a writable array")
+    batched, batched_out = (x[None], out[None]) if x.ndim == 1 else (x, out)
+    plan(config).run(_buffer(batched), _buffer(batched_out), threads)
+    return out
+
+
+def _buffer(array: np.ndarray) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
+    """(address, dtype, shape, strides in elements): what the extension takes."""
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    if any(stride % array.itemsize for stride in array.strides):
+        raise ValueError(f"strides {array.strides} are no multiple of the item size {array.itemsize}. Copy the array")
+    return array.__array_interface__["data"][0], array.dtype.name, array.shape, strides
+
+
+def _kind(value: object) -> str:
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r}"
