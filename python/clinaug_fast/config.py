@@ -4,13 +4,14 @@ Every stage takes one of these, stores it beside its output and refuses to go on
 another. A wrong value raises `SettingsError` with the value, what was expected and, where there is one, the cure.
 """
 
+import json
 from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.runs import fingerprint
+from clinaug_fast.runs import canonical_json, fingerprint
 
 N_FFT_MAX = 1 << 20
 
@@ -122,9 +123,18 @@ class MelConfig(Settings):
         return self
 
     @cached_property
+    def contract(self) -> str:
+        """All fields as canonical JSON; `from_contract` reads it back."""
+        return canonical_json(self.model_dump())
+
+    @classmethod
+    def from_contract(cls, contract: str) -> "MelConfig":
+        return cls(**json.loads(contract))
+
+    @cached_property
     def digest(self) -> str:
         """Sixteen hex digits that name the contract."""
-        return fingerprint(self.model_dump())
+        return fingerprint(self.contract)
 
     @property
     def signature(self) -> str:

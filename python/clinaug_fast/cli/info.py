@@ -1,0 +1,41 @@
+"""`clinaug-fast info`: what runs here, for a bug report or a methods section."""
+
+import platform
+from importlib.metadata import version
+
+from clinaug_fast.cli.console import Json, Quiet, stage
+
+PACKAGES = ("clinaug-fast", "torch", "numpy", "soundfile", "soxr", "pyarrow", "scikit-learn", "safetensors", "pydantic")
+
+
+def info(as_json: Json = False, quiet: Quiet = False) -> None:
+    """Versions, instruction set in use, threads, CUDA."""
+    with stage("info", as_json, quiet) as say:
+        import soundfile
+        import torch
+
+        from clinaug_fast import _native, native
+
+        cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        facts = {
+            "versions": {package: version(package) for package in PACKAGES},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "libsndfile": soundfile.__libsndfile_version__,
+            "instruction_set": _native.instruction_set,
+            "compiler": _native.compiler,
+            "threads": native.allowed_threads(),
+            "cuda_devices": cuda,
+            "cuda_compiler": _native.cuda_compiler or None,
+            "cuda_kernels": [],
+        }
+        lines = [f"{package:<16}{number}" for package, number in facts["versions"].items()]
+        lines += [
+            f"{'Python':<16}{facts['python']} on {facts['platform']}",
+            f"{'libsndfile':<16}{facts['libsndfile']}",
+            f"{'CPU kernels':<16}{facts['instruction_set']}, built with {facts['compiler']}",
+            f"{'threads':<16}{facts['threads']} allowed",
+            f"{'CUDA devices':<16}{', '.join(cuda) or 'none'}",
+            f"{'CUDA kernels':<16}none yet: on a GPU the operators run their PyTorch reference",
+        ]
+        say.result("\n".join(lines), **facts)

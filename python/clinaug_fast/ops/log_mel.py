@@ -1,0 +1,182 @@
+"""log_mel as a torch operator: waveform in, log-mel out, differentiable as often as one likes.
+
+``y = log(max(M |STFT(x)|^power, floor))``, scaled for log10 and dB as `MelConfig` says. x: (..., T) float32, float64 or
+int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16. Conventions and edge choices
+are those of `clinaug_fast.native.log_mel`; sums are in double precision on a CPU. Where a mel value is below the floor
+the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero.
+Raises TypeError or ValueError naming what was given and what is expected.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+
+from clinaug_fast import native
+from clinaug_fast.config import MelConfig
+from clinaug_fast.mel import filter_bank, refuse_empty_bands
+from clinaug_fast.ops.library import LIBRARY, buffer
+
+_INT16_SCALE = 1.0 / 32768.0
+
+LIBRARY.define("log_mel(Tensor x, str contract) -> Tensor")
+
+
+def log_mel(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """The operator; see the module's text."""
+    _check(x, config)
+    return torch.ops.clinaug_fast.log_mel(x, config.contract)
+
+
+def log_mel_reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """The same in plain PyTorch: torch.stft, power, filter bank, clamp, log, in the dtype of x."""
+    _check(x, config)
+    return _reference(x, config)
+
+
+class LogMel(torch.nn.Module):
+    """`log_mel` as a module: (..., T) -> (..., n_mels, n_frames). Refuses a contract with empty bands."""
+
+    def __init__(self, config: MelConfig):
+        super().__init__()
+        refuse_empty_bands(config)
+        self.config = config
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return log_mel(x, self.config)
+
+    def extra_repr(self) -> str:
+        return self.config.signature
+
+
+def _check(x: torch.Tensor, config: MelConfig) -> None:
+    if not isinstance(config, MelConfig):
+        raise TypeError(f"config is {config!r}; expected a MelConfig")
+    if not isinstance(x, torch.Tensor) or x.dtype not in (torch.float32, torch.float64, torch.int16):
+        given = f"a tensor of {x.dtype}" if isinstance(x, torch.Tensor) else repr(x)
+        raise TypeError(f"x is {given}; expected a tensor of float32, float64 or int16. Convert it with .to()")
+    if x.ndim < 1:
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., T)")
+
+
+@lru_cache(maxsize=64)
+def _config(contract: str) -> MelConfig:
+    return MelConfig.from_contract(contract)
+
+
+def _log_scale(config: MelConfig) -> float:
+    return {"ln": 1.0, "log10": 1 / math.log(10), "db": 20 / config.power / math.log(10)}[config.log]
+
+
+def _window(config: MelConfig, like: torch.Tensor) -> torch.Tensor:
+    """(n_fft,) periodic window, centred and padded with zeros as torch.stft does."""
+    make = {
+        "hann": torch.hann_window,
+        "hamming": torch.hamming_window,
+        "blackman": torch.blackman_window,
+        "boxcar": lambda n, **kind: torch.ones(n, **kind),
+    }[config.window]
+    window = make(config.win_length, dtype=torch.float64, device=like.device)
+    left = (config.n_fft - config.win_length) // 2
+    return torch.nn.functional.pad(window, (left, config.n_fft - config.win_length - left)).to(like.dtype)
+
+
+def _bank(config: MelConfig, like: torch.Tensor) -> torch.Tensor:
+    """(n_mels, n_bins)"""
+    return torch.as_tensor(filter_bank(config), dtype=like.dtype, device=like.device)
+
+
+def _source(config: MelConfig, n_samples: int, n_padded: int, device: torch.device) -> torch.Tensor:
+    """(n_padded,) int64: the sample that stands at each place of the padded waveform, -1 for a zero."""
+    place = torch.arange(n_padded, device=device) - (config.n_fft // 2 if config.center else 0)
+    if config.pad_mode == "constant":
+        return torch.where((place < 0) | (place >= n_samples), -1, place)
+    if config.pad_mode == "edge" or n_samples == 1:
+        return place.clamp(0, n_samples - 1)
+    phase = place.remainder(2 * (n_samples - 1))
+    return torch.minimum(phase, 2 * (n_samples - 1) - phase)
+
+
+def _padded(x: torch.Tensor, config: MelConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, n_padded) waveform, and where its samples come from."""
+    n_padded = x.shape[-1] + (2 * (config.n_fft // 2) if config.center else 0)
+    source = _source(config, x.shape[-1], n_padded, x.device)
+    return torch.where(source >= 0, x[:, source.clamp_min(0)], x.new_zeros(())), source
+
+
+def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    if x.dtype == torch.int16:
+        x = x.to(torch.float32) * _INT16_SCALE
+    n_frames = config.n_frames(x.shape[-1])
+    if n_frames == 0 or x.numel() == 0:
+        return x.new_empty((*x.shape[:-1], config.n_mels, n_frames))
+    padded, _ = _padded(x.reshape(-1, x.shape[-1]), config)
+    spectrum = torch.stft(
+        padded, config.n_fft, config.hop_length, window=_window(config, x), center=False, return_complex=True
+    )
+    mel = _bank(config, x) @ spectrum.abs().pow(config.power)
+    return (mel.clamp_min(config.floor).log() * _log_scale(config)).reshape(*x.shape[:-1], config.n_mels, n_frames)
+
+
+@torch.library.impl(LIBRARY, "log_mel", "CPU")
+def _cpu(x: torch.Tensor, contract: str) -> torch.Tensor:
+    config = _config(contract)
+    out = _empty(x, contract)
+    if out.numel():
+        waves = x.detach().reshape(-1, x.shape[-1])
+        rows = out.view(-1, *out.shape[-2:])
+        native.plan(config).run(buffer(waves), buffer(rows), torch.get_num_threads())
+    return out
+
+
+@torch.library.impl(LIBRARY, "log_mel", "CUDA")
+def _cuda(x: torch.Tensor, contract: str) -> torch.Tensor:
+    return _reference(x, _config(contract)).contiguous()
+
+
+@torch.library.register_fake("clinaug_fast::log_mel", lib=LIBRARY)
+def _empty(x: torch.Tensor, contract: str) -> torch.Tensor:
+    config = _config(contract)
+    dtype = torch.float32 if x.dtype == torch.int16 else x.dtype
+    return x.new_empty((*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1])), dtype=dtype)
+
+
+def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """dL/dx from dL/dy, made of differentiable operations, so that it can be differentiated again.
+
+    The spectrum is recomputed from x. With S = rfft(frames): dL/dS = 2 S (M' dL/dmel) for power 2, its unit phasor
+    times that for power 1; the adjoint of rfft is a forward-normalised inverse FFT over the bins at hand; framing and
+    padding are one gather, so their adjoint is one index_add.
+    """
+    n_samples, n_frames = x.shape[-1], grad.shape[-1]
+    if n_frames == 0 or x.numel() == 0:
+        return torch.zeros_like(x)
+    waves = x.reshape(-1, n_samples)
+    padded, source = _padded(waves, config)
+    window, bank = _window(config, x), _bank(config, x)
+    spectrum = torch.fft.rfft(padded.unfold(-1, config.n_fft, config.hop_length) * window)  # (B, F, n_bins)
+    power = spectrum.real.square() + spectrum.imag.square() if config.power == 2 else spectrum.abs()
+    mel = power @ bank.T  # (B, F, n_mels)
+    grad_log = grad.reshape(-1, config.n_mels, n_frames).transpose(1, 2) * _log_scale(config)
+    grad_mel = torch.where(mel >= config.floor, grad_log / mel.clamp_min(config.floor), torch.zeros_like(mel))
+    grad_power = grad_mel @ bank
+    grad_spectrum = grad_power * (2 * spectrum if config.power == 2 else spectrum.sgn())
+    full = torch.nn.functional.pad(grad_spectrum, (0, config.n_fft - spectrum.shape[-1]))
+    grad_frames = torch.fft.ifft(full, norm="forward").real * window  # (B, F, n_fft)
+    place = source.unfold(0, config.n_fft, config.hop_length)  # (F, n_fft)
+    kept = torch.where(place >= 0, grad_frames, grad_frames.new_zeros(()))
+    zeros = waves.new_zeros(waves.shape)
+    return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.flatten(1)).reshape(x.shape)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    x, ctx.contract = inputs
+    ctx.save_for_backward(x)
+
+
+def _autograd(ctx, grad: torch.Tensor):
+    (x,) = ctx.saved_tensors
+    return _backward(grad, x, _config(ctx.contract)), None
+
+
+torch.library.register_autograd("clinaug_fast::log_mel", _autograd, setup_context=_setup_context, lib=LIBRARY)
