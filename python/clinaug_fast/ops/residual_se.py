@@ -83,10 +83,10 @@ def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
         raise ValueError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
     if slope < 0:
         raise ValueError(f"slope is {slope}; expected 0 or more")
-    channels, hidden = x.shape[1], b1.shape[0] if b1.ndim == 1 else 0
+    channels, hidden = x.shape[1], max(1, w1.shape[0]) if w1.ndim == 2 else 1
     expected = {
         "w1": (w1, (hidden, channels)),
-        "b1": (b1, (max(hidden, 1),)),
+        "b1": (b1, (hidden,)),
         "w2": (w2, (channels, hidden)),
         "b2": (b2, (channels,)),
     }

@@ -1,0 +1,94 @@
+"""The house stays as drawn in CONTRIBUTING: imports point one way, heavy libraries come late, nothing is unpickled."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clinaug_fast
+
+PACKAGE = Path(clinaug_fast.__file__).parent
+ROOT = PACKAGE.parents[1]
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# A room may import those to its left. errors, config, runs and mel are seen by all and see none of the rooms.
+FOUNDATION = {"errors", "config", "runs", "mel"}
+MAY_IMPORT = {
+    "native": set(),
+    "ops": {"native"},
+    "data": {"native"},
+    "gan": {"native", "ops", "data"},
+    "evaluate": {"native", "ops", "data"},
+    "cli": {"native", "ops", "data", "gan", "evaluate"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("clinaug_fast.")} - {"_native", room}
+    allowed = FOUNDATION if room in FOUNDATION else FOUNDATION | MAY_IMPORT[room]
+    assert rooms <= allowed, f"{path.name} reaches up to {sorted(rooms - allowed)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_readable(path):
+    assert len(path.read_text().splitlines()) <= 400
+    assert ast.get_docstring(ast.parse(path.read_text())) or path.name == "__init__.py"
+
+
+def test_nothing_is_unpickled_and_nothing_phones_home():
+    forbidden = {
+        "pickle",
+        "cloudpickle",
+        "dill",
+        "joblib",
+        "torchaudio",
+        "torchvision",
+        "requests",
+        "urllib",
+        "socket",
+        "http",
+    }
+    for path in SOURCES:
+        roots = {name.split(".")[0] for name in imports(path)}
+        assert not roots & forbidden, path
+        assert not re.search(r"torch\.(load|save)\(|allow_pickle=True", path.read_text()), path
+
+
+def test_the_kernels_know_neither_python_nor_torch():
+    for path in (ROOT / "csrc").rglob("*.[ch]pp"):
+        if path.parent.name != "bindings":
+            assert not re.search(r"#include [<\"](Python|pybind11|torch|ATen|c10)", path.read_text()), path
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules that are loaded once a fresh interpreter has run the statement."""
+    code = f"{statement}\nimport sys\nprint(*(name for name in sys.modules if '.' not in name))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_native_comes_without_torch():
+    assert not loaded_after("import clinaug_fast.native, clinaug_fast.data.preprocess") & {"torch", "matplotlib"}
+
+
+def test_help_loads_no_stage():
+    heavy = {"torch", "numpy", "sklearn", "pyarrow", "matplotlib", "pydantic", "soundfile"}
+    assert not loaded_after("import clinaug_fast.cli.main") & heavy

@@ -1,0 +1,251 @@
+"""log_mel: the native kernel, its operator and its reference against float64, librosa and each other."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import signals
+from clinaug_fast import LogMel, MelConfig, native, ops
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.mel import band_edges_hz, filter_bank
+from tolerance import FLOAT32_LOG, FLOAT64, worst
+
+SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
+CONTRACTS = {
+    "plain": SMALL,
+    "short window": SMALL.with_changes(win_length=90),
+    "odd n_fft": MelConfig(sample_rate=16000, n_fft=125, hop_length=40, n_mels=12),
+    "prime n_fft": MelConfig(sample_rate=16000, n_fft=127, hop_length=40, n_mels=12),
+    "large prime n_fft": MelConfig(sample_rate=16000, n_fft=509, hop_length=40, n_mels=12),
+    "hop above n_fft": SMALL.with_changes(hop_length=200),
+    "hop 1": SMALL.with_changes(hop_length=1),
+    "no center": SMALL.with_changes(center=False),
+    "constant": SMALL.with_changes(pad_mode="constant"),
+    "edge": SMALL.with_changes(pad_mode="edge"),
+    "magnitude dB": SMALL.with_changes(power=1, log="db"),
+    "log10": SMALL.with_changes(log="log10", window="blackman"),
+    "htk": SMALL.with_changes(mel_scale="htk", norm="none", window="hamming", f_min=100.0, f_max=5000.0),
+    "boxcar": SMALL.with_changes(window="boxcar", floor=1e-3),
+}
+
+
+def by_definition(x: np.ndarray, config: MelConfig) -> np.ndarray:
+    """(n_mels, n_frames) float64, written from the formula: numpy.pad, a DFT matrix, the filter bank."""
+    if len(x) == 0:
+        return np.empty((config.n_mels, 0))
+    n = config.n_fft
+    pad = n // 2 if config.center else 0
+    mode = {"reflect": "reflect", "constant": "constant", "edge": "edge"}[config.pad_mode]
+    padded = np.pad(x.astype(np.float64), pad, mode=mode) if pad else x.astype(np.float64)
+    k = np.arange(config.win_length) / config.win_length * 2 * np.pi
+    window = {
+        "hann": 0.5 - 0.5 * np.cos(k),
+        "hamming": 0.54 - 0.46 * np.cos(k),
+        "blackman": 0.42 - 0.5 * np.cos(k) + 0.08 * np.cos(2 * k),
+        "boxcar": np.ones(config.win_length),
+    }[config.window]
+    start = (n - config.win_length) // 2
+    turns = np.outer(np.arange(n // 2 + 1), start + np.arange(config.win_length)) % n
+    dft = np.exp(-2j * np.pi * turns / n) * window
+    frames = []
+    for f in range(config.n_frames(len(x))):
+        at = f * config.hop_length + start
+        frames.append(filter_bank(config) @ np.abs(dft @ padded[at : at + config.win_length]) ** config.power)
+    mel = np.array(frames).T.reshape(config.n_mels, -1)
+    scale = {"ln": 1.0, "log10": 1 / np.log(10), "db": 20 / config.power / np.log(10)}[config.log]
+    return scale * np.log(np.maximum(mel, config.floor))
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("length", [0, 1, 2, "n_fft - 1", "n_fft", "n_fft + 1", 1000])
+def test_float64_follows_the_definition(contract, length):
+    config = CONTRACTS[contract]
+    n = eval(length, {"n_fft": config.n_fft}) if isinstance(length, str) else length  # noqa: S307
+    x = signals.make("noise", n)
+    expected = by_definition(x, config)
+    assert expected.shape == (config.n_mels, config.n_frames(n))
+    assert worst(native.log_mel(x, config), expected) < FLOAT64
+    assert worst(ops.log_mel(torch.from_numpy(x), config), expected) < FLOAT64
+    assert worst(ops.log_mel_reference(torch.from_numpy(x), config), expected) < FLOAT64
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_fft=st.integers(2, 300),
+    hop=st.integers(1, 400),
+    win=st.floats(0.1, 1.0),
+    n=st.integers(0, 700),
+    center=st.booleans(),
+    pad_mode=st.sampled_from(["reflect", "constant", "edge"]),
+    power=st.sampled_from([1, 2]),
+)
+def test_any_geometry(n_fft, hop, win, n, center, pad_mode, power):
+    config = MelConfig(
+        sample_rate=8000,
+        n_fft=n_fft,
+        hop_length=hop,
+        win_length=max(1, int(win * n_fft)),
+        n_mels=3,
+        center=center,
+        pad_mode=pad_mode,
+        power=power,
+    )
+    x = signals.make("noise", n)
+    assert worst(native.log_mel(x, config), by_definition(x, config)) < 1e-6  # near-zero bins leave few exact digits
+
+
+@pytest.mark.parametrize("signal", signals.NAMES)
+@pytest.mark.parametrize("contract", ["plain", "prime n_fft", "magnitude dB"])
+def test_float32_is_no_worse_than_torch(signal, contract):
+    config = CONTRACTS[contract]
+    x = signals.make(signal, 8000).astype(np.float32)
+    exact = native.log_mel(x.astype(np.float64), config)
+    ours = native.log_mel(x, config)
+    theirs = ops.log_mel_reference(torch.from_numpy(x), config).numpy()
+    high = exact > exact.min() + 60 / (20 / config.power) * np.log(10) * (
+        20 / config.power if config.log == "db" else 1
+    )
+    assert worst(ours[high], exact[high]) < FLOAT32_LOG
+    rounding = np.abs(exact).max() * 2**-23  # of storing the exact value itself
+    assert worst(ours, exact) <= max(worst(theirs, exact), rounding)
+
+
+@pytest.mark.parametrize("like", ["librosa", "torchaudio"])
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "hop", "n_mels"), [(22050, 1024, 256, 80), (8000, 512, 128, 64), (16000, 400, 160, 40)]
+)
+def test_librosa(like, rate, n_fft, hop, n_mels):
+    import librosa
+
+    config = MelConfig(like=like, sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels)
+    x = signals.make("speech-like", rate // 2, rate).astype(np.float32)
+    power = librosa.feature.melspectrogram(
+        y=x,
+        sr=rate,
+        n_fft=n_fft,
+        hop_length=hop,
+        n_mels=n_mels,
+        pad_mode=config.pad_mode,
+        htk=config.mel_scale == "htk",
+        norm=None if config.norm == "none" else "slaney",
+    )
+    assert worst(native.log_mel(x, config), librosa.power_to_db(power, top_db=None)) < FLOAT32_LOG
+
+
+def test_int16_equals_its_scaled_float():
+    x = (signals.make("noise", 5000) * 32767).astype(np.int16)
+    scaled = (x / 32768).astype(np.float32)
+    assert np.array_equal(native.log_mel(x, SMALL), native.log_mel(scaled, SMALL))
+    assert torch.equal(ops.log_mel(torch.from_numpy(x), SMALL), torch.from_numpy(native.log_mel(x, SMALL)))
+
+
+def test_layouts_and_batches_are_one_by_one():
+    x = signals.make("noise", 3 * 4000).reshape(3, 4000).astype(np.float32)
+    one_by_one = np.stack([native.log_mel(row, SMALL) for row in x])
+    assert np.array_equal(native.log_mel(x, SMALL), one_by_one)
+    assert np.array_equal(native.log_mel(np.asfortranarray(x), SMALL), one_by_one)
+    padded = np.zeros((3, 8000), np.float32)
+    padded[:, ::2] = x
+    assert np.array_equal(native.log_mel(padded[:, ::2], SMALL), one_by_one)
+    assert np.array_equal(native.log_mel(x[:, ::-1], SMALL), native.log_mel(x[:, ::-1].copy(), SMALL))
+    leading = torch.from_numpy(x).reshape(3, 1, 4000)
+    assert np.array_equal(ops.log_mel(leading, SMALL)[:, 0].numpy(), one_by_one)
+
+
+def test_writes_into_the_callers_buffer():
+    x = signals.make("noise", 4000).astype(np.float32)
+    expected = native.log_mel(x, SMALL)
+    wide = np.full((SMALL.n_mels, expected.shape[1] + 5), np.nan, np.float32)
+    out = wide[:, 2:-3]
+    assert native.log_mel(x, SMALL, out=out) is out
+    assert np.array_equal(out, expected)
+    assert np.isnan(wide[:, :2]).all()
+    assert np.isnan(wide[:, -3:]).all()
+    transposed = np.empty(expected.shape[::-1], np.float32)
+    native.log_mel(x, SMALL, out=transposed.T)
+    assert np.array_equal(transposed.T, expected)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_threads_do_not_change_a_bit(threads):
+    long = signals.make("noise", 400_000).astype(np.float32)
+    many = signals.make("noise", 64 * 9000).reshape(64, 9000).astype(np.float32)
+    for x in (long, many):
+        assert np.array_equal(native.log_mel(x, SMALL, threads=threads), native.log_mel(x, SMALL))
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize("contract", ["plain", "short window", "large prime n_fft"])
+def test_a_bad_sample_touches_only_its_frames(poison, contract):
+    config = CONTRACTS[contract].with_changes(center=False)
+    x = signals.make("noise", 4000).astype(np.float32)
+    bad = x.copy()
+    at = 2000
+    bad[at] = poison
+    start = np.arange(config.n_frames(4000)) * config.hop_length + (config.n_fft - config.win_length) // 2
+    held = (start <= at) & (at < start + config.win_length)
+    clean, touched = native.log_mel(x, config), native.log_mel(bad, config)
+    assert np.array_equal(touched[:, ~held], clean[:, ~held])
+    assert not np.isfinite(touched[:, held]).any()
+
+
+def test_a_sine_lights_its_band_and_silence_gives_the_floor():
+    config = MelConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=40)
+    edges = band_edges_hz(config)
+    for band in (5, 20, 35):
+        x = np.sin(2 * np.pi * edges[band + 1] * np.arange(16000) / 16000).astype(np.float32)
+        assert (native.log_mel(x, config)[:, 5:-5].argmax(axis=0) == band).all()
+    assert np.allclose(native.log_mel(np.zeros(4000, np.float32), config), np.log(1e-10), atol=1e-6)
+
+
+def test_gradients():
+    for name in ("plain", "magnitude dB", "constant", "no center", "odd n_fft"):
+        config = MelConfig(
+            **{**CONTRACTS[name].model_dump(), "n_fft": 31, "win_length": 25, "hop_length": 9, "n_mels": 3}
+        )
+        x = torch.from_numpy(signals.make("noise", 2 * 60).reshape(2, 60)).requires_grad_()
+        assert torch.autograd.gradcheck(lambda x, c=config: ops.log_mel(x, c), x)
+        assert torch.autograd.gradgradcheck(lambda x, c=config: ops.log_mel(x, c), x)
+        (ours,) = torch.autograd.grad(ops.log_mel(x, config).sin().sum(), x)
+        (reference,) = torch.autograd.grad(ops.log_mel_reference(x, config).sin().sum(), x)
+        assert worst(ours, reference) < FLOAT64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16])
+def test_opcheck(dtype):
+    x = (torch.from_numpy(signals.make("noise", 600).reshape(2, 300)) * 1000).to(dtype)
+    x.requires_grad_(dtype.is_floating_point)
+    torch.library.opcheck(torch.ops.clinaug_fast.log_mel.default, (x, SMALL.contract))
+
+
+def test_compiles_without_a_graph_break():
+    module = torch.compile(LogMel(SMALL), backend="aot_eager", fullgraph=True)
+    x = torch.from_numpy(signals.make("noise", 2000)).float().requires_grad_()
+    y = module(x)
+    y.sum().backward()
+    assert torch.equal(y.detach(), ops.log_mel(x.detach(), SMALL))
+    assert x.grad.isfinite().all()
+
+
+def test_refuses_what_it_cannot_do():
+    x = np.zeros(1000, np.float32)
+    with pytest.raises(TypeError, match=r"float16.*expected.*float32"):
+        native.log_mel(x.astype(np.float16), SMALL)
+    with pytest.raises(ValueError, match=r"shape \(1, 2, 3\).*expected"):
+        native.log_mel(np.zeros((1, 2, 3), np.float32), SMALL)
+    with pytest.raises(ValueError, match=r"out has shape \(1, 1\).*expected \(12, 26\)"):
+        native.log_mel(x, SMALL, out=np.zeros((1, 1), np.float32))
+    with pytest.raises(TypeError, match="expected a MelConfig"):
+        native.log_mel(x, {"n_fft": 128})
+    with pytest.raises(SettingsError, match="threads is 0"):
+        native.log_mel(x, SMALL, threads=0)
+    read_only = np.zeros((12, 26), np.float32)
+    read_only.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        native.log_mel(x, SMALL, out=read_only)
+    with pytest.raises(TypeError, match=r"torch.float16.*expected"):
+        ops.log_mel(torch.zeros(10, dtype=torch.float16), SMALL)
+    with pytest.raises(SettingsError, match=r"mel bands are empty: 0 .*n_mels \d+ or n_fft \d+"):
+        LogMel(MelConfig(sample_rate=8000, n_fft=64, n_mels=64))

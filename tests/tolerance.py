@@ -1,0 +1,21 @@
+"""The tolerances of the kernel tests, in one place, with their reasons."""
+
+import numpy as np
+import torch
+
+# The plain kernel and the references differ by the order of sums only.
+FLOAT64 = 1e-9
+
+# A log-mel in float32 of a value that stands 60 dB or more above the floor: rounding of sums of a few thousand terms.
+FLOAT32_LOG = 1e-3
+
+# residual_se in float32: one product, one sum and a mean of up to some ten thousand terms.
+FLOAT32 = 1e-5
+
+
+def worst(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
+    """The largest absolute difference; infinite where one is NaN and the other is not, or the shapes differ."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
+        return float("inf")
+    return float(np.abs(a - b)[~np.isnan(a)].max(initial=0.0))
