@@ -19,7 +19,7 @@ struct ResidualSeParams {
 };
 
 // All arrays are dense. x, skip (may be null), y: batch * channels * spatial; w1: (hidden, channels); b1: (hidden);
-// w2: (channels, hidden); b2: (channels). Sums are in double precision. y may not overlap the inputs.
+// w2: (channels, hidden); b2: (channels). A sum over pixels runs in a fixed order, so threads change nothing. y may not overlap the inputs.
 template <class Real>
 void residual_se(const ResidualSeParams& params, const Real* x, const Real* w1, const Real* b1, const Real* w2,
                  const Real* b2, const Real* skip, Real* y, std::int64_t threads);
