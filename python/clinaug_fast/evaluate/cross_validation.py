@@ -1,20 +1,18 @@
 """Does an augmentation help? The same classifier, fold by fold, with and without generated clips.
 
 Takes a feature set, its folds and generated feature sets; leaves a folder with `evaluation.json` (settings and
-fingerprints), one Parquet file of predictions a cell (arm, fold, seed) and `scores.json`, computed from these files
+fingerprints), the predictions of every cell (arm, fold, seed) and `scores.json`, computed from these predictions
 alone. A killed evaluation goes on from the cells that are stored.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from clinaug_fast.config import ClassifierConfig
@@ -22,21 +20,13 @@ from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.folds import Folds
 from clinaug_fast.data.lineage import unseen_rows
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.evaluate.scores import BASELINE, Predictions, score
+from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
+from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.runs import Progress, Silent, fingerprint, provenance, read_json, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, provenance, read_json, refuse_changed, write_json
 
 SCHEMA_VERSION = 1
-FEW_RECORDINGS = 5  # fewer of a label in a test part, and one recording moves its F1 by a tenth or more
-
-CELL_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),  # of the test clip
-        pa.field("recording", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("log_probabilities", pa.list_(pa.float32()), nullable=False),  # in the order of the feature set's labels
-    ]
-)
+FEW_RECORDINGS = 5  # fewer of a label in a test part, and one recording moves its recall by more than a fifth
 
 
 @dataclass(frozen=True)
@@ -44,20 +34,8 @@ class EvaluationResult:
     """What `evaluate` left."""
 
     out: Path
-    scores: dict[str, Any]  # scores.json, see scores.score
+    scores: dict[str, Any]  # scores.json
     trained: int  # cells trained by this call; the others were stored
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One classifier of the evaluation."""
-
-    arm: str
-    fold: int
-    seed: int
-
-    def path(self, out: Path) -> Path:
-        return out / "cells" / self.arm / f"fold_{self.fold}_seed_{self.seed}.parquet"
 
 
 def evaluate(
@@ -71,39 +49,143 @@ def evaluate(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Compare the arm `none` (the real clips of a fold's training part) with one arm for each set in `synthetic`.
+    """Compare the arm `none`, the real clips of a fold's training part, with one arm for each set in `synthetic`.
 
-    An arm trains on the same real clips and on all clips that its generated set has for the fold, for the same number
-    of gradient steps and with the same seeds as `none`. `only_folds` trains these folds now; the scores cover every
-    fold of which all cells are stored, so folds may be run one by one or on several machines.
+    An arm trains on the same real clips and on all clips that its generated set has for the fold, for as many gradient
+    steps and with the same seeds as `none`. `only_folds` trains these folds now; the scores cover every fold of which
+    all cells are stored, so folds may be run one by one.
 
     Nothing is trained before every arm and fold has passed the checks. Raises LeakageError where a generator has seen
-    a subject that its fold tests, InputError for sets that do not fit together, NaN in a clip or an output folder
-    made with other settings, SettingsError for an unusable arm name or fold.
+    a group that its fold tests, InputError for sets that do not fit together, NaN in a clip or an output folder made
+    with other settings, SettingsError for an unusable arm name or fold.
     """
-    progress = progress or Silent()
+    out, device, progress = Path(out), torch.device(device), progress or Silent()
     chosen = sorted(set(only_folds)) or list(range(len(folds)))
-    _check_labels(features, folds, chosen, progress)
-    _check_arms(features, folds, synthetic, chosen)
-    arms = [BASELINE, *synthetic]
-    _begin(out, _settings(features, folds, synthetic, config), device)
+    _check_real(features, folds, chosen)
+    _check_synthetic(features, folds, synthetic, chosen)
+    _warn(folds, chosen, progress)
+    _begin(out, features, folds, synthetic, config)
 
-    missing = [cell for cell in _cells(arms, chosen, config) if not cell.path(out).exists()]
-    progress.start("training classifiers", len(missing) * config.steps)
-    for (fold, arm), cells in _by_training_part(missing):
+    arms = [BASELINE, *synthetic]
+    cells = [Cell(arm, fold, seed) for fold in chosen for arm in arms for seed in range(config.seeds)]
+    missing = [cell for cell in cells if not cell.path(out).exists()]
+    if missing:
+        progress.start("training classifiers", len(missing) * config.steps)
+    for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
         train, test = folds.rows(features, fold)
-        clips, classes = _training_part(features, train, synthetic.get(arm), fold)
-        test_clips = torch.from_numpy(features.clips(test))
-        for cell in cells:
-            model = train_classifier(
-                clips,
-                classes,
-                len(features.labels),
-                config,
-                _seed(config, cell),
-                device=torch.device(device),
-                on_step=lambda cell=cell: progress.advance(note=f"{cell.arm}, fold {cell.fold}, seed {cell.seed}"),
-            )
-            _write_cell(cell.path(out), features, test, log_probabilities(model, test_clips, torch.device(device)))
-    scores = rescore(out)
-    return EvaluationResult(out, scores, len(missing))
+        clips, classes = features.clips(train), features.classes[train]
+        if arm != BASELINE:
+            rows = unseen_rows(synthetic[arm], features, folds, fold)
+            clips = np.concatenate([clips, synthetic[arm].clips(rows)])
+            classes = np.concatenate([classes, synthetic[arm].classes[rows]])
+        clips, classes, test_clips = (torch.from_numpy(array) for array in (clips, classes, features.clips(test)))
+        for cell in its_cells:
+            seed = classifier_seed(config.seed, cell)
+            on_step = partial(progress.advance, note=f"{arm}, fold {fold}, seed {cell.seed}")
+            model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
+            write_predictions(cell.path(out), features, test, log_probabilities(model, test_clips, device).numpy())
+    return EvaluationResult(out, score_stored(out), len(missing))
+
+
+def classifier_seed(seed: int, cell: Cell) -> int:
+    """The seed of a cell's classifier: the same in every arm, so that arms are compared in pairs."""
+    return int(np.random.SeedSequence([seed, cell.fold, cell.seed]).generate_state(1)[0])
+
+
+def score_stored(out: Path) -> dict[str, Any]:
+    """Score the stored predictions of an evaluation, every fold that is complete, and write `scores.json`."""
+    about = read_json(out / "evaluation.json", "an evaluation's evaluation.json (clinaug-fast evaluate makes one)")
+    labels, arms, seeds = about["labels"], [BASELINE, *about["settings"]["arms"]], about["settings"]["seeds"]
+    complete = [
+        fold
+        for fold in range(about["n_folds"])
+        if all(Cell(arm, fold, seed).path(out).exists() for arm in arms for seed in range(seeds))
+    ]
+    scores = score(lambda cell: read_predictions(cell.path(out), labels), arms, complete, seeds, labels)
+    scores |= {"n_folds": about["n_folds"], "group_by": about["group_by"]}
+    write_json(out / "scores.json", scores)
+    return scores
+
+
+def _check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> None:
+    """Two labels, each on both sides of every fold; numbers in every clip."""
+    if len(features.labels) < 2:
+        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
+    for fold in chosen:
+        for part, rows in zip(("training", "test"), folds.rows(features, fold), strict=True):
+            counts = np.bincount(features.classes[rows], minlength=len(features.labels))
+            if counts.min() == 0:
+                raise InputError(
+                    f"fold {fold} has no clip of {features.labels[counts.argmin()]!r} in its {part} part; expected "
+                    "every label on both sides. Split again"
+                )
+    _check_finite(features, np.arange(len(features)))
+
+
+def _check_synthetic(
+    features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
+) -> None:
+    for arm, generated in synthetic.items():
+        if arm == BASELINE:
+            raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
+        if not arm or arm.startswith(".") or Path(arm).name != arm:
+            raise SettingsError(f"an arm is named {arm!r}; expected a name that can be a folder's. Name it otherwise")
+        for fold in chosen:
+            _check_finite(generated, unseen_rows(generated, features, folds, fold))
+
+
+def _check_finite(features: FeatureSet, rows: np.ndarray) -> None:
+    bad = ~np.isfinite(features.clips(rows)).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(
+            f"{bad.sum()} of {len(rows)} clips of {features.path} hold NaN or infinity, the first is "
+            f"{features.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
+        )
+
+
+def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
+    if folds.about["group_by"] != "subject":
+        progress.warn(
+            f"grouped by {folds.about['group_by']}: where the subject is not known, one patient may be on both sides "
+            "of a fold, and scores are then too high. Give preprocess --subject-pattern, or a table with subjects"
+        )
+    thin = [
+        f"{n} of {label} in fold {fold}"
+        for fold in chosen
+        for label, n in zip(folds.about["labels"], folds.about["folds"][fold]["test_recordings"], strict=True)
+        if n < FEW_RECORDINGS
+    ]
+    if thin:
+        more = f" and {len(thin) - 5} more such cells" if len(thin) > 5 else ""
+        progress.warn(
+            f"few test recordings: {', '.join(thin[:5])}{more}; with fewer than {FEW_RECORDINGS} a single recording "
+            "moves the score. Use fewer folds or record more"
+        )
+
+
+def _begin(
+    out: Path, features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], config: ClassifierConfig
+) -> None:
+    """Write `evaluation.json`, or see that the one in `out` has the same settings."""
+    settings = {
+        "features": features.fingerprint,
+        "folds": folds.fingerprint,
+        "arms": {arm: generated.fingerprint for arm, generated in synthetic.items()},
+        **config.model_dump(),
+    }
+    path = out / "evaluation.json"
+    if path.exists():
+        refuse_changed(out, read_json(path, "an evaluation's evaluation.json")["settings"], settings)
+        return
+    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise InputError(f"{out} holds something else than an evaluation; expected a new folder. Name another")
+    out.mkdir(parents=True, exist_ok=True)
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": features.labels,
+        "n_folds": len(folds),
+        "group_by": folds.about["group_by"],
+        "settings": settings,
+        "provenance": provenance() | {"torch": torch.__version__},
+    }
+    write_json(path, about)

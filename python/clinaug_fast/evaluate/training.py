@@ -57,7 +57,9 @@ def train_classifier(
     order = balanced_order(classes, config.steps * config.batch_size, generator).to(device)
     clips, classes = clips.to(device), classes.to(device)
     model = _new_model(n_labels, config.width, seed).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     # + 1: the cycle's last rate is nearly nothing, and a step at it would be wasted
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps + 1)
     for batch in order.view(config.steps, config.batch_size):

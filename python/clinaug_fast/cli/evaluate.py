@@ -1,0 +1,107 @@
+"""`clinaug-fast evaluate`: macro-F1 with and without generated clips, fold by fold."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.errors import SettingsError
+
+
+def evaluate(
+    features: Annotated[Path, typer.Argument(help="The feature set of the real recordings.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(help="The evaluation's folder; an unfinished one goes on.", show_default=False)
+    ],
+    synthetic: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]DIR",
+            help="A generated feature set: one more arm, called NAME, by default as its folder. Repeat for more.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006  Typer copies it
+    folds: Annotated[
+        Path | None, typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json")
+    ] = None,
+    fold: Annotated[list[int], typer.Option(help="Evaluate this fold only. Repeat for more.", show_default="all")] = [],  # noqa: B006
+    width: Annotated[
+        int | None,
+        typer.Option(help="Channels of the first stage; 64 is ResNet-18 as published.", show_default="16"),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Gradient steps of a classifier, the same in every arm.", show_default="1000")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips a step.", show_default="16")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The peak of the one-cycle rate.", show_default="0.001")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's weight decay.", show_default="0.01")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Classifiers a fold and arm; a fold's score is their mean.", show_default="3")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides first weights and order of clips.", show_default="0")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Does an augmentation help? Train the same classifier with and without generated clips and compare macro-F1."""
+    with stage("evaluate", as_json, quiet) as say:
+        import torch
+
+        from clinaug_fast.cli.score_table import score_table
+        from clinaug_fast.config import ClassifierConfig
+        from clinaug_fast.data.feature_set import FeatureSet
+        from clinaug_fast.data.folds import Folds
+        from clinaug_fast.evaluate import cross_validation
+        from clinaug_fast.native import allowed_threads
+
+        config = ClassifierConfig().with_changes(
+            width=width,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            seeds=seeds,
+            seed=seed,
+        )
+        if device not in ("cpu", "cuda"):
+            raise SettingsError(f"device is {device!r}; expected cpu or cuda")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("device is cuda, but torch sees no CUDA device here. Use --device cpu")
+        torch.set_num_threads(threads or allowed_threads())
+        result = cross_validation.evaluate(
+            FeatureSet.open(features),
+            Folds.load(folds or features / "folds.json"),
+            {arm: FeatureSet.open(path) for arm, path in _arms(synthetic).items()},
+            out,
+            config,
+            only_folds=fold,
+            device=device,
+            progress=say,
+        )
+        text = "" if as_json else score_table(result.scores, plain=not sys.stdout.isatty())
+        say.result(text, out=str(out), trained=result.trained, scores=result.scores)
+        say.note(f"every score, per label and with the confusion matrices: {result.out / 'scores.json'}")
+
+
+def _arms(synthetic: list[str]) -> dict[str, Path]:
+    """NAME=DIR or DIR, by arm."""
+    arms: dict[str, Path] = {}
+    for given in synthetic:
+        name, separator, path = given.partition("=")
+        path = Path(path if separator else given)
+        name = name if separator else path.resolve().name
+        if name in arms:
+            raise SettingsError(
+                f"two arms are named {name!r}: {arms[name]} and {path}. Name one otherwise: --synthetic NAME={path}"
+            )
+        arms[name] = path
+    return arms

@@ -1,0 +1,74 @@
+"""An evaluation's scores as a person reads them: one table a unit and the sentences that keep the reader honest."""
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from clinaug_fast.evaluate.scores import BASELINE
+
+UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
+FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
+PLAIN_WIDTH = 1000  # wide enough that nothing wraps: a pipe has no edge
+
+
+def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
+    """`scores.json` as a rich renderable, or as plain aligned text for a pipe."""
+    blocks: list[Any] = []
+    for unit, title in UNITS.items():
+        blocks += [title, _table(scores, unit, plain), ""]
+    group = Group(*blocks, *_sentences(scores))
+    if not plain:
+        return group
+    console = Console(file=StringIO(), width=PLAIN_WIDTH, color_system=None, highlight=False)
+    console.print(group)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def _table(scores: dict[str, Any], unit: str, plain: bool) -> Table:
+    style = None if plain else box.SIMPLE_HEAD  # its divider is one column wide
+    table = Table(box=style, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
+    one_by_one = len(scores["folds"]) <= FOLD_COLUMNS
+    compared = len(scores["arms"]) > 1
+    table.add_column("arm", overflow="fold")
+    headings = [f"fold {fold}" for fold in scores["folds"]] if one_by_one else ["lowest fold", "highest fold"]
+    for heading in [*headings, "mean ± SD", *[f"minus {BASELINE}"] * compared]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm, by_unit in scores["arms"].items():
+        macro_f1 = by_unit[unit]["macro_f1"]
+        by_fold = macro_f1["by_fold"] if one_by_one else [min(macro_f1["by_fold"]), max(macro_f1["by_fold"])]
+        cells = [*(f"{100 * value:.1f}" for value in by_fold), _spread(macro_f1, sign="")]
+        if arm != BASELINE:
+            cells.append(_spread(by_unit[unit]["difference"], sign="+"))
+        table.add_row(Text(arm), *cells)
+    return table
+
+
+def _spread(over_folds: dict[str, Any], sign: str) -> str:
+    mean = f"{100 * over_folds['mean']:{sign}.1f}"
+    return mean if over_folds["sd"] is None else f"{mean} ± {100 * over_folds['sd']:4.1f}"
+
+
+def _sentences(scores: dict[str, Any]) -> Sequence[str]:
+    folds, seeds = len(scores["folds"]), scores["seeds"]
+    baseline = scores["arms"][BASELINE]
+    yield (
+        f"{folds} of {scores['n_folds']} folds, grouped by {scores['group_by']}; a fold's score is the mean over "
+        f"{seeds} classifier{'s' * (seeds > 1)}."
+    )
+    yield (
+        f"{baseline['recording']['tested']} recordings tested, {baseline['window']['tested']} windows; the windows of "
+        "a recording vote by their mean log-probability."
+    )
+    if len(scores["arms"]) > 1:
+        if folds == 1:
+            yield "One fold shows no spread: it cannot tell a gain from chance."
+        else:
+            yield (
+                "± is the standard deviation over folds. A difference smaller than its ± is no evidence of a gain, and "
+                "a larger one no proof: no significance test is made here."
+            )

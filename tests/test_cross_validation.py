@@ -1,0 +1,257 @@
+"""The evaluation as a whole: the same training in every arm, stored predictions, resume, and the guard before it."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from clinaug_fast.config import ClassifierConfig, MelConfig
+from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.data.folds import Folds, make_folds
+from clinaug_fast.data.lineage import generated_lineage
+from clinaug_fast.errors import InputError, LeakageError, SettingsError
+from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
+from clinaug_fast.evaluate.predictions import CELL_SCHEMA, Cell
+
+LABELS = ["across", "along"]
+MEL = MelConfig(sample_rate=8000, n_fft=256, n_mels=16, f_max=4000)
+CONFIG = ClassifierConfig(width=2, steps=3, batch_size=4, seeds=2)
+SIZE = 16
+
+
+def stripes(label: str, rng: np.random.Generator) -> np.ndarray:
+    wave = np.sin(1.5 * np.arange(SIZE) + rng.uniform(0, 6))
+    clip = np.broadcast_to(wave[:, None] if label == "across" else wave[None, :], (SIZE, SIZE))
+    return (3 * clip + rng.normal(0, 1, (SIZE, SIZE)) - 8).astype(np.float32)
+
+
+def write_real(path: Path, *, subjects: int = 12, subject_known: bool = True, bad: float | None = None) -> FeatureSet:
+    """Each subject gives one recording of two clips a label."""
+    rng = np.random.default_rng(1)
+    with new_feature_set(path, MEL, SIZE, LABELS, {"kind": "corpus"}) as writer:
+        for subject in range(subjects):
+            for label in LABELS:
+                for window in range(2):
+                    clip = stripes(label, rng)
+                    if bad is not None and len(writer) == 5:
+                        clip[3, 3] = bad
+                    recording = f"{label}/{subject:02}.wav"
+                    writer.add(
+                        clip,
+                        id=f"{recording}#{window}",
+                        recording=recording,
+                        subject=f"s{subject:02}" if subject_known else None,
+                        label=label,
+                        start_s=float(window),
+                    )
+    return FeatureSet.open(path)
+
+
+def write_generated(path: Path, features: FeatureSet, folds: Folds, *, seed: int = 2, **changes) -> FeatureSet:
+    """Eight clips a label and fold; `changes` go into the lineage."""
+    rng = np.random.default_rng(seed)
+    lineage = generated_lineage(features, folds, "a run", list(range(len(folds)))) | changes
+    with new_feature_set(path, MEL, SIZE, LABELS, lineage) as writer:
+        for fold in range(len(folds)):
+            for label in LABELS * 8:
+                name = f"{fold}/{len(writer):03}"
+                writer.add(stripes(label, rng), id=name, recording=name, label=label, start_s=0.0, fold=fold)
+    return FeatureSet.open(path)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory) -> FeatureSet:
+    return write_real(tmp_path_factory.mktemp("sets") / "real")
+
+
+@pytest.fixture(scope="module")
+def folds(features) -> Folds:
+    return make_folds(features, 2)
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory, features, folds) -> FeatureSet:
+    return write_generated(tmp_path_factory.mktemp("sets") / "generated", features, folds)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def steps_of():
+    """Counts optimiser steps; the count so far is `sum(...)` of it."""
+    taken: Counter[int] = Counter()
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: taken.update([id(optimizer)]))
+    yield taken
+    hook.remove()
+
+
+class Recorder:
+    """A Progress that remembers."""
+
+    def __init__(self):
+        self.totals, self.notes, self.warnings = [], Counter(), []
+
+    def start(self, title: str, total: int) -> None:
+        self.totals.append(total)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.notes[note] += steps
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_every_arm_gets_the_same_steps(tmp_path, features, folds, generated, steps_of):
+    recorder = Recorder()
+    result = evaluate(features, folds, {"se": generated}, tmp_path / "out", CONFIG, progress=recorder)
+    cells = [f"{arm}, fold {fold}, seed {seed}" for arm in ("none", "se") for fold in (0, 1) for seed in (0, 1)]
+    assert recorder.notes == dict.fromkeys(cells, CONFIG.steps)
+    assert sum(steps_of.values()) == len(cells) * CONFIG.steps == recorder.totals[0]
+    assert result.trained == len(cells)
+
+
+def test_arms_share_seeds_and_nothing_else_does():
+    cells = [Cell(arm, fold, seed) for arm in ("none", "se") for fold in range(5) for seed in range(5)]
+    seeds = {cell: classifier_seed(config_seed, cell) for config_seed in (0,) for cell in cells}
+    assert len(set(seeds.values())) == 25
+    assert all(seeds[Cell("se", cell.fold, cell.seed)] == seeds[cell] for cell in cells)
+    assert classifier_seed(1, cells[0]) != classifier_seed(0, cells[0])
+
+
+def test_an_arm_without_effect_scores_as_none(tmp_path, features, folds, generated, monkeypatch):
+    """Pairs are real pairs: the same training clips under another arm's name give the same predictions."""
+    monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.unseen_rows", lambda *_: np.arange(0))
+    evaluate(features, folds, {"empty": generated}, tmp_path / "out", CONFIG)
+    stored = contents(tmp_path / "out" / "cells")
+    assert len(stored) == 8
+    for name, data in stored.items():
+        assert stored[name.replace("none", "empty")] == data
+
+
+def test_predictions_are_of_the_test_clips_and_scores_come_from_them(tmp_path, features, folds, generated):
+    out = tmp_path / "out"
+    result = evaluate(features, folds, {"se": generated}, out, CONFIG)
+    for fold in range(2):
+        _, test = folds.rows(features, fold)
+        table = pq.read_table(Cell("se", fold, 1).path(out))
+        for column in ("id", "recording", "label"):
+            assert table[column].to_pylist() == list(features.column(column)[test])
+        probabilities = np.exp(np.array(table["log_probabilities"].to_pylist()))
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+    # A stored cell that is right everywhere is scored as right everywhere: nothing else is remembered.
+    path = Cell("none", 0, 0).path(out)
+    table = pq.read_table(path)
+    right = [[-0.1, -3.0] if label == LABELS[0] else [-3.0, -0.1] for label in table["label"].to_pylist()]
+    columns = {name: table[name] for name in table.column_names} | {"log_probabilities": right}
+    pq.write_table(pa.table(columns, schema=CELL_SCHEMA), path)
+    before = result.scores["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
+    after = score_stored(out)["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
+    assert before[0][0] < 1.0
+    assert after == [[1.0, before[0][1]], before[1]]
+
+
+def test_learns_what_can_be_learned(tmp_path, features, folds):
+    config = CONFIG.with_changes(width=4, steps=30, batch_size=8, learning_rate=1e-2, seeds=1)
+    scores = evaluate(features, folds, {}, tmp_path / "out", config).scores["arms"]["none"]
+    assert scores["recording"]["macro_f1"]["mean"] > 0.9
+    assert scores["recording"]["tested"] == 24
+    assert scores["window"]["tested"] == 48
+
+
+def test_the_same_bytes_again_whole_resumed_or_fold_by_fold(tmp_path, features, folds, generated, steps_of):
+    arms = {"se": generated}
+    evaluate(features, folds, arms, tmp_path / "whole", CONFIG)
+    whole = contents(tmp_path / "whole")
+    assert len(whole) == 2 + 8
+
+    resumed = tmp_path / "whole"
+    Cell("se", 1, 0).path(resumed).unlink()
+    (resumed / "scores.json").unlink()
+    steps_of.clear()
+    assert evaluate(features, folds, arms, resumed, CONFIG).trained == 1
+    assert sum(steps_of.values()) == CONFIG.steps
+    assert contents(resumed) == whole
+
+    by_fold = tmp_path / "by_fold"
+    second = evaluate(features, folds, arms, by_fold, CONFIG, only_folds=[1])
+    assert second.scores["folds"] == [1]
+    both = evaluate(features, folds, arms, by_fold, CONFIG, only_folds=[0])
+    assert both.scores["folds"] == [0, 1]
+    assert contents(by_fold) == whole
+
+
+def test_leakage_is_refused_before_anything_is_trained(tmp_path, features, folds, generated, steps_of):
+    everyone = sorted(set(features.groups))
+    seen = generated.lineage["trained_on_groups"] | {"1": everyone}
+    leaky = write_generated(tmp_path / "leaky", features, folds, trained_on_groups=seen)
+    with pytest.raises(LeakageError, match=rf"fold 1 .*{sorted(folds.test_groups(1))[0]}"):
+        evaluate(features, folds, {"se": generated, "leaky": leaky}, tmp_path / "out", CONFIG)
+    assert not steps_of
+    assert not (tmp_path / "out").exists()
+    evaluate(features, folds, {"leaky": leaky}, tmp_path / "out", CONFIG, only_folds=[0])
+
+
+def test_a_changed_setting_is_refused_by_name(tmp_path, features, folds, generated):
+    out = tmp_path / "out"
+    evaluate(features, folds, {}, out, CONFIG, only_folds=[0])
+    before = contents(out)
+    with pytest.raises(InputError, match="steps is 3 there, 4 asked"):
+        evaluate(features, folds, {}, out, CONFIG.with_changes(steps=4))
+    with pytest.raises(InputError, match="arms is"):
+        evaluate(features, folds, {"se": generated}, out, CONFIG)
+    with pytest.raises(InputError, match="folds is"):
+        evaluate(features, make_folds(features, 2, seed=1), {}, out, CONFIG)
+    assert contents(out) == before
+    with pytest.raises(InputError, match="holds something else"):
+        evaluate(features, folds, {}, features.path, CONFIG)
+
+
+@pytest.mark.parametrize("arm", ["none", "", ".hidden", "a/b", ".."])
+def test_an_arm_needs_a_name_of_its_own(tmp_path, features, folds, generated, arm):
+    with pytest.raises(SettingsError, match="an arm is named"):
+        evaluate(features, folds, {arm: generated}, tmp_path / "out", CONFIG)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_clip_that_is_no_number_is_refused_by_id(tmp_path, bad):
+    features = write_real(tmp_path / "real", bad=bad)
+    with pytest.raises(InputError, match=r"1 of 48 clips .*across/01.wav#1"):
+        evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG)
+
+
+def test_folds_are_checked(tmp_path, features, folds):
+    with pytest.raises(SettingsError, match="fold is 2"):
+        evaluate(features, folds, {}, tmp_path / "out", CONFIG, only_folds=[2])
+    one_sided = Folds(folds.about | {"folds": [{"test_groups": ["subject:nobody"], "test_recordings": [0, 0]}]})
+    with pytest.raises(InputError, match="fold 0 has no clip of 'across' in its test part"):
+        evaluate(features, one_sided, {}, tmp_path / "out", CONFIG)
+
+
+def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path, features, folds):
+    quiet = Recorder()
+    evaluate(features, folds, {}, tmp_path / "fine", CONFIG.with_changes(steps=1, seeds=1), progress=quiet)
+    assert quiet.warnings == []
+
+    few = write_real(tmp_path / "few", subjects=4, subject_known=False)
+    loud = Recorder()
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(few, make_folds(few, 2), {}, tmp_path / "out", config, only_folds=[1], progress=loud)
+    grouped, thin = loud.warnings
+    assert "grouped by recording" in grouped
+    assert "2 of across in fold 1, 2 of along in fold 1;" in thin
+
+
+def test_a_damaged_cell_is_named(tmp_path, features, folds):
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(features, folds, {}, tmp_path / "out", config)
+    path = Cell("none", 1, 0).path(tmp_path / "out")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"fold_1_seed_0.parquet cannot be read"):
+        evaluate(features, folds, {}, tmp_path / "out", config)

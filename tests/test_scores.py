@@ -1,0 +1,111 @@
+"""Scores, against numbers worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinaug_fast.evaluate.predictions import Cell, Predictions
+from clinaug_fast.evaluate.scores import score
+
+
+def predictions(recordings: str, classes: list[int], probabilities: list[list[float]]) -> Predictions:
+    return Predictions(np.array(list(recordings), dtype=object), np.array(classes), np.log(np.array(probabilities)))
+
+
+def certain(classes: list[int], predicted: list[int], n_labels: int = 2) -> Predictions:
+    """One window a recording, predicted with confidence."""
+    names = [f"r{i:03}" for i in range(len(classes))]
+    log_probabilities = np.where(np.eye(n_labels)[predicted] == 1, -0.01, -9.0)
+    return Predictions(np.array(names, dtype=object), np.array(classes), log_probabilities)
+
+
+def score_cells(cells: dict[Cell, Predictions], labels: list[str]) -> dict:
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    folds = sorted({cell.fold for cell in cells})
+    return score(cells.__getitem__, arms, folds, len({cell.seed for cell in cells}), labels)
+
+
+def test_windows_of_a_recording_vote_by_their_mean_log_probability():
+    # Recording a (class 0): two windows lean to 1, one is sure of 0 and wins. b (class 1): right in both windows.
+    cell = predictions("abaab", [0, 1, 0, 0, 1], [[0.4, 0.6], [0.3, 0.7], [0.999, 0.001], [0.4, 0.6], [0.2, 0.8]])
+    votes = cell.by_recording()
+    assert votes.recordings.tolist() == ["a", "b"]
+    assert votes.classes.tolist() == [0, 1]
+    expected = (2 * np.log([0.4, 0.6]) + np.log([0.999, 0.001])) / 3
+    np.testing.assert_allclose(votes.log_probabilities[0], expected)
+
+    none = score_cells({Cell("none", 0, 0): cell}, ["quiet", "loud"])["arms"]["none"]
+    assert none["recording"]["macro_f1"]["mean"] == 1.0
+    assert none["recording"]["confusion"] == [[1.0, 0.0], [0.0, 1.0]]
+    # By window: quiet has precision 1, recall 1/3, F1 1/2; loud precision 2/4, recall 1, F1 2/3.
+    assert none["window"]["f1_by_label"] == {"quiet": 0.5, "loud": 0.666667}
+    assert none["window"]["macro_f1"]["mean"] == round((1 / 2 + 2 / 3) / 2, 6)
+    assert none["window"]["confusion"] == [[1.0, 2.0], [0.0, 2.0]]
+    assert (none["window"]["tested"], none["recording"]["tested"]) == (5, 2)
+
+
+def test_a_recording_with_segments_of_two_labels_votes_once_a_label():
+    cell = predictions("baab", [0, 0, 1, 0], [[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
+    votes = cell.by_recording()
+    assert list(zip(votes.recordings, votes.classes, strict=True)) == [("a", 0), ("a", 1), ("b", 0)]
+    assert votes.log_probabilities.argmax(axis=1).tolist() == [0, 1, 1]
+
+
+def test_seeds_are_averaged_inside_a_fold_before_folds_are_compared():
+    right, wrong, half = certain([0, 1], [0, 1]), certain([0, 1], [1, 0]), certain([0, 1], [0, 0])
+    f1_half = (2 / 3 + 0) / 2  # label 0: precision 1/2, recall 1; label 1 is never predicted
+    cells = {
+        Cell("none", 0, 0): right,
+        Cell("none", 0, 1): wrong,
+        Cell("none", 3, 0): half,
+        Cell("none", 3, 1): half,
+        Cell("se", 0, 0): right,
+        Cell("se", 0, 1): right,
+        Cell("se", 3, 0): half,
+        Cell("se", 3, 1): wrong,
+    }
+    scores = score_cells(cells, ["a", "b"])
+    assert (scores["folds"], scores["seeds"]) == ([0, 3], 2)
+    none, se = (scores["arms"][arm]["recording"] for arm in ("none", "se"))
+    assert none["macro_f1"]["by_fold_and_seed"] == [[1.0, 0.0], [0.333333, 0.333333]]
+    assert none["macro_f1"]["by_fold"] == [0.5, 0.333333]
+    assert none["macro_f1"]["mean"] == pytest.approx((0.5 + f1_half) / 2, abs=1e-6)
+    assert none["macro_f1"]["sd"] == pytest.approx((0.5 - f1_half) / np.sqrt(2), abs=1e-6)
+    assert "difference" not in none
+    differences = [0.5, f1_half / 2 - f1_half]
+    assert se["difference"]["by_fold"] == pytest.approx(differences, abs=1e-6)
+    assert se["difference"]["mean"] == pytest.approx(sum(differences) / 2, abs=1e-6)
+    assert se["difference"]["sd"] == pytest.approx((differences[0] - differences[1]) / np.sqrt(2), abs=1e-6)
+    assert none["confusion"] == [[1.5, 0.5], [1.5, 0.5]]  # over both folds, mean over seeds
+
+
+def test_a_label_that_is_never_predicted_counts_as_zero():
+    scores = score_cells({Cell("none", 0, 0): certain([0, 1, 2], [0, 1, 1], n_labels=3)}, ["a", "b", "c"])
+    none = scores["arms"]["none"]["window"]
+    assert none["f1_by_label"] == {"a": 1.0, "b": 0.666667, "c": 0.0}
+    assert none["macro_f1"] == {"mean": 0.555556, "sd": None, "by_fold": [0.555556], "by_fold_and_seed": [[0.555556]]}
+
+
+@given(data=st.data(), n_labels=st.integers(2, 5))
+def test_every_score_agrees_with_counting(data, n_labels):
+    n = data.draw(st.integers(n_labels, 30))
+    numbers = st.lists(st.integers(0, n_labels - 1), min_size=n, max_size=n)
+    truth, predicted = data.draw(numbers), data.draw(numbers)
+    labels = [f"label {i}" for i in range(n_labels)]
+    scores = score_cells({Cell("none", 0, 0): certain(truth, predicted, n_labels)}, labels)
+    none = scores["arms"]["none"]["recording"]
+
+    pairs = list(zip(truth, predicted, strict=True))
+    f1 = []
+    for label in range(n_labels):
+        hits = sum(t == p == label for t, p in pairs)
+        misses = sum((t == label) != (p == label) for t, p in pairs)
+        f1.append(2 * hits / (2 * hits + misses) if hits else 0.0)
+    assert list(none["f1_by_label"].values()) == pytest.approx(f1, abs=1e-6)
+    assert none["macro_f1"]["mean"] == pytest.approx(sum(f1) / n_labels, abs=1e-6)
+    assert none["confusion"] == [[pairs.count((t, p)) for p in range(n_labels)] for t in range(n_labels)]
+    assert none["tested"] == n
+    assert json.loads(json.dumps(scores)) == scores
