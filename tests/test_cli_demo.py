@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from clinaug_fast.cli import demo as module
-from clinaug_fast.cli.demo import DemoSizes
+import clinaug_fast.demo as chain
+from clinaug_fast.cli.demo import NEXT
 from clinaug_fast.cli.main import app
 from clinaug_fast.config import ClassifierConfig, GanConfig
+from clinaug_fast.demo import DemoSizes
 
 TINY = DemoSizes(
     n_procedures=4,
@@ -25,8 +26,8 @@ TINY = DemoSizes(
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.run_demo
-    monkeypatch.setattr(module, "run_demo", lambda *args, **options: real(*args, **options, sizes=TINY))
+    real = chain.run_demo
+    monkeypatch.setattr(chain, "run_demo", lambda *args, **options: real(*args, **options, sizes=TINY))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 def test_the_next_command_can_be_typed(out: Path, tmp_path: Path) -> None:
     assert run_command(out, "--quiet")[0] == 0
     places = {"YOUR_FOLDER": str(out / "corpus"), "features": str(tmp_path / "features")}
-    typed = [places.get(word, word) for word in shlex.split(module.NEXT)]
+    typed = [places.get(word, word) for word in shlex.split(NEXT)]
     result = CliRunner().invoke(app, typed[1:])
     assert result.exit_code == 0, result.stderr
     assert re.search(r"subjects known +4", result.stdout)

@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (info, preprocess, split, train, generate, evaluate, demo):
+for command in (preprocess, split, train, generate, evaluate, demo, info):
     app.command()(command)
 
 

@@ -71,7 +71,8 @@ def train(
     begun = Run.begin(Path(run), features, folds, config)
 
     missing = [fold for fold in chosen if not begun.folder(fold).exists()]
-    progress.start(f"training {config.model}", len(missing) * config.steps)
+    if missing:
+        progress.start(f"training {config.model}", len(missing) * config.steps)
     for fold in missing:
         rows, _ = folds.rows(features, fold)
         clips, classes = features.clips(rows), features.classes[rows]
