@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "data": {"native"},
     "gan": {"native", "ops", "data"},
     "evaluate": {"native", "ops", "data"},
-    "cli": {"native", "ops", "data", "gan", "evaluate"},
+    "demo": {"data", "gan", "evaluate"},
+    "cli": {"native", "ops", "data", "gan", "evaluate", "demo"},
 }
 
 

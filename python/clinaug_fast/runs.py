@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -108,9 +109,10 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         raise InputError(f"{out} exists already; expected a new folder. Name another, or remove it first")
-    for stale in out.parent.glob(f".{out.name}.*.draft"):
-        if not _alive(int(stale.name.split(".")[-2])):
-            shutil.rmtree(stale)
+    draft_of = re.compile(re.escape(f".{out.name}.") + r"(\d+)\.draft")
+    for other in out.parent.iterdir():
+        if (match := draft_of.fullmatch(other.name)) and not _alive(int(match[1])):
+            shutil.rmtree(other)
     draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()

@@ -1,7 +1,14 @@
 """The command line: one thin command a stage. Commands import their stage inside, so that --help is instant."""
 
 import typer
+
+from clinaug_fast.cli.demo import demo
+from clinaug_fast.cli.evaluate import evaluate
+from clinaug_fast.cli.generate import generate
 from clinaug_fast.cli.info import info
+from clinaug_fast.cli.preprocess import preprocess
+from clinaug_fast.cli.split import split
+from clinaug_fast.cli.train import train
 
 app = typer.Typer(
     name="clinaug-fast",
@@ -12,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (info,):
+for command in (preprocess, split, train, generate, evaluate, demo, info):
     app.command()(command)
 
 

@@ -7,6 +7,7 @@ Leaves `Recording`s in a fixed order and a fingerprint; opens no audio file.
 import os
 import posixpath
 import re
+import sys
 from collections import Counter
 from dataclasses import astuple, dataclass
 from functools import cached_property
@@ -19,7 +20,24 @@ import pyarrow.parquet
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import fingerprint
 
-AUDIO_SUFFIXES = frozenset(".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64".split())
+AUDIO_SUFFIXES = frozenset(
+    (
+        ".wav",
+        ".wave",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aiff",
+        ".aif",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+    )
+)
 TABLE_SUFFIXES = (".csv", ".parquet")
 COLUMNS = {
     "path": pa.string(),
@@ -93,15 +111,14 @@ def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
     labels = {recording.label for recording in corpus.recordings}
     if len(labels) == 1:
         raise InputError(f"{path} has one label, {labels.pop()!r}; expected two or more to tell apart. Add the others")
-    for recording in corpus.recordings:
-        if not "".join(filter(None, astuple(recording)[1:6])).isprintable():
-            raise InputError(f"{recording.relative!r} has a name that is no clean UTF-8. Rename the file")
     return corpus
 
 
 def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
     recordings, unlabelled, ignored = [], [], Counter()
     for relative in _files(root):
+        if not _is_utf8(relative):
+            raise InputError(f"{relative!r} in {root} is not a UTF-8 name; expected one that can be written. Rename it")
         suffix = posixpath.splitext(relative)[1].lower()
         if suffix not in AUDIO_SUFFIXES or posixpath.basename(relative).startswith("."):
             ignored[suffix or "no suffix"] += 1
@@ -122,7 +139,7 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
 def _files(root: Path) -> list[str]:
     """Posix paths inside `root`, through linked folders, each real folder once."""
     found, visited = [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:
             subfolders.clear()
@@ -134,24 +151,37 @@ def _files(root: Path) -> list[str]:
     return found
 
 
+def _raise(error: OSError) -> None:
+    raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python keeps undecodable bytes of a file name as lone surrogates
+        return False
+    return True
+
+
 def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     table = _typed(path)
     if pattern and "subject" in table.column_names:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
-    recordings, seen = [], {}
+    recordings, seen = [], {}  # seen: the row of each id
     for number, row in enumerate(table.to_pylist(), start=1):
         where = f"row {number} of {path}"
         if not row["path"] or not row["label"]:
             raise InputError(f"{where} has the path {row['path']!r} and the label {row['label']!r}. Fill both in")
         row |= {name: row.get(name) or None for name in ("subject", "site", "device")}
         start_s, end_s = row.get("start_s"), row.get("end_s")
-        if not 0.0 <= (start_s or 0.0) < (float("inf") if end_s is None else end_s):
+        if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:
             raise InputError(f"{where} goes from {start_s} to {end_s} s; expected 0 <= start_s < end_s. Correct it")
         relative = posixpath.normpath(row.pop("path"))
         row["subject"] = _subject(pattern, relative) or row["subject"]
         recording = Recording(path.parent / relative, relative, **row)
-        if first := seen.setdefault(recording.id, number) - number:
-            raise InputError(f"{where} repeats row {number + first}: {recording.id}. Remove one of them")
+        if recording.id in seen:
+            raise InputError(f"{where} repeats row {seen[recording.id]}: {recording.id}. Remove one of them")
+        seen[recording.id] = number
         recordings.append(recording)
     if not recordings:
         raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
@@ -187,7 +217,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise SettingsError(f"the subject pattern {pattern!r} is no regular expression: {error}. Correct it") from None
     if not compiled.groups:
         raise SettingsError(
-            f"the subject pattern {pattern!r} has no group; expected the subject in parentheses, such as '^[^/]+/(P[0-9]+)_'"
+            f"the subject pattern {pattern!r} has no group; expected the subject in parentheses, such as '/(P[0-9]+)_'"
         )
     return compiled
 

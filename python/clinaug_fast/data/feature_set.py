@@ -120,7 +120,7 @@ class FeatureSet:
         for entry in self.about["shards"]:
             try:
                 shard = np.load(self.path / entry["file"], mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 raise InputError(f"{self.path / entry['file']} cannot be read: {error}. Run preprocess again") from None
             if shard.shape != (entry["rows"], *self.clip_shape) or shard.dtype != np.float32:
                 raise InputError(

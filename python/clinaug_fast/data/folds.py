@@ -4,6 +4,7 @@ Takes a feature set; leaves one JSON file that train and evaluate quote by its f
 every fold has every label on both sides, or the split is refused with the table that shows why.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import fingerprint, read_json, refuse_changed, write_json
 
 SCHEMA_VERSION = 1
-# StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not.
-SHUFFLES = 64
+# StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
+# subjects of uneven size every order can. Then subjects are dealt at random.
+SHUFFLES = 16
+DEALS = 4000
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,7 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
             f"folds is {n_folds}, but a label comes from {min(owned)} subjects or recordings only; expected at least "
             f"{n_folds} for each. Subjects or recordings a label:\n{rows}\nLower --folds, or add recordings"
         )
-    for shuffle in range(SHUFFLES):
-        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=_shuffle_seed(seed, shuffle))
-        test_of_fold = [test for _, test in splitter.split(classes, classes, groups)]
+    for test_of_fold in _candidates(classes, groups, n_folds, seed):
         table = np.array([np.bincount(classes[test], minlength=len(features.labels)) for test in test_of_fold])
         if table.min() > 0 and (table.sum(axis=0) - table).min() > 0:
             return _folds(features, seed, [sorted(set(groups[test])) for test in test_of_fold], table)
@@ -96,8 +97,17 @@ def _fingerprint(about: dict[str, Any]) -> str:
     return fingerprint({key: value for key, value in about.items() if key != "fingerprint"})
 
 
-def _shuffle_seed(seed: int, shuffle: int) -> int:
-    return int(np.random.SeedSequence([seed, shuffle]).generate_state(1)[0])
+def _candidates(classes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Splits of whole groups, the balanced ones first: for each fold the rows that it tests."""
+    for shuffle in range(SHUFFLES):
+        state = np.random.SeedSequence([seed, shuffle]).generate_state(1)[0]
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(state))
+        yield [test for _, test in splitter.split(classes, classes, groups)]
+    names, of_row = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    for _ in range(DEALS):
+        fold = rng.integers(n_folds, size=len(names))[of_row]
+        yield [np.flatnonzero(fold == k) for k in range(n_folds)]
 
 
 def _folds(features: FeatureSet, seed: int, test_groups: list[list[str]], table: np.ndarray) -> Folds:

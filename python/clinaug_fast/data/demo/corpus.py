@@ -13,7 +13,7 @@ from clinaug_fast.data.demo.room import Procedure
 from clinaug_fast.data.demo.sources import SOUNDS
 from clinaug_fast.data.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import Progress, atomic_folder, read_json, refuse_changed, write_json, write_text
+from clinaug_fast.runs import Progress, Silent, atomic_folder, read_json, refuse_changed, write_json, write_text
 
 LABELS = sorted(SOUNDS)
 SUBJECT_PATTERN = r"(p\d+)_"
@@ -22,9 +22,9 @@ SETTINGS_FILE = "demo_corpus.json"
 README = """\
 This corpus is SYNTHETIC. No patient, no operation and no microphone had a part in it.
 
-It was written by `clinaug-fast demo`: {n_recordings} sounds in the manner of a total hip arthroplasty, computed from simple
-physics. Six labels (the folders), {n_procedures} "procedures" (p01, p02, ... in the file names), each with its own
-tools, room and microphone, {takes} takes of each label. 44.1 kHz, one channel, 16 bit.
+It was written by `clinaug-fast demo`: {n_recordings} sounds in the manner of a total hip arthroplasty, computed from
+simple physics. Six labels (the folders), {n_procedures} "procedures" (p01, p02, ... in the file names), each with its
+own tools, room and microphone, {takes} takes of each label. 44.1 kHz, one channel, 16 bit.
 
 Use it to try the tools. A score on it says nothing about real recordings.
 """
@@ -44,7 +44,9 @@ def demo_recording(seed: int, procedure: int, label: str, take: int) -> np.ndarr
     return np.round(x * 32767.0).astype(np.int16)
 
 
-def write_demo_corpus(out: Path, *, seed: int, n_procedures: int = 12, takes: int = 4, progress: Progress) -> bool:
+def write_demo_corpus(
+    out: Path, *, seed: int, n_procedures: int = 12, takes: int = 4, progress: Progress = Silent()
+) -> bool:
     """Write the corpus to `out`; False where it is there already, made with the same settings.
 
     Raises InputError where `out` is something else, was made with other settings or has lost recordings.

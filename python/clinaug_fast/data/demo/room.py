@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clinaug_fast.data.demo.sources import Instruments, suction
-from clinaug_fast.data.demo.synthesis import RATE, arrivals, band, drift, filtered, noise, place, turning
+from clinaug_fast.data.demo.synthesis import RATE, band, drift, filtered, noise, place, turning
 
 PEAK = 0.89  # of full scale: a recordist turns the gain down before it clips
 
@@ -39,18 +39,18 @@ class Procedure:
         return cls(
             tools=Instruments.draw(rng),
             echo_s=rng.uniform(0.25, 0.8),
-            echo_level=rng.uniform(0.3, 1.0),
+            echo_level=rng.uniform(0.2, 0.7),
             fan_hz=rng.uniform(45.0, 130.0),
             fan_level=rng.uniform(0.1, 0.8),
             beep_hz=rng.uniform(450.0, 950.0),
             pulse_per_minute=rng.uniform(55.0, 95.0),
-            suction_runs=rng.choice([0.0, 0.25, 0.5]),
+            suction_runs=rng.choice([0.0, 0.2, 0.4]),
             low_hz=rng.uniform(50.0, 250.0),
-            high_hz=rng.uniform(6000.0, 17000.0),
-            tilt_db=rng.uniform(-3.0, 2.0),
+            high_hz=rng.uniform(8000.0, 17000.0),
+            tilt_db=rng.uniform(-2.0, 1.5),
             bump_hz=rng.uniform(1200.0, 6000.0),
-            bump_db=rng.uniform(-3.0, 7.0),
-            hiss_db=rng.uniform(-12.0, 3.0),
+            bump_db=rng.uniform(-2.0, 5.0),
+            hiss_db=rng.uniform(-15.0, 0.0),
             gain_db=rng.uniform(-6.0, 6.0),
         )
 
@@ -58,27 +58,28 @@ class Procedure:
         """(n,) float64 in [-PEAK, PEAK]: the sound `dry` as this procedure's microphone hears it."""
         n = len(dry)
         sound = self._in_the_room(rng, dry)
-        sound *= 10 ** (rng.uniform(3.0, 24.0) / 20) / _loudness(sound)  # dB above the bed, which has RMS 1
+        sound *= 10 ** (rng.uniform(10.0, 30.0) / 20) / _loudness(sound)  # dB above the bed, which has RMS 1
         x = sound + self._bed(rng, n)
         if rng.random() < self.suction_runs:
-            x += 10 ** (rng.uniform(-6.0, 6.0) / 20) * self._in_the_room(rng, suction(rng, n, self.tools))
+            x += 10 ** (rng.uniform(-9.0, 3.0) / 20) * self._in_the_room(rng, suction(rng, n, self.tools))
         if rng.random() < 0.4:
             x += 10 ** (rng.uniform(-3.0, 12.0) / 20) * self._beeps(rng, n)
         x = filtered(x, self._microphone) + 10 ** (self.hiss_db / 20) * noise(rng, n, band(30.0, np.inf))
-        x *= 10 ** ((self.gain_db - 38.0) / 20)
+        x *= 10 ** ((self.gain_db - 42.0) / 20)
         return x * min(1.0, PEAK / np.max(np.abs(x)))
 
     def _in_the_room(self, rng: np.random.Generator, dry: np.ndarray) -> np.ndarray:
         """Direct sound and echo; the echo weighs more from farther away and dies sooner at high frequencies."""
         length = round(self.echo_s * 20) * RATE // 20
         t = np.arange(length) / RATE
-        tail = rng.standard_normal(length) * 10 ** (-3.0 * t / self.echo_s)
-        dull = filtered(tail, band(120.0, 2500.0, 1)) * t / self.echo_s + filtered(tail, band(120.0, 8000.0, 1))
-        dull[: round(RATE * rng.uniform(0.002, 0.008))] = 0.0  # the first wall is a metre or two away
-        dull *= self.echo_level * rng.uniform(0.5, 1.5) / np.sqrt(np.sum(dull**2))
-        dull[0] = 1.0
+        white = rng.standard_normal(length) * 10 ** (-3.0 * t / self.echo_s)
+        early, late = filtered(white, band(120.0, 8000.0, 1)), filtered(white, band(120.0, 2500.0, 1))
+        response = early * (1.0 - t / self.echo_s) + late * t / self.echo_s
+        response[: round(RATE * rng.uniform(0.002, 0.008))] = 0.0  # the first wall is a metre or two away
+        response *= self.echo_level * rng.uniform(0.5, 1.5) / np.sqrt(np.sum(response**2))
+        response[0] = 1.0
         size = -(-(len(dry) + length) // 4096) * 4096  # a length without large primes, for the FFT's sake
-        wet = np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(dull, size), size)
+        wet = np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(response, size), size)
         return wet[: len(dry)]
 
     def _bed(self, rng: np.random.Generator, n: int) -> np.ndarray:

@@ -46,11 +46,11 @@ class Instruments:
             tube_m=rng.uniform(0.14, 0.32),
             mains_hz=rng.choice([50.0, 60.0]),
             tone_hz=rng.uniform(380.0, 1000.0),
-            tone_level=10 ** rng.uniform(-1.5, 0.0),
+            tone_level=10 ** rng.uniform(-1.0, 0.0),
             saw_hz=rng.uniform(150.0, 250.0),
-            saw_timbre=timbre(rng, 40, 1.0),
-            reamer_hz=rng.uniform(95.0, 190.0),
-            reamer_timbre=timbre(rng, 32, 1.2),
+            saw_timbre=timbre(rng, 90, 1.0),
+            reamer_hz=rng.uniform(80.0, 160.0),
+            reamer_timbre=timbre(rng, 90, 1.2),
             gear_ratio=rng.uniform(10.0, 24.0),
             impactor_hz=rng.uniform(600.0, 1700.0),
             ratchet_hz=rng.uniform(1800.0, 4500.0),
@@ -61,7 +61,7 @@ def suction(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndarray:
     """Turbulent air through a tube; now and then liquid blocks the tip, and it slurps and bubbles."""
     resonance = 343.0 / (2.0 * tools.tube_m)  # an open tube's first mode, and its multiples
     echo = rng.uniform(0.2, 0.6)  # of the pressure wave at the ends; short waves leave the tube
-    top = rng.uniform(5000.0, 12000.0)
+    top = rng.uniform(3000.0, 9000.0)
     hiss = filtered(
         noise(rng, n, band(rng.uniform(150.0, 500.0), top, 1)),
         lambda hz: 1.0 / np.abs(1.0 - echo * np.exp(-hz / 5000.0 - 2j * np.pi * hz / resonance)),
@@ -86,7 +86,7 @@ def coagulation(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndar
     contact = pushes(rng, n, rng.uniform(2.0, 7.0), rng.uniform(-0.5, 1.0))
     pulse = np.abs(np.sin(2 * np.pi * tools.mains_hz * t + rng.uniform(0.0, np.pi))) ** rng.uniform(1.0, 5.0)
     depth = rng.uniform(0.25, 0.9)
-    arcs = noise(rng, n, band(rng.uniform(500.0, 2000.0), rng.uniform(7000.0, 15000.0), 1))
+    arcs = noise(rng, n, band(rng.uniform(1000.0, 3000.0), rng.uniform(9000.0, 16000.0), 1))
     arcs *= (1.0 - depth + depth * pulse) * (0.2 + contact)
     sparks = np.zeros(n)
     hits = arrivals(rng, n, 10 ** rng.uniform(1.6, 2.8) * contact * on)
@@ -117,12 +117,12 @@ def _smoothed(x: np.ndarray, seconds: float) -> np.ndarray:
 def sawing(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndarray:
     """An oscillating saw: the motor's saw-tooth sags under load, teeth tear the bone twice a stroke."""
     load = pushes(rng, n, rng.uniform(0.8, 3.0), rng.uniform(-0.8, 0.8))
-    hz = tools.saw_hz * (1.02 - rng.uniform(0.03, 0.12) * load + 0.006 * drift(rng, n, 12.0))
+    hz = tools.saw_hz * (1.02 - rng.uniform(0.04, 0.18) * load + 0.006 * drift(rng, n, 12.0))
     cycles = rng.random() + np.cumsum(hz) / RATE
     motor = turning(cycles, tools.saw_timbre) * (1.0 - 0.35 * load)
     stroke = np.abs(np.sin(2 * np.pi * cycles)) ** rng.uniform(0.8, 2.5)
-    tearing = noise(rng, n, band(rng.uniform(700.0, 1800.0), rng.uniform(5000.0, 11000.0)))
-    return motor + rng.uniform(1.0, 4.0) * tearing * load * (0.25 + stroke) * (1.0 + 0.2 * drift(rng, n, 60.0))
+    tearing = noise(rng, n, band(rng.uniform(1200.0, 2500.0), rng.uniform(6000.0, 11000.0)))
+    return motor + rng.uniform(0.7, 2.5) * tearing * load * (0.25 + stroke) * (1.0 + 0.2 * drift(rng, n, 60.0))
 
 
 def reaming(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndarray:
@@ -134,7 +134,7 @@ def reaming(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndarray:
     motor = turning(cycles, tools.reamer_timbre) * (1.0 - 0.25 * load)
     teeth = turning(shaft * rng.integers(12, 28), timbre(rng, 12, 0.8))
     ridge = np.maximum(0.0, 0.6 + turning(shaft, timbre(rng, 6, 0.6) / 2))  # an uneven bone: the same bumps each turn
-    scrape = noise(rng, n, band(rng.uniform(300.0, 1200.0), rng.uniform(3000.0, 9000.0))) * (1.0 + 0.3 * teeth)
+    scrape = noise(rng, n, band(rng.uniform(300.0, 1000.0), rng.uniform(2500.0, 6000.0))) * (1.0 + 0.3 * teeth)
     return motor + rng.uniform(0.8, 3.5) * (scrape + 0.3 * teeth) * load * ridge
 
 
@@ -149,7 +149,9 @@ def insertion(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndarra
         seated = 1.0 + rise * blow
         place(x, start, hit * _blow(rng, tools.impactor_hz * seated, ring_s, thud))
         if rng.random() < 0.4:  # the hammer bounces
-            place(x, start + round(RATE * rng.uniform(0.04, 0.11)), 0.3 * hit * _blow(rng, tools.impactor_hz, ring_s, 0.5))
+            place(
+                x, start + round(RATE * rng.uniform(0.04, 0.11)), 0.3 * hit * _blow(rng, tools.impactor_hz, ring_s, 0.5)
+            )
     return x
 
 
@@ -162,14 +164,16 @@ def _blows(rng: np.random.Generator, n: int, period_s: float) -> list[int]:
 
 
 def _blow(rng: np.random.Generator, hz: float, ring_s: float, thud: float) -> np.ndarray:
-    """One blow: bending modes of a bar (higher ones die sooner), well damped ones of bone and table, a click of contact."""
+    """One blow: a bar's bending modes (higher ones die sooner), damped ones of the bone, a click of contact."""
     bar = BAR_MODES * hz * rng.normal(1.0, 0.004, len(BAR_MODES))
     softness = rng.uniform(2500.0, 7000.0)  # a soft contact excites less of the high modes
     body = np.exp(rng.uniform(np.log(80.0), np.log(2500.0), 8))
     x = struck(
         np.concatenate([bar, body]),
         np.concatenate([ring_s * (hz / bar) ** 0.5, rng.uniform(2.0, 6.0, 8) / body]),  # bone is damped: a few periods
-        np.concatenate([rng.lognormal(0.0, 0.4, len(bar)) * np.exp(-bar / softness), thud * rng.lognormal(0.0, 0.3, 8)]),
+        np.concatenate(
+            [rng.lognormal(0.0, 0.4, len(bar)) * np.exp(-bar / softness), thud * rng.lognormal(0.0, 0.3, 8)]
+        ),
     )
     click = round(RATE * rng.uniform(0.001, 0.004))
     x[:click] += 2.0 * rng.standard_normal(click) * np.linspace(1.0, 0.0, click)
@@ -192,7 +196,9 @@ def adjustment(rng: np.random.Generator, n: int, tools: Instruments) -> np.ndarr
 def _ratchet(rng: np.random.Generator, tools: Instruments) -> np.ndarray:
     """A pawl that falls over 4 to 14 teeth, faster in the middle of the hand's swing."""
     n_teeth = int(rng.integers(4, 15))
-    gaps = rng.uniform(0.025, 0.07) * (1.0 + 0.8 * np.linspace(-1.0, 1.0, n_teeth) ** 2) * rng.lognormal(0.0, 0.1, n_teeth)
+    gaps = (
+        rng.uniform(0.025, 0.07) * (1.0 + 0.8 * np.linspace(-1.0, 1.0, n_teeth) ** 2) * rng.lognormal(0.0, 0.1, n_teeth)
+    )
     starts = np.round(np.cumsum(gaps) * RATE).astype(int)
     x = np.zeros(starts[-1] + RATE // 8)
     for start in starts:
@@ -229,7 +235,9 @@ def _scrape(rng: np.random.Generator, tools: Instruments) -> np.ndarray:
     n = round(RATE * rng.uniform(0.12, 0.5))
     low = rng.uniform(800.0, 3000.0)
     rough = noise(rng, n, band(low, low * rng.uniform(1.5, 3.0)))
-    return 0.5 * rough * np.sin(np.pi * np.linspace(0.0, 1.0, n)) ** 0.5 * np.maximum(0.0, 1.0 + 0.7 * drift(rng, n, 40.0))
+    return (
+        0.5 * rough * np.sin(np.pi * np.linspace(0.0, 1.0, n)) ** 0.5 * np.maximum(0.0, 1.0 + 0.7 * drift(rng, n, 40.0))
+    )
 
 
 SOUNDS = {

@@ -32,7 +32,7 @@ def noise(rng: np.random.Generator, n: int, response: Callable[[np.ndarray], np.
 
 
 def drift(rng: np.random.Generator, n: int, rate_hz: float) -> np.ndarray:
-    """(n,) a smooth random curve about 0 with a spread of about 1 that changes direction some `rate_hz` times a second."""
+    """(n,) a smooth random curve about 0 with a spread of about 1; it turns some `rate_hz` times a second."""
     at = rng.random() + np.arange(n) * (2.0 * rate_hz / RATE)
     knots = 1.2 * rng.standard_normal(int(at[-1]) + 2)
     left = at.astype(np.intp)
@@ -51,7 +51,7 @@ def arrivals(rng: np.random.Generator, n: int, rate: np.ndarray | float) -> np.n
 
 
 def turning(cycles: np.ndarray, harmonics: np.ndarray) -> np.ndarray:
-    """A periodic waveform read at `cycles` (turns since the start): harmonic k has complex amplitude harmonics[k - 1]."""
+    """A periodic waveform read at `cycles`, turns since the start; harmonics[k - 1] is the k-th's complex amplitude."""
     period = np.fft.irfft(np.concatenate([[0.0], harmonics]), 64 * len(harmonics)) * (32 * len(harmonics))
     return np.interp(cycles % 1.0, np.arange(len(period) + 1) / len(period), np.append(period, period[0]))
 

@@ -1,0 +1,76 @@
+"""`clinaug-fast generate`: clips from a run's generators, as a feature set that knows its lineage."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.train import chosen_folds
+
+
+def generate(
+    run: Annotated[Path, typer.Argument(help="The folder that train made.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The generated feature set: a new folder.", show_default=False)],
+    features: Annotated[
+        Path | None,
+        typer.Option(help="The feature set that the run was trained on.", show_default="where it was for train"),
+    ] = None,
+    n_per_label: Annotated[
+        int | None,
+        typer.Option(help="Clips of each label and fold.", show_default="as many as the fold trains on"),
+    ] = None,
+    fold: Annotated[list[str], typer.Option(help="Generate for this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
+    seed: Annotated[int, typer.Option(min=0, help="Decides the clips.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate clips of every label for each trained fold, and a picture of real clips above generated ones."""
+    with stage("generate", as_json, quiet) as say:
+        only_folds = chosen_folds(fold)
+
+        import torch
+
+        from clinaug_fast.data.feature_set import FeatureSet
+        from clinaug_fast.errors import InputError
+        from clinaug_fast.gan.generate import generate as generate_clips
+        from clinaug_fast.gan.run_folder import Run
+        from clinaug_fast.native import allowed_threads
+
+        torch.set_num_threads(threads or allowed_threads())
+        trained = Run.open(run)
+        source = features or trained.features_path
+        if features is None and not source.exists():
+            raise InputError(f"the features of {run} are no longer in {source}. Name their place with --features")
+        result = generate_clips(
+            run,
+            FeatureSet.open(source),
+            trained.folds,
+            out,
+            n_per_label=n_per_label,
+            only_folds=only_folds,
+            seed=seed,
+            progress=say,
+        )
+        made = result.features
+        state = "was made before with these settings: nothing to do" if result.already_done else "is written"
+        folds = sorted(map(int, made.lineage["trained_on_groups"]))
+        text = (
+            f"{out} {state}: {len(made)} clips of {len(made.labels)} labels for fold {', '.join(map(str, folds))}\n"
+            f"real above generated: {result.picture}\n\n"
+            f"next: clinaug-fast evaluate {shlex.quote(str(source))} EVALUATION --synthetic {shlex.quote(str(out))}"
+        )
+        say.result(
+            text,
+            out=str(out),
+            already_done=result.already_done,
+            clips=len(made),
+            labels=made.labels,
+            folds=folds,
+            picture=str(result.picture),
+            fingerprint=made.fingerprint,
+        )

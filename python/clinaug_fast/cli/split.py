@@ -1,0 +1,46 @@
+"""`clinaug-fast split`: decide once which subjects are tested in which fold."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinaug_fast.cli.console import Json, Quiet, stage
+
+
+def split(
+    features: Annotated[Path, typer.Argument(help="The feature set to split.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDS]", help="The file to write.", show_default="FEATURES/folds.json")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds; each tests its part and trains on the others.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which subjects come together.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Split by subject, balanced by label, before any generator is trained."""
+    with stage("split", as_json, quiet) as say:
+        import numpy as np
+
+        from clinaug_fast.data.feature_set import FeatureSet
+        from clinaug_fast.data.folds import Folds, make_folds, show_table, write_folds
+
+        path = out or features / "folds.json"
+        written = write_folds(make_folds(FeatureSet.open(features), folds, seed), path)
+        made = Folds.load(path)
+        table = np.array([fold["test_recordings"] for fold in made.about["folds"]])
+        group_by = made.about["group_by"]
+        if group_by != "subject":
+            say.warn(
+                f"the folds keep each {group_by.split(', else ')[-1]} together, not each patient: subjects are not "
+                "known. Give preprocess --subject-pattern, or a table with a subject column"
+            )
+        state = "is written" if written else "was made before with these settings: nothing to do"
+        where = f" --folds {shlex.quote(str(path))}" if out else ""
+        text = (
+            f"{path} {state}\n\ntest recordings, grouped by {group_by}:\n{show_table(made.about['labels'], table)}\n\n"
+            f"next: clinaug-fast train {shlex.quote(str(features))} RUN{where}"
+        )
+        about = {key: made.about[key] for key in ("features", "fingerprint", "seed", "group_by", "labels", "folds")}
+        say.result(text, out=str(path), already_done=not written, **about)

@@ -1,0 +1,141 @@
+"""One recording decoded: mono samples at the contract's rate, or the reason why it cannot be used.
+
+Takes a Recording; leaves a `Waveform`, or raises `Rejected` with a stable code. Decoding is soundfile's, resampling
+soxr's (HQ). PCM16 at the contract's rate stays int16, which the log-mel kernel takes as it is: libsndfile converts
+samples to float slowly.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from clinaug_fast.data.corpus import Recording
+
+# More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
+MAX_SAMPLES_PER_BYTE = 8192
+
+
+class Code(StrEnum):
+    """Why a recording is rejected."""
+
+    MISSING = "MISSING"  # no such file
+    PERMISSION = "PERMISSION"  # it may not be read
+    EMPTY = "EMPTY"  # no bytes or no samples, in the file or in the segment
+    UNREADABLE = "UNREADABLE"  # no audio that soundfile knows
+    TRUNCATED = "TRUNCATED"  # less audio than the file declares
+    NON_FINITE = "NON_FINITE"  # NaN or infinity in a float file
+    TOO_SHORT = "TOO_SHORT"  # shorter than clip.min_seconds
+
+
+class Rejected(Exception):  # noqa: N818 - a verdict on one file, caught by preprocess
+    """This recording cannot be used; the others can."""
+
+    def __init__(self, code: Code, reason: str):
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """A decoded recording."""
+
+    samples: np.ndarray  # (T,) float32, or int16 of full scale 32768
+    file_rate: int  # Hz, before resampling
+
+
+def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> Waveform:
+    """Decode, mix the channels down to their mean, resample to `sample_rate` Hz and cut out the segment.
+
+    A segment that ends behind the file's end is cut there. Raises Rejected.
+    """
+    n_bytes = _inspect(recording.path)
+    try:
+        with soundfile.SoundFile(recording.path) as file:
+            rate, declared = file.samplerate, file.frames
+            if declared > MAX_SAMPLES_PER_BYTE * n_bytes:
+                raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
+            start = round((recording.start_s or 0.0) * rate)
+            stop = declared if recording.end_s is None else min(declared, round(recording.end_s * rate))
+            if start >= stop:
+                part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
+                raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
+            samples = _read(file, start, stop)
+    except soundfile.LibsndfileError as error:
+        raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
+    if samples.dtype != np.int16 and not np.isfinite(samples).all():
+        raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
+    if len(samples) < min_seconds * rate:
+        raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
+    if samples.ndim == 2:
+        samples = _mixed(samples)
+    if rate != sample_rate:
+        samples = soxr.resample(_as_float(samples), rate, sample_rate, quality="HQ")
+    return Waveform(samples, rate)
+
+
+def _read(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
+    """(T,) or (T, channels): int16 where the file holds PCM16, float32 otherwise."""
+    try:
+        file.seek(start)
+        samples = file.read(stop - start, dtype="int16" if file.subtype == "PCM_16" else "float32")
+    except soundfile.LibsndfileError as error:
+        raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
+    if len(samples) < stop - start:
+        reason = f"{start + len(samples)} of {file.frames} declared samples could be decoded"
+        raise Rejected(Code.TRUNCATED, reason)
+    return samples
+
+
+def _mixed(samples: np.ndarray) -> np.ndarray:
+    """(T, channels) -> (T,) float32, the mean; channel by channel, since numpy's mean over two columns is slow."""
+    mixed = _as_float(samples[:, 0])
+    for channel in range(1, samples.shape[1]):
+        mixed = mixed + _as_float(samples[:, channel])
+    return mixed / np.float32(samples.shape[1])
+
+
+def _as_float(samples: np.ndarray) -> np.ndarray:
+    return samples * np.float32(2.0**-15) if samples.dtype == np.int16 else samples
+
+
+def _inspect(path: Path) -> int:
+    """The file's size in bytes; rejects one that cannot be opened, is empty, or is a WAV file that was cut."""
+    try:
+        with open(path, "rb") as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            if not n_bytes:
+                raise Rejected(Code.EMPTY, "the file has no bytes")
+            declared, held = _wav_data_bytes(file, n_bytes)
+    except FileNotFoundError:
+        raise Rejected(Code.MISSING, "no such file") from None
+    except PermissionError:
+        raise Rejected(Code.PERMISSION, "reading it is not permitted") from None
+    except OSError as error:
+        raise Rejected(Code.UNREADABLE, error.strerror or str(error)) from None
+    if declared > held:
+        raise Rejected(Code.TRUNCATED, f"the header declares {declared} bytes of samples, the file holds {held}")
+    return n_bytes
+
+
+def _wav_data_bytes(file: BinaryIO, n_bytes: int) -> tuple[int, int]:
+    """(declared, held) bytes of a WAV file's samples; (0, 0) for other formats and where the header leaves it open.
+
+    libsndfile takes what is there of a cut WAV file without a word; of other formats it tells.
+    """
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return 0, 0
+    while len(chunk := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", chunk)
+        if name == b"data":
+            written_to_a_pipe = size == 0xFFFFFFFF
+            return (0, 0) if written_to_a_pipe else (size, n_bytes - file.tell())
+        file.seek(size + size % 2, os.SEEK_CUR)
+    return 0, 0

@@ -1,0 +1,130 @@
+"""Generated clips as a feature set: for each trained fold, as many of each label as asked, with their lineage.
+
+Takes a RUN folder and the feature set and folds it was trained on; leaves a feature set whose index says for which
+fold each clip may be used, and `real_above_generated.png`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.data.folds import Folds
+from clinaug_fast.data.lineage import generated_lineage
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.gan.models import Generator
+from clinaug_fast.gan.pictures import CLIPS_A_LABEL, save_real_above_generated
+from clinaug_fast.gan.run_folder import Run
+from clinaug_fast.runs import Progress, Silent, refuse_changed
+
+BATCH = 64
+PICTURE = "real_above_generated.png"
+
+
+@dataclass(frozen=True)
+class GenerateResult:
+    """What `generate` left."""
+
+    features: FeatureSet  # the generated clips
+    picture: Path
+    already_done: bool  # the same set was there before
+
+
+def generate(
+    run: Path,
+    features: FeatureSet,
+    folds: Folds,
+    out: Path,
+    *,
+    n_per_label: int | None = None,
+    only_folds: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> GenerateResult:
+    """Write `n_per_label` clips of each label and fold to `out`; None: as many as the fold's training part has.
+
+    Clips are in the log-mel units of `features`. The same run, seed and number of threads give the same bytes; a set
+    that was made so before is left as it is. InputError where folds of the run are missing, the run is of other
+    features or folds, or `out` was made otherwise; SettingsError for an unusable number or fold.
+    """
+    out, progress, trained = Path(out), progress or Silent(), Run.open(run)
+    if n_per_label is not None and n_per_label < 1:
+        raise SettingsError(f"n_per_label is {n_per_label}; expected 1 or more")
+    trained.check(features, folds)
+    chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
+    lineage = generated_lineage(features, folds, trained.fingerprint, chosen)
+    lineage |= {"seed": seed, "n_per_label": n_per_label}
+    _refuse_missing(trained, chosen, len(folds))
+    if (out / "features.json").exists():
+        made = FeatureSet.open(out)
+        refuse_changed(out, _settings(made.lineage), _settings(lineage))
+        return GenerateResult(made, out / PICTURE, already_done=True)
+
+    counts = {}
+    for fold in chosen:
+        real = np.bincount(features.classes[folds.rows(features, fold)[0]], minlength=len(features.labels))
+        counts[fold] = [n_per_label or int(n) for n in real]
+    progress.start("generating", sum(map(sum, counts.values())))
+    shown = []
+    with new_feature_set(out, features.mel, features.clip_shape[1], features.labels, lineage) as writer:
+        for fold in chosen:
+            generator, scaling = trained.generator(fold)
+            for number, label in enumerate(features.labels):
+                rng = torch.Generator().manual_seed(_stream(seed, fold, number))
+                clips = scaling.to_log_mel(_draw(generator, number, counts[fold][number], rng))
+                for i, clip in enumerate(clips):
+                    name = f"fold{fold}/{label}/{i:05d}"
+                    writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
+                if fold == chosen[0]:
+                    shown.append(clips[:CLIPS_A_LABEL])
+                progress.advance(len(clips))
+        real = _some_real_clips(features, folds, chosen[0], seed)
+        save_real_above_generated(writer.folder / PICTURE, real, shown, features.labels, features.mel)
+    return GenerateResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+
+
+def _refuse_missing(run: Run, chosen: Sequence[int], n_folds: int) -> None:
+    missing = [fold for fold in chosen if not run.folder(fold).exists()]
+    if not missing:
+        return
+    there = [fold for fold in range(n_folds) if run.folder(fold).exists()]
+    instead = f", or ask for what is there: {' '.join(f'--fold {fold}' for fold in there)}" if there else ""
+    raise InputError(
+        f"{run.path} has no generator for fold {', '.join(map(str, missing))} of {n_folds}. "
+        f"Finish it with clinaug-fast train{instead}"
+    )
+
+
+def _settings(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """What the bytes of a generated set depend on, as a refusal names it."""
+    keys = ("kind", "features", "folds", "run", "seed", "n_per_label")
+    return {key: lineage.get(key) for key in keys} | {"fold": sorted(map(int, lineage.get("trained_on_groups", {})))}
+
+
+def _stream(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+@torch.inference_mode()
+def _draw(generator: Generator, number: int, n: int, rng: torch.Generator) -> np.ndarray:
+    """(n, n_mels, n_frames) float32 in (-1, 1): clips of one label."""
+    latent = torch.randn(n, generator.latent_dim, generator=rng)
+    parts = [generator(part, torch.full((len(part),), number)) for part in latent.split(BATCH)]
+    return torch.cat(parts).squeeze(1).numpy()
+
+
+def _some_real_clips(features: FeatureSet, folds: Folds, fold: int, seed: int) -> list[np.ndarray]:
+    """For each label a few training clips of the fold, of different recordings as far as there are."""
+    train, _ = folds.rows(features, fold)
+    recordings, rng = features.column("recording"), np.random.default_rng([seed, fold])
+    picked = []
+    for number in range(len(features.labels)):
+        rows = rng.permutation(train[features.classes[train] == number])
+        _, first = np.unique(recordings[rows], return_index=True)
+        order = [*np.sort(first), *np.setdiff1d(np.arange(len(rows)), first)]
+        picked.append(features.clips(rows[order[:CLIPS_A_LABEL]]))
+    return picked

@@ -1,0 +1,65 @@
+"""The picture of real training clips above generated ones, label by label, on one colour scale."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from clinaug_fast.config import MelConfig
+from clinaug_fast.mel import band_edges_hz
+
+CLIPS_A_LABEL = 2  # of each kind
+LABELS_A_BAND = 6  # labels beside each other; more go below
+UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
+
+
+def save_real_above_generated(
+    path: Path, real: Sequence[np.ndarray], generated: Sequence[np.ndarray], labels: Sequence[str], mel: MelConfig
+) -> None:
+    """One column a label: its real clips (k, n_mels, n_frames), then its generated ones. Equal clips, equal bytes."""
+    columns = min(len(labels), LABELS_A_BAND)
+    bands = -(-len(labels) // columns)
+    rows = 2 * CLIPS_A_LABEL
+    # The look is fixed here, whatever the user's matplotlibrc says.
+    with matplotlib.rc_context(matplotlib.rcParamsDefault | {"font.size": 8}):
+        figure = Figure(figsize=(1.7 * columns + 1.6, (1.35 * rows + 0.6) * bands), dpi=120, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+        axes = figure.subplots(rows * bands, columns, squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        limits = np.quantile(np.concatenate(real), [0.001, 0.999])
+        for number, label in enumerate(labels):
+            column, top = number % columns, number // columns * rows
+            for kind, clips, start in (("real", real[number], top), ("generated", generated[number], top + rows // 2)):
+                for row, clip in enumerate(clips, start):
+                    image = _show(axes[row, column], clip, mel, limits)
+                    axes[row, column].tick_params(labelleft=column == 0, labelbottom=row == top + rows - 1)
+                    if column == 0:
+                        axes[row, 0].set_ylabel(f"{kind}\nmel frequency (kHz)")
+            axes[top, column].set_title(label)
+            axes[top + rows - 1, column].set_xlabel("time (s)")
+        quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
+        figure.colorbar(image, ax=axes, label=quantity, shrink=0.6, aspect=40, pad=0.01)
+        figure.savefig(path, metadata={"Software": None})
+
+
+def _show(ax, clip: np.ndarray, mel: MelConfig, limits: np.ndarray):
+    ax.set_axis_on()
+    seconds = clip.shape[1] * mel.hop_length / mel.sample_rate
+    bands = np.linspace(0, mel.n_mels - 1, min(5, mel.n_mels)).round().astype(int)
+    centres_hz = band_edges_hz(mel)[1:-1]
+    ax.set_yticks(bands + 0.5, [f"{centres_hz[band] / 1000:.2g}" for band in bands])
+    return ax.imshow(
+        clip,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="magma",
+        vmin=limits[0],
+        vmax=limits[1],
+        extent=(0, seconds, 0, mel.n_mels),
+    )

@@ -1,0 +1,131 @@
+"""The RUN folder: `run.json`, and `fold_K/` with each fold's generator.
+
+`train` fills it, `generate` reads it. `run.json` comes first and says what the run is: its settings, its folds and the
+fingerprint of its features. A fold's folder appears when its generator is trained, never before.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from clinaug_fast.config import GanConfig
+from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.folds import Folds
+from clinaug_fast.errors import InputError
+from clinaug_fast.gan.models import Generator
+from clinaug_fast.gan.scaling import Scaling
+from clinaug_fast.runs import fingerprint, fingerprint_file, provenance, read_json, refuse_changed, write_json
+
+SCHEMA_VERSION = 1
+WEIGHTS = "generator.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A RUN folder. `Run.begin` makes it or goes on in it; `Run.open` reads it."""
+
+    path: Path
+    about: dict[str, Any]  # run.json
+
+    @classmethod
+    def begin(cls, path: Path, features: FeatureSet, folds: Folds, config: GanConfig) -> "Run":
+        """Write `run.json`, or find the same one there; InputError, with the keys, where it is of other settings."""
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            "settings": config.model_dump(),
+            "features": features.fingerprint,
+            "folds": folds.fingerprint,
+            "labels": features.labels,
+            "mel": features.mel.model_dump(),
+            "clip_shape": list(features.clip_shape),
+        }
+        about["fingerprint"] = fingerprint(about)
+        if (path / "run.json").exists():
+            run = cls.open(path)
+            refuse_changed(path, _identity(run.about), _identity(about))
+            return run
+        if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+            raise InputError(f"{path} holds other things than a run; expected a new folder. Name another")
+        path.mkdir(parents=True, exist_ok=True)
+        about |= {  # not part of the fingerprint
+            "features_path": os.path.relpath(features.path.resolve(), path.resolve()),
+            "split": folds.about,
+            "provenance": provenance(),
+        }
+        write_json(path / "run.json", about)
+        return cls(path, about)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        path = Path(path)
+        about = read_json(path / "run.json", "a run's run.json (clinaug-fast train makes one)")
+        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(f"{path / 'run.json'} is not of schema version {SCHEMA_VERSION}. Train again")
+        return cls(path, about)
+
+    @property
+    def config(self) -> GanConfig:
+        return GanConfig(**self.about["settings"])
+
+    @property
+    def fingerprint(self) -> str:
+        return self.about["fingerprint"]
+
+    @property
+    def folds(self) -> Folds:
+        """The split that the run was begun with."""
+        return Folds(self.about["split"])
+
+    @property
+    def features_path(self) -> Path:
+        """Where the features were when the run began."""
+        return Path(os.path.normpath(self.path / self.about["features_path"]))
+
+    def check(self, features: FeatureSet, folds: Folds) -> None:
+        """InputError where the run was trained on other features or folds."""
+        for what, given, expected in (
+            ("feature set", features.fingerprint, self.about["features"]),
+            ("split", folds.fingerprint, self.about["folds"]),
+        ):
+            if given != expected:
+                raise InputError(
+                    f"{self.path} was trained on the {what} {expected}; this one is {given}. "
+                    "Name the one it was trained on, or train a new run"
+                )
+
+    def folder(self, fold: int) -> Path:
+        return self.path / f"fold_{fold}"
+
+    def state(self, fold: int) -> dict[str, Any]:
+        return read_json(self.folder(fold) / "state.json", "a trained fold's state.json (clinaug-fast train makes one)")
+
+    def metrics(self, fold: int) -> list[dict[str, float]]:
+        """One row a generator step."""
+        return [json.loads(line) for line in (self.folder(fold) / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+    def generator(self, fold: int) -> tuple[Generator, Scaling]:
+        """The averaged generator of a fold, ready to generate, and its scaling."""
+        weights, state = self.folder(fold) / WEIGHTS, self.state(fold)
+        if not weights.exists() or fingerprint_file(weights) != state["weights"]:
+            raise InputError(
+                f"{weights} is missing or is not what train left. Remove {self.folder(fold)} and run train again"
+            )
+        config, shape = self.config, tuple(self.about["clip_shape"])
+        with torch.device("meta"):  # no first weights are drawn: the stored ones take their place
+            generator = Generator(config.model, shape, len(self.about["labels"]), config.width, config.latent_dim)
+        try:
+            generator.load_state_dict(load_file(weights), assign=True)
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {error}. Train again") from None
+        return generator.eval(), Scaling(**state["scaling"])
+
+
+def _identity(about: dict[str, Any]) -> dict[str, Any]:
+    """What must not change between two calls of train in one folder, flat, so that a refusal names the setting."""
+    return {"features": about["features"], "folds": about["folds"], **about["settings"]}

@@ -1,0 +1,35 @@
+"""Log-mel units to the generator's [-1, 1] and back, with limits taken from training clips alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clinaug_fast.errors import InputError
+
+QUANTILES = (0.001, 0.999)  # a few extreme bins would otherwise squeeze all others
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """`low` becomes -1 and `high` becomes 1; both are in the log-mel's own units."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def fit(cls, clips: np.ndarray) -> "Scaling":
+        """The 0.1 % and 99.9 % quantiles of the clips; InputError where all values are the same."""
+        low, high = (float(q) for q in np.quantile(clips, QUANTILES))
+        if not high > low:
+            raise InputError(
+                f"the training clips are all {low:g}; expected sounds. Look at the corpus, then preprocess again"
+            )
+        return cls(low, high)
+
+    def to_unit(self, clips: np.ndarray) -> np.ndarray:
+        """float32, clipped to [-1, 1]."""
+        return np.clip((clips - self.low) * (2 / (self.high - self.low)) - 1, -1, 1).astype(np.float32)
+
+    def to_log_mel(self, unit: np.ndarray) -> np.ndarray:
+        """The inverse, float32."""
+        return ((unit + 1) * ((self.high - self.low) / 2) + self.low).astype(np.float32)

@@ -1,0 +1,259 @@
+"""Trains one conditional generator a fold, on that fold's training clips and nothing else.
+
+Takes a feature set and its folds; leaves a RUN folder (see run_folder). The scaling, the critic and the generator see
+no clip of a test subject. Everything random comes from (config.seed, fold): the same seed, machine and number of
+threads give the same bytes.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from clinaug_fast.config import GanConfig
+from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.folds import Folds
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.gan.losses import gradient_penalty, wasserstein_estimate
+from clinaug_fast.gan.models import Critic, Generator, check_clip_shape, parameter_count
+from clinaug_fast.gan.run_folder import WEIGHTS, Run
+from clinaug_fast.gan.scaling import Scaling
+from clinaug_fast.runs import (
+    Progress,
+    Silent,
+    atomic_folder,
+    fingerprint_file,
+    provenance,
+    write_json,
+    write_json_lines,
+)
+
+BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
+FEWEST_CLIPS = 2  # of a label in a training part
+REESTIMATION_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `train` left."""
+
+    run: Run
+    folds: list[int]  # asked for; all of them are complete
+    trained: list[int]  # of these, the ones trained by this call
+
+
+def train(
+    features: FeatureSet,
+    folds: Folds,
+    run: Path,
+    config: GanConfig,
+    *,
+    only_folds: Sequence[int] | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train the folds that `run` lacks; those that are complete stay as they are, so a killed run goes on.
+
+    Two calls for different folds may share one RUN folder at the same time. Raises InputError for unusable clips or a
+    RUN of other settings, SettingsError for an unusable fold or a training that diverges.
+    """
+    progress = progress or Silent()
+    chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
+    check_clip_shape(features.clip_shape)
+    for fold in chosen:
+        _check(features, folds, fold)
+    begun = Run.begin(Path(run), features, folds, config)
+
+    missing = [fold for fold in chosen if not begun.folder(fold).exists()]
+    if missing:
+        progress.start(f"training {config.model}", len(missing) * config.steps)
+    for fold in missing:
+        rows, _ = folds.rows(features, fold)
+        clips, classes = features.clips(rows), features.classes[rows]
+        scaling = Scaling.fit(clips)
+
+        def on_step(row: dict[str, float], fold: int = fold) -> None:
+            progress.advance(note=f"fold {fold}, Wasserstein {row['wasserstein']:.2f}")
+
+        generator, critic, metrics = train_fold(
+            torch.from_numpy(scaling.to_unit(clips)).unsqueeze(1),
+            torch.from_numpy(classes),
+            len(features.labels),
+            config,
+            fold,
+            device=torch.device(device),
+            on_step=on_step,
+        )
+        state = {
+            "fold": fold,
+            "scaling": {"low": scaling.low, "high": scaling.high},
+            "clips_per_label": np.bincount(classes, minlength=len(features.labels)).tolist(),
+            "generator_parameters": parameter_count(generator),
+            "critic_parameters": parameter_count(critic),
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "provenance": provenance() | {"torch": torch.__version__},
+        }
+        with atomic_folder(begun.folder(fold)) as draft:
+            weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
+            save_file(weights, draft / WEIGHTS)
+            write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
+            write_json_lines(draft / "metrics.jsonl", metrics)
+    return TrainResult(begun, chosen, missing)
+
+
+def _check(features: FeatureSet, folds: Folds, fold: int) -> None:
+    """Two labels or more, enough clips of each and numbers in all of them, in the training part of the fold."""
+    rows, _ = folds.rows(features, fold)
+    if len(features.labels) < 2:
+        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to condition on")
+    counts = np.bincount(features.classes[rows], minlength=len(features.labels))
+    if counts.min() < FEWEST_CLIPS:
+        raise InputError(
+            f"fold {fold} has {counts.min()} training clips of {features.labels[counts.argmin()]!r}; expected at least "
+            f"{FEWEST_CLIPS}. Add recordings of this label, or split into other folds"
+        )
+    bad = ~np.isfinite(features.clips(rows)).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(
+            f"{bad.sum()} of {len(rows)} training clips of fold {fold} hold NaN or infinity, the first is "
+            f"{features.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
+        )
+
+
+def train_fold(
+    clips: Tensor,
+    classes: Tensor,
+    n_labels: int,
+    config: GanConfig,
+    fold: int,
+    *,
+    device: torch.device,
+    on_step: Callable[[dict[str, float]], None],
+) -> tuple[Generator, Critic, list[dict[str, float]]]:
+    """(averaged generator ready to generate, critic, metrics) from clips (n, 1, H, W) in [-1, 1], classes (n,) int64.
+
+    `on_step` gets each generator step's metrics. SettingsError where a loss is not a number.
+    """
+    seed = fold_seed(config.seed, fold)
+    rng = torch.Generator().manual_seed(seed)
+    shape = tuple(clips.shape[2:])
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from the global generator
+        torch.default_generator.manual_seed(seed)
+        generator = Generator(config.model, shape, n_labels, config.width, config.latent_dim)
+        critic = Critic(shape, n_labels, config.width)
+    generator = generator.to(device, memory_format=torch.channels_last)
+    critic = critic.to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(generator)
+    generator_adam = torch.optim.Adam(generator.parameters(), config.generator_rate, BETAS)
+    critic_adam = torch.optim.Adam(critic.parameters(), config.critic_rate, BETAS)
+    draw_real = BalancedDraw(classes, rng)
+
+    def draw_labels() -> Tensor:
+        return torch.randint(n_labels, (config.batch_size,), generator=rng)
+
+    def draw_latent() -> Tensor:
+        return torch.randn(config.batch_size, config.latent_dim, generator=rng).to(device)
+
+    metrics: list[dict[str, float]] = []
+    for step in range(config.steps):
+        for _ in range(config.n_critic):
+            picked = draw_real(draw_labels())
+            real, labels = clips[picked].to(device), classes[picked].to(device)
+            with torch.no_grad():
+                fake = generator(draw_latent(), labels)  # the reals' labels, here and in the penalty
+            wasserstein = wasserstein_estimate(critic, real, fake, labels)
+            penalty, norm = gradient_penalty(critic, real, fake, labels, rng)
+            critic_loss = -wasserstein + config.gradient_penalty * penalty
+            critic_adam.zero_grad()
+            critic_loss.backward()
+            critic_adam.step()
+
+        labels = draw_labels().to(device)
+        critic.requires_grad_(False)
+        generator_loss = -critic(generator(draw_latent(), labels), labels).mean()
+        generator_adam.zero_grad()
+        generator_loss.backward()
+        generator_adam.step()
+        critic.requires_grad_(True)
+        update_average(average, generator, config.ema, step)
+
+        row = {
+            "step": step + 1,
+            "critic_loss": critic_loss.item(),
+            "wasserstein": wasserstein.item(),
+            "gradient_penalty": penalty.item(),
+            "gradient_norm": norm.item(),
+            "generator_loss": generator_loss.item(),
+        }
+        if not all(map(math.isfinite, row.values())):
+            raise SettingsError(
+                f"the training of fold {fold} diverged at step {step + 1}: critic loss {row['critic_loss']}, generator "
+                f"loss {row['generator_loss']}. Lower --generator-rate ({config.generator_rate:g}) and --critic-rate "
+                f"({config.critic_rate:g})"
+            )
+        metrics.append(row)
+        on_step(row)
+    reestimate_batch_norm(average, config.batch_size, rng)
+    return average.eval(), critic, metrics
+
+
+def fold_seed(seed: int, fold: int) -> int:
+    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+
+
+class BalancedDraw:
+    """Draws a clip of each wanted label, all clips of a label alike, whatever the label's share of the clips.
+
+    So the critic sees labels as often as the generator is asked for them: uniformly.
+    """
+
+    def __init__(self, classes: Tensor, rng: torch.Generator):
+        self._order = torch.argsort(classes, stable=True)
+        self._counts = torch.bincount(classes)
+        self._starts = self._counts.cumsum(0) - self._counts
+        self._rng = rng
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        """(B,) positions in `classes` for labels (B,)."""
+        share = torch.rand(len(labels), generator=self._rng, dtype=torch.float64)
+        return self._order[self._starts[labels] + (share * self._counts[labels]).long()]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, generator: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of the weights; the decay warms up, so that a short training does not lag."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for mean, now in zip(average.parameters(), generator.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+
+
+@torch.no_grad()
+def reestimate_batch_norm(generator: Generator, batch_size: int, rng: torch.Generator) -> None:
+    """Give the averaged weights their own batch-norm statistics: a plain mean over fresh batches of all labels."""
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a cumulative mean
+    device = next(generator.parameters()).device
+    generator.train()
+    for _ in range(REESTIMATION_BATCHES):
+        latent = torch.randn(batch_size, generator.latent_dim, generator=rng)
+        labels = torch.randint(generator.n_labels, (batch_size,), generator=rng)
+        generator(latent.to(device), labels.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def wasserstein_course(metrics: Sequence[dict[str, float]]) -> tuple[float, float]:
+    """(highest, last) of the Wasserstein estimate, in means over 20 steps: it rises with the critic, then falls."""
+    estimates = np.array([row["wasserstein"] for row in metrics])
+    means = [part.mean() for part in np.array_split(estimates, max(1, len(estimates) // 20))]
+    return float(max(means)), float(means[-1])

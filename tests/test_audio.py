@@ -1,0 +1,178 @@
+"""Decoding: what comes out is mono at the contract's rate, and what cannot be used is rejected with its code."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from clinaug_fast.data.audio import Code, Rejected, decode
+from clinaug_fast.data.corpus import Recording
+from conftest import sound, unprivileged
+
+RATE = 8000
+
+
+def recording(path: Path, start_s: float | None = None, end_s: float | None = None) -> Recording:
+    return Recording(path, path.name, "label", start_s=start_s, end_s=end_s)
+
+
+def rejected(path: Path, *segment: float, min_seconds: float = 0.0) -> tuple[Code, str]:
+    with pytest.raises(Rejected) as caught:
+        decode(recording(path, *segment), RATE, min_seconds)
+    return caught.value.code, caught.value.reason
+
+
+def write(path: Path, samples: np.ndarray, rate: int = RATE, **how: str) -> Path:
+    soundfile.write(path, samples, rate, **how)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff"])
+def test_pcm16_at_the_contracts_rate_stays_as_it_is(tmp_path: Path, suffix: str):
+    samples = (sound("hum", 0) * 32767).astype(np.int16)
+    waveform = decode(recording(write(tmp_path / f"x.{suffix}", samples)), RATE)
+    assert (waveform.samples.dtype, waveform.file_rate) == (np.int16, RATE)
+    np.testing.assert_array_equal(waveform.samples, samples)
+
+
+@pytest.mark.parametrize(("suffix", "subtype", "tolerance"), [("wav", "FLOAT", 1e-7), ("flac", "PCM_24", 1e-6)])
+def test_other_depths_become_float(tmp_path: Path, suffix: str, subtype: str, tolerance: float):
+    samples = sound("hum", 0)
+    waveform = decode(recording(write(tmp_path / f"x.{suffix}", samples, subtype=subtype)), RATE)
+    assert waveform.samples.dtype == np.float32
+    np.testing.assert_allclose(waveform.samples, samples, atol=tolerance)
+
+
+@pytest.mark.parametrize(("suffix", "how"), [("ogg", {}), ("mp3", {}), ("opus", {"format": "OGG", "subtype": "OPUS"})])
+def test_lossy_formats_decode_to_their_sound(tmp_path: Path, suffix: str, how: dict):
+    samples = 0.4 * np.sin(2 * np.pi * 440 * np.arange(24000) / 24000)
+    waveform = decode(recording(write(tmp_path / f"x.{suffix}", samples, 24000, **how)), 24000)
+    assert waveform.samples.shape == samples.shape
+    assert np.corrcoef(waveform.samples, samples)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+@pytest.mark.parametrize("channels", [2, 3, 6])
+def test_channels_are_mixed_to_their_mean(tmp_path: Path, subtype: str, channels: int):
+    samples = np.stack([sound("hiss", seed) for seed in range(channels)], axis=1)
+    path = write(tmp_path / "x.wav", samples, subtype=subtype)
+    waveform = decode(recording(path), RATE)
+    assert waveform.samples.dtype == np.float32
+    np.testing.assert_allclose(waveform.samples, soundfile.read(path)[0].mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("file_rate", [4000, 11025, 44100, 48000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_other_rates_are_resampled(tmp_path: Path, file_rate: int, subtype: str):
+    path = write(tmp_path / "x.wav", sound("hum", 1, rate=file_rate), file_rate, subtype=subtype)
+    waveform = decode(recording(path), RATE)
+    expected = soxr.resample(soundfile.read(path)[0], file_rate, RATE, quality="HQ")
+    assert (waveform.samples.dtype, waveform.file_rate) == (np.float32, file_rate)
+    assert abs(len(waveform.samples) - round(1.2 * RATE)) <= 1
+    np.testing.assert_allclose(waveform.samples, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_segment_is_cut_out(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"x.{suffix}", sound("knock", 0))
+    whole = decode(recording(path), RATE).samples
+    for (start_s, end_s), (start, stop) in {
+        (0.25, 0.5): (2000, 4000),
+        (None, 0.5): (0, 4000),
+        (0.25, None): (2000, 9600),
+        (1.0, 99.0): (8000, 9600),
+    }.items():
+        np.testing.assert_array_equal(decode(recording(path, start_s, end_s), RATE).samples, whole[start:stop])
+
+
+def test_a_segment_behind_the_end_is_empty(tmp_path: Path):
+    path = write(tmp_path / "x.wav", sound("hum", 0))
+    assert rejected(path, 5.0, 6.0) == (Code.EMPTY, "the segment from 5 s has no samples; the file holds 1.200 s")
+
+
+def test_missing_empty_and_foreign_files_are_rejected(tmp_path: Path):
+    assert rejected(tmp_path / "x.wav")[0] == Code.MISSING
+    (tmp_path / "zero.wav").write_bytes(b"")
+    assert rejected(tmp_path / "zero.wav") == (Code.EMPTY, "the file has no bytes")
+    assert rejected(write(tmp_path / "none.wav", np.zeros(0)))[0] == Code.EMPTY
+    (tmp_path / "text.wav").write_text("heart sounds\n" * 100)
+    code, reason = rejected(tmp_path / "text.wav")
+    assert (code, reason) == (Code.UNREADABLE, "not audio that can be read: Format not recognised.")
+    (tmp_path / "folder.wav").mkdir()
+    assert rejected(tmp_path / "folder.wav")[0] == Code.UNREADABLE
+
+
+def test_a_file_that_may_not_be_read_is_rejected(tmp_path: Path):
+    path = write(tmp_path / "x.wav", sound("hum", 0))
+    path.chmod(0)
+    with unprivileged():
+        code, _ = rejected(path)
+    assert code == Code.PERMISSION
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.6, 0.75, 0.9, 0.99])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_a_cut_file_is_rejected(tmp_path: Path, suffix: str, kept: float):
+    path = write(tmp_path / f"x.{suffix}", sound("hiss", 0, rate=44100, seconds=3.0), 44100)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    assert rejected(path)[0] == Code.TRUNCATED
+
+
+def test_the_segment_before_the_cut_can_be_used(tmp_path: Path):
+    path = write(tmp_path / "x.flac", sound("hiss", 0, rate=44100, seconds=3.0), 44100)
+    whole = decode(recording(path, 0.0, 1.0), 44100).samples
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * 0.6)])
+    np.testing.assert_array_equal(decode(recording(path, 0.0, 1.0), 44100).samples, whole)
+    assert rejected(path, 1.0, 2.5)[0] == Code.TRUNCATED
+
+
+def test_a_wav_file_written_to_a_pipe_is_read_to_its_end(tmp_path: Path):
+    samples = (sound("hum", 0) * 32767).astype(np.int16)
+    path = write(tmp_path / "x.wav", samples)
+    data = path.read_bytes()
+    assert data[36:40] == b"data"
+    path.write_bytes(data[:40] + struct.pack("<I", 0xFFFFFFFF) + data[44:])
+    np.testing.assert_array_equal(decode(recording(path), RATE).samples, samples)
+
+
+def test_other_chunks_before_the_samples_are_skipped(tmp_path: Path):
+    samples = (sound("hum", 0) * 32767).astype(np.int16)
+    data = write(tmp_path / "x.wav", samples).read_bytes()
+    odd_chunk = b"note" + struct.pack("<I", 5) + b"hello" + b"\0"
+    (tmp_path / "y.wav").write_bytes(data[:12] + odd_chunk + data[12:])
+    np.testing.assert_array_equal(decode(recording(tmp_path / "y.wav"), RATE).samples, samples)
+    (tmp_path / "y.wav").write_bytes(data[:12] + odd_chunk + data[12:-2])
+    assert rejected(tmp_path / "y.wav")[0] == Code.TRUNCATED
+
+
+def test_a_flac_file_that_leaves_its_length_open_is_rejected(tmp_path: Path):
+    path = write(tmp_path / "x.flac", sound("hum", 0))
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # STREAMINFO: the last 36 bits before the MD5 sum are the number of samples
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    code, reason = rejected(path)
+    assert code == Code.UNREADABLE
+    assert "leaves its length open" in reason
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_number_are_rejected(tmp_path: Path, value: float):
+    samples = np.stack([sound("hum", 0), sound("hum", 1)], axis=1)
+    samples[77, 1] = value
+    path = write(tmp_path / "x.wav", samples, subtype="FLOAT")
+    assert rejected(path) == (Code.NON_FINITE, "1 samples are NaN or infinite")
+    assert len(decode(recording(path, 0.5), RATE).samples)
+
+
+def test_a_recording_below_min_seconds_is_rejected(tmp_path: Path):
+    path = write(tmp_path / "x.wav", sound("hum", 0, seconds=0.01))
+    assert rejected(path, min_seconds=0.1) == (Code.TOO_SHORT, "0.010 s; expected at least 0.1 s")
+    assert len(decode(recording(path), RATE, min_seconds=0.01).samples) == 80
+    long = write(tmp_path / "long.wav", sound("hum", 0))
+    assert rejected(long, 1.0, 1.05, min_seconds=0.1)[0] == Code.TOO_SHORT

@@ -1,0 +1,345 @@
+"""`clinaug-fast preprocess` as a user meets it: output, exit codes for every bad input, nothing half-written."""
+
+import errno
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import Result
+
+from clinaug_fast import native
+from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
+from clinaug_fast.data.feature_set import FeatureSet
+from conftest import LABELS, MEL, MEL_OPTIONS, SUBJECT_PATTERN, sound
+
+OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN)
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def corpus(tiny_corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny corpus that may be spoilt, alone in its folder."""
+    return shutil.copytree(tiny_corpus, tmp_path / "in" / "corpus")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir()
+    return tmp_path / "made" / "out"
+
+
+def rows(result: Result) -> dict[str, str]:
+    """The table of a result: name -> number and note."""
+    pairs = (re.split(r" {2,}", line.strip(), maxsplit=1) for line in result.stdout.splitlines() if line[:2] == "  ")
+    return {name: " ".join(rest.split()) for name, rest in pairs}
+
+
+def test_a_corpus_becomes_a_feature_set(cli: Cli, tiny_corpus: Path, out: Path):
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{out} is made"
+    assert lines[1] == f"mel: {MEL.signature}"
+    assert rows(result) == {
+        "recordings found": "18",
+        "kept": "18 0.4 minutes",
+        "rejected": "0",
+        "subjects known": "3",
+        "clips": "72 32 mels x 32 frames, 0.25 s each",
+        **dict.fromkeys(LABELS, "24"),
+        "quiet clips dropped": "0",
+    }
+    assert lines[-1] == f"next: clinaug-fast split {out}"
+    assert "preprocess: 18 to do" in result.stderr
+    assert "warning" not in result.stderr
+    assert len(FeatureSet.open(out)) == 72
+
+
+def test_a_second_run_says_that_nothing_is_to_do(cli: Cli, tiny_corpus: Path, out: Path):
+    first = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    again = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[0] == f"{out} was made before with these settings: nothing to do"
+    assert again.stdout.splitlines()[1:] == first.stdout.splitlines()[1:]
+    assert again.stderr == ""
+
+
+def test_json_is_one_object_and_quiet_is_quiet(cli: Cli, corpus: Path, out: Path):
+    (corpus / "hum/p0_0.wav").write_bytes(b"")
+    (corpus / "notes.txt").write_text("x")
+    result = cli("preprocess", corpus, out, *OPTIONS, "--json", "--quiet", "--max-bad", "0.5")
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = json.loads(result.stdout)
+    assert (told["command"], told["status"], told["exit_code"], told["warnings"]) == ("preprocess", "ok", 0, [])
+    assert (told["out"], told["already_done"], told["mel_digest"]) == (str(out), False, MEL.digest)
+    counts = told["counts"]
+    assert (counts["found"], counts["kept"], counts["rejected"]) == (18, 17, {"EMPTY": 1})
+    assert counts["ignored"] == {".txt": 1}
+
+
+def test_unknown_subjects_are_warned_about(cli: Cli, tiny_corpus: Path, out: Path):
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS[:-2], "--quiet")
+    assert result.exit_code == 0
+    assert "clips of one patient may land on both sides of a split. Give --subject-pattern" in result.stderr
+
+
+def test_every_setting_is_an_option(cli: Cli, tiny_corpus: Path, out: Path):
+    options = {
+        "sample_rate": 7000,
+        "n_fft": 300,
+        "win_length": 250,
+        "hop_length": 50,
+        "window": "hamming",
+        "n_mels": 12,
+        "f_min": 50.0,
+        "f_max": 3000.0,
+        "mel_scale": "htk",
+        "norm": "none",
+        "power": 1,
+        "center": False,
+        "pad_mode": "edge",
+        "log": "log10",
+        "floor": 1e-6,
+        "n_frames": 20,
+        "stride_frames": 30,
+        "short": "tile",
+        "min_seconds": 0.3,
+        "quiet_db": 30.0,
+    }
+    assert options.keys() == {*MelConfig.model_fields, *ClipConfig.model_fields}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    at = words.index("--center")
+    words[at : at + 2] = ["--no-center"]
+    assert cli("preprocess", tiny_corpus, out, *words).exit_code == 0
+    about = FeatureSet.open(out).about
+    assert about["mel"] | about["clip"] == options
+
+
+def test_options_stand_over_the_library_and_the_library_over_the_preset(cli: Cli, tiny_corpus: Path, out: Path):
+    words = ("--preset", "heart", "--like", "torchaudio", "--floor", "1e-5", "--n-fft", "1024")
+    assert cli("preprocess", tiny_corpus, out, *words).exit_code == 0
+    features = FeatureSet.open(out)
+    expected = PRESETS["heart"].mel.with_changes(**CONVENTIONS["torchaudio"] | {"floor": 1e-5, "n_fft": 1024})
+    assert features.mel == expected
+    assert features.about["clip"] == PRESETS["heart"].clip.model_dump()
+
+
+def zero_bytes(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("not a sound\n" * 50)
+
+
+def cut_flac(path: Path) -> None:
+    flac = path.with_suffix(".flac")
+    soundfile.write(flac, sound("hiss", 0), 8000)
+    flac.write_bytes(flac.read_bytes()[:4000])
+    path.unlink()
+
+
+def not_a_number(path: Path) -> None:
+    soundfile.write(path, np.append(sound("hum", 0), np.nan), 8000, "FLOAT")
+
+
+def a_hundredth_second(path: Path) -> None:
+    soundfile.write(path, sound("hum", 0, seconds=0.01), 8000)
+
+
+def removed_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("gone.wav"))
+
+
+BAD_FILES = {
+    zero_bytes: "EMPTY",
+    text: "UNREADABLE",
+    cut_flac: "TRUNCATED",
+    not_a_number: "NON_FINITE",
+    a_hundredth_second: "TOO_SHORT",
+    removed_link: "MISSING",
+}
+
+
+@pytest.mark.parametrize(("spoil", "code"), BAD_FILES.items())
+def test_one_bad_file_is_listed_and_the_run_goes_on(cli: Cli, corpus: Path, out: Path, spoil, code: str):
+    spoil(corpus / "hum/p1_1.wav")
+    result = cli("preprocess", corpus, out, *OPTIONS, "--max-bad", "0.06")
+    assert result.exit_code == 0
+    told = rows(result)
+    assert (told["kept"][:2], told["rejected"]) == ("17", f"1 reasons in {out / 'rejected.jsonl'}")
+    assert told[code] == "1"
+    (row,) = map(json.loads, (out / "rejected.jsonl").read_text().splitlines())
+    assert row["path"].startswith("hum/p1_1.")
+    assert (row["code"], row.keys()) == (code, {"path", "start_s", "end_s", "code", "reason"})
+    assert len(set(FeatureSet.open(out).column("recording"))) == 17
+
+
+def test_too_many_bad_files_are_exit_code_4(cli: Cli, corpus: Path, out: Path):
+    for spoil, path in zip(BAD_FILES, sorted((corpus / "hum").iterdir()), strict=True):
+        spoil(path)
+    for path in sorted((corpus / "hiss").iterdir())[:2]:
+        zero_bytes(path)
+    result = cli("preprocess", corpus, out, *OPTIONS, "--json")
+    assert result.exit_code == 4
+    message = json.loads(result.stdout)["message"]
+    by_code = "3 EMPTY, 1 MISSING, 1 NON_FINITE, 1 TOO_SHORT, 1 TRUNCATED, 1 UNREADABLE"
+    assert f"8 of 18 recordings were rejected ({by_code}); expected at most 5.0%" in message
+    assert str(out / "rejected.jsonl") in message
+    assert FeatureSet.open(out).labels == ["hiss", "knock"]
+    assert os.listdir(out.parent) == ["out"]
+
+
+def one_label(corpus: Path) -> None:
+    shutil.rmtree(corpus / "hum")
+    shutil.rmtree(corpus / "hiss")
+
+
+def empty(corpus: Path) -> None:
+    shutil.rmtree(corpus)
+    corpus.mkdir()
+
+
+def all_bad(corpus: Path) -> None:
+    for path in corpus.glob("*/*"):
+        zero_bytes(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "exit_code", "words"),
+    [
+        (empty, 3, ("has no audio in sub-folders", "expected LABEL/FILE", "Sort the files")),
+        (one_label, 3, ("has one label, 'knock'", "expected two or more", "Add the others")),
+        (shutil.rmtree, 3, ("does not exist", "expected a corpus", "Check the path")),
+        (all_bad, 4, ("all 18 recordings", "EMPTY, the file has no bytes", "Repair the files")),
+    ],
+)
+def test_a_bad_corpus_leaves_nothing(cli: Cli, corpus: Path, out: Path, spoil, exit_code: int, words: tuple[str, ...]):
+    spoil(corpus)
+    result = cli("preprocess", corpus, out, *OPTIONS)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert all(word in result.stderr for word in ("error: ", *words))
+    assert os.listdir(out.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--hop-length", 0), ("hop_length is 0; expected at least 1",)),
+        (("--f-max", 5000), ("f_max is 5000 Hz", "Nyquist frequency 4000 Hz", "Set f_max to 4000")),
+        (("--n-mels", 400), ("of 400 mel bands are empty: 0 (0.0-", "Use n_mels ", " or n_fft ")),
+        (("--n-frames", 0), ("n_frames is 0; expected at least 1",)),
+        (("--mel-scale", "bark"), ("mel_scale is 'bark'; expected 'slaney' or 'htk'",)),
+        (("--like", "kaldi"), ("like is 'kaldi'; expected one of librosa, torchaudio",)),
+        (("--preset", "lung"), ("preset is 'lung'; expected one of surgical, heart",)),
+        (("--subject-pattern", "p"), ("has no group; expected the subject in parentheses",)),
+        (("--max-bad", "5"), ("max_bad is 5.0; expected a fraction from 0 to 1",)),
+        (("--threads", "0"), ("--threads",)),
+        (("--n-fft", "many"), ("--n-fft",)),
+        (("--hop", "3"), ("--hop",)),
+    ],
+)
+def test_wrong_options_are_exit_code_2(cli: Cli, tiny_corpus: Path, out: Path, options, words: tuple[str, ...]):
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert all(word in result.stderr for word in words)
+    assert os.listdir(out.parent) == []
+
+
+def test_a_changed_setting_on_an_existing_folder_is_exit_code_3(cli: Cli, tiny_corpus: Path, out: Path):
+    cli("preprocess", tiny_corpus, out, *OPTIONS)
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS, "--n-mels", "16")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "mel.n_mels is 32 there, 16 asked. Repeat the old settings, or name another output folder" in result.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+
+
+def test_a_folder_that_cannot_be_written_is_exit_code_3(cli: Cli, tiny_corpus: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    result = cli("preprocess", tiny_corpus, tmp_path / "file" / "out", *OPTIONS)
+    assert result.exit_code == 3
+    assert "Check the path" in result.stderr
+
+
+# The command in a process of its own that stops in the middle: at the tenth recording it says so and waits.
+STOPS_MIDWAY = """
+import itertools, sys, time
+from clinaug_fast import native
+from clinaug_fast.cli.main import run
+log_mel, count = native.log_mel, itertools.count(1)
+def stop_at_ten(*x):
+    if next(count) == 10:
+        print("midway", flush=True)
+        time.sleep(300)
+    return log_mel(*x)
+native.log_mel = stop_at_ten
+run()
+"""
+
+
+def test_a_killed_run_leaves_no_result_and_the_next_one_cleans_up(cli: Cli, tiny_corpus: Path, out: Path):
+    arguments = ["preprocess", str(tiny_corpus), str(out), *OPTIONS, "-j", "1"]
+    command = [sys.executable, "-c", STOPS_MIDWAY, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout.readline() == "midway\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    (draft,) = os.listdir(out.parent)
+    assert draft.startswith(".out.")
+    assert cli(*arguments).exit_code == 0
+    assert os.listdir(out.parent) == ["out"]
+    other = out.with_name("other")
+    cli("preprocess", tiny_corpus, other, *OPTIONS)
+    for path in out.rglob("*.*"):
+        assert path.read_bytes() == (other / path.relative_to(out)).read_bytes()
+
+
+def test_an_interrupted_run_is_exit_code_130_and_leaves_nothing(
+    cli: Cli, tiny_corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log_mel, count = native.log_mel, itertools.count(1)
+
+    def interrupt_at_ten(*x):
+        if next(count) == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+        return log_mel(*x)
+
+    monkeypatch.setattr(native, "log_mel", interrupt_at_ten)
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "interrupted: nothing half-written was left" in result.stderr
+    assert os.listdir(out.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "sentence"),
+    [
+        (MemoryError("too much"), 6, "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), 6, "No space left on device"),
+        (ZeroDivisionError("division by zero"), 1, "this is a bug in clinaug-fast preprocess"),
+    ],
+)
+def test_what_breaks_a_run_has_its_exit_code_and_leaves_nothing(
+    cli: Cli, tiny_corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch, error, exit_code: int, sentence: str
+):
+    def broken(*x):
+        raise error
+
+    monkeypatch.setattr(native, "log_mel", broken)
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert sentence in result.stderr
+    assert os.listdir(out.parent) == []

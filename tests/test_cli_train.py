@@ -1,0 +1,113 @@
+"""`train` and `generate` on the command line: results, next steps, JSON, exit codes."""
+
+import inspect
+import json
+import shutil
+
+import pytest
+import torch
+
+from clinaug_fast.cli.train import train
+from clinaug_fast.config import GanConfig
+
+SMALL = ("--width", 2, "--steps", 2, "--batch-size", 4, "--n-critic", 1, "--latent-dim", 8, "-j", 1)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_features, cli, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "run"
+    result = cli("train", tiny_features.path, path, *SMALL)
+    assert result.exit_code == 0, result.stderr
+    assert "3 trained in" in result.stdout
+    assert f"next: clinaug-fast generate {path} SYNTHETIC" in result.stdout
+    return path
+
+
+def test_the_options_default_to_the_settings():
+    given = {name: option.default for name, option in inspect.signature(train).parameters.items()}
+    for name, value in GanConfig().model_dump().items():
+        assert given[name] == value, name
+
+
+def test_the_run_goes_on_from_the_second_call_on(run, tiny_features, cli):
+    result = cli("train", tiny_features.path, run, *SMALL, "--json")
+    about = json.loads(result.stdout)
+    assert (about["status"], about["command"], about["model"]) == ("ok", "train", "se-cwgan-gp")
+    assert [row["trained_now"] for row in about["folds"]] == [False] * 3
+    assert {"generator_parameters", "wasserstein_highest", "wasserstein_last"} <= about["folds"][0].keys()
+    result = cli("train", tiny_features.path, run, *SMALL, "--model", "cwgan-gp")
+    assert result.exit_code == 3
+    assert "model is 'se-cwgan-gp' there, 'cwgan-gp' asked" in result.stderr
+
+
+def test_generate_finds_the_features_and_says_what_is_next(run, tiny_features, cli, tmp_path):
+    out = tmp_path / "made"
+    result = cli("generate", run, out, "--n-per-label", 2, "-q")
+    assert result.exit_code == 0, result.stderr
+    assert "18 clips of 3 labels for fold 0, 1, 2" in result.stdout
+    assert f"evaluate {tiny_features.path} EVALUATION --synthetic {out}" in result.stdout
+    assert result.stderr == ""
+    again = json.loads(cli("generate", run, out, "--n-per-label", 2, "--json", "-q").stdout)
+    assert again["already_done"]
+    assert again["clips"] == 18
+    assert cli("generate", run, out, "--n-per-label", 3).exit_code == 3
+
+
+def test_generate_is_told_where_moved_features_are(run, tiny_features, cli, tmp_path):
+    moved = tmp_path / "moved" / "run"
+    shutil.copytree(run, moved)
+    result = cli("generate", moved, tmp_path / "out")
+    assert result.exit_code == 3
+    assert "Name their place with --features" in result.stderr
+    assert cli("generate", moved, tmp_path / "out", "--features", tiny_features.path).exit_code == 0
+
+
+def test_one_fold_by_number(tiny_features, cli, tmp_path):
+    result = cli("train", tiny_features.path, tmp_path / "run", *SMALL, "--fold", 1, "--fold", 0)
+    assert "SYNTHETIC --fold 0 --fold 1" in result.stdout
+    assert not (tmp_path / "run" / "fold_2").exists()
+    result = cli("generate", tmp_path / "run", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "no generator for fold 2" in result.stderr
+    assert cli("generate", tmp_path / "run", tmp_path / "out", "--fold", 1).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "words"),
+    [
+        (("--model", "gan"), 2, "model is 'gan'; expected 'se-cwgan-gp'"),
+        (("--width", 0), 2, "width is 0; expected"),
+        (("--ema", 1), 2, "ema is 1.0; expected less than 1"),
+        (("--fold", "first"), 2, "fold is 'first'; expected a number"),
+        (("--fold", 7), 2, "fold is 7; expected 0 to 2"),
+        (("--device", "tpu"), 2, "device is 'tpu'; expected cpu or cuda"),
+        (("--folds", "nowhere.json"), 3, "nowhere.json does not exist"),
+    ],
+)
+def test_wrong_options_get_a_sentence(tiny_features, cli, tmp_path, options, exit_code, words):
+    result = cli("train", tiny_features.path, tmp_path / "run", *SMALL, *options, "--json")
+    assert result.exit_code == exit_code
+    assert words in result.stderr
+    assert json.loads(result.stdout)["status"] == "error"
+    assert not (tmp_path / "run").exists()
+
+
+def test_cuda_is_refused_where_there_is_none(tiny_features, cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = cli("train", tiny_features.path, tmp_path / "run", *SMALL, "--device", "cuda")
+    assert result.exit_code == 2
+    assert "torch sees no CUDA device here. Use --device cpu" in result.stderr
+
+
+@pytest.mark.cuda
+def test_a_gpu_trains_what_a_cpu_generates(tiny_features, cli, tmp_path):
+    result = cli("train", tiny_features.path, tmp_path / "run", *SMALL, "--device", "cuda", "--fold", 0)
+    assert result.exit_code == 0, result.stderr
+    assert cli("generate", tmp_path / "run", tmp_path / "out", "--fold", 0).exit_code == 0

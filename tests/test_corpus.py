@@ -1,0 +1,188 @@
+"""A corpus read from a folder or a table: every file is a recording, ignored or refused, in a fixed order."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from clinaug_fast.data.corpus import read_corpus
+from clinaug_fast.errors import InputError, SettingsError
+from conftest import LABELS, SUBJECT_PATTERN, unprivileged
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def table(root: Path, text: str, name: str = "table.csv") -> Path:
+    root.mkdir(exist_ok=True)
+    (root / name).write_text(text, encoding="utf-8")
+    return root / name
+
+
+def test_a_folder_gives_label_subject_and_order(tiny_corpus: Path):
+    corpus = read_corpus(tiny_corpus, SUBJECT_PATTERN)
+    names = [f"{label}/p{subject}_{take}.wav" for label in LABELS for subject in range(3) for take in range(2)]
+    assert [recording.relative for recording in corpus.recordings] == names
+    assert [recording.id for recording in corpus.recordings] == names
+    assert [recording.label for recording in corpus.recordings] == [name.split("/")[0] for name in names]
+    assert [recording.subject for recording in corpus.recordings] == [name[-8:-6] for name in names]
+    assert all(recording.path == tiny_corpus / recording.relative for recording in corpus.recordings)
+    assert {recording.subject for recording in read_corpus(tiny_corpus).recordings} == {None}
+
+
+def test_a_folder_sorts_its_files_into_recordings_ignored_and_unlabelled(tmp_path: Path):
+    touch(tmp_path, "b/deep/er/1.FLAC", "b/0.mp3", "a/x.Wav", "a/._x.wav", "a/notes.txt", "a/LICENSE", "loose.ogg")
+    touch(tmp_path, ".hidden/y.wav")
+    corpus = read_corpus(tmp_path)
+    assert [recording.relative for recording in corpus.recordings] == ["a/x.Wav", "b/0.mp3", "b/deep/er/1.FLAC"]
+    assert [recording.label for recording in corpus.recordings] == ["a", "b", "b"]
+    assert corpus.ignored == {".txt": 1, ".wav": 1, "no suffix": 1}
+    assert corpus.unlabelled == ["loose.ogg"]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path):
+    touch(tmp_path / "elsewhere", "1.wav")
+    touch(tmp_path / "corpus", "a/1.wav")
+    (tmp_path / "corpus/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "corpus/a/loop").symlink_to(tmp_path / "corpus")
+    names = [recording.relative for recording in read_corpus(tmp_path / "corpus").recordings]
+    assert names == ["a/1.wav", "b/1.wav"]
+
+
+def test_the_fingerprint_sees_what_matters(tmp_path: Path):
+    def fingerprint(pattern: str | None = None) -> str:
+        return read_corpus(tmp_path / "c", pattern).fingerprint
+
+    touch(tmp_path / "c", "a/p1.wav", "b/p2.wav")
+    seen = {fingerprint(), fingerprint(r"/(p\d)")}
+    shutil.copytree(tmp_path / "c", tmp_path / "d")
+    assert read_corpus(tmp_path / "d").fingerprint in seen
+    touch(tmp_path / "c", "a/notes.txt")
+    assert fingerprint() in seen
+    (tmp_path / "c/a/p1.wav").write_bytes(b"xy")
+    seen.add(fingerprint())
+    (tmp_path / "c/a/p1.wav").rename(tmp_path / "c/a/p3.wav")
+    seen.add(fingerprint())
+    touch(tmp_path / "c", "b/p4.wav")
+    seen.add(fingerprint())
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject"), [(r"/(\w+)_", "p1"), (r"(?P<take>\d+)\.wav|(?P<subject>p\d+)", "p1"), ("^(.)", "a")]
+)
+def test_the_subject_is_the_patterns_group(tmp_path: Path, pattern: str, subject: str):
+    corpus = read_corpus(touch(tmp_path, "a/p1_0.wav", "b/p1_1.wav"), pattern)
+    assert corpus.recordings[0].subject == subject
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "sentence"),
+    [
+        ("(", SettingsError, r"'\(' is no regular expression"),
+        (r"p\d", SettingsError, "has no group"),
+        (r"/(p\d)_", InputError, "finds no subject in 'b/q.wav'"),
+        (r"(x)?", InputError, "finds no subject in 'a/p1_0.wav'"),
+    ],
+)
+def test_a_pattern_that_does_not_work_is_refused(tmp_path: Path, pattern: str, error: type, sentence: str):
+    with pytest.raises(error, match=sentence):
+        read_corpus(touch(tmp_path, "a/p1_0.wav", "b/q.wav"), pattern)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), r"has no audio in sub-folders \(0 audio and 0 other files seen\)"),
+        (("a/readme.txt", "loose.wav"), r"has no audio in sub-folders \(1 audio and 1 other files seen\)"),
+        (("a/1.wav", "a/2.wav"), "has one label, 'a'; expected two or more"),
+    ],
+)
+def test_a_folder_without_two_labels_is_refused(tmp_path: Path, names: tuple[str, ...], sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        read_corpus(touch(tmp_path, *names))
+
+
+def test_a_path_that_is_no_corpus_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="does not exist; expected a corpus"):
+        read_corpus(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is neither a folder nor"):
+        read_corpus(touch(tmp_path, "audio.wav") / "audio.wav")
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    touch(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
+    monkeypatch.chdir(tmp_path)  # the folders above it are not for everybody
+    tmp_path.chmod(0o755)
+    Path("c").chmod(0)
+    with unprivileged(), pytest.raises(InputError, match=r"Permission denied: '(\./)?c'"):
+        read_corpus(Path("."))
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path):
+    touch(tmp_path, "a/1.wav")
+    os.mkdir(os.fsencode(tmp_path) + b"/b")
+    with open(os.fsencode(tmp_path) + b"/b/\xff.wav", "wb"):
+        pass
+    with pytest.raises(InputError, match="is not a UTF-8 name"):
+        read_corpus(tmp_path)
+
+
+def test_a_table_gives_its_columns_as_they_are_written(tmp_path: Path):
+    path = table(
+        tmp_path,
+        "label,path,age,subject,site,device,start_s,end_s\n"
+        "NA,sub/x.wav,61,007,OR 2,,0,1.5\n"
+        '1,"sub/../y, z.wav",,,,"mic ""A""",,\n'
+        "NA,sub/x.wav,61,007,,,1.5,\n",
+    )
+    y, whole, tail = read_corpus(path).recordings[::-1][0], *read_corpus(path).recordings[:2]
+    assert (y.path, y.relative, y.id) == (tmp_path / "y, z.wav", "y, z.wav", "y, z.wav")
+    assert (y.label, y.subject, y.device, y.start_s, y.end_s) == ("1", None, 'mic "A"', None, None)
+    assert (whole.id, whole.subject, whole.label, whole.site) == ("sub/x.wav@0.0-1.5", "007", "NA", "OR 2")
+    assert (tail.id, tail.start_s, tail.end_s) == ("sub/x.wav@1.5-end", 1.5, None)
+
+
+def test_a_parquet_table_is_the_same_corpus_as_its_csv(tmp_path: Path):
+    rows = {"path": ["x.wav", "y.wav"], "label": ["a", "b"], "subject": [1, 2], "start_s": [0, 2], "end_s": [1, None]}
+    pyarrow.parquet.write_table(pa.table(rows), tmp_path / "table.parquet")
+    csv = table(tmp_path, "path,label,subject,start_s,end_s\nx.wav,a,1,0,1\ny.wav,b,2,2,\n")
+    assert read_corpus(tmp_path / "table.parquet").recordings == read_corpus(csv).recordings
+
+
+def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
+    path = table(tmp_path, "path,label\np1.wav,a\np2.wav,b\n")
+    assert [recording.subject for recording in read_corpus(path, r"(p\d)").recordings] == ["p1", "p2"]
+    path = table(tmp_path, "path,label,subject\np1.wav,a,s\np2.wav,b,\n")
+    with pytest.raises(SettingsError, match="has a subject column, and a subject pattern is given"):
+        read_corpus(path, r"(p\d)")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "cannot be read as a table"),
+        ("path,label\n", "has no rows"),
+        ("file,label\nx.wav,a\n", r"has the columns file, label; expected path and label.*Add path"),
+        ("file;class\nx.wav;a\n", r"Add path and label"),
+        ("path,label\nx.wav,a\n,b\n", "row 2 of .* has the path None"),
+        ("path,label\nx.wav,\ny.wav,b\n", "row 1 of .* the label None"),
+        ("path,label\nx.wav,a\ny.wav,b\nx.wav,b\n", "row 3 of .* repeats row 1: x.wav"),
+        ("path,label,start_s,end_s\nx.wav,a,0,1\nx.wav,b,0,1\n", "row 2 of .* repeats row 1: x.wav@0.0-1.0"),
+        ("path,label,start_s,end_s\nx.wav,a,2,1\ny.wav,b,0,1\n", "row 1 of .* goes from 2.0 to 1.0 s"),
+        ("path,label,start_s\nx.wav,a,-1\ny.wav,b,0\n", "goes from -1.0 to None s"),
+        ("path,label,end_s\nx.wav,a,nan\ny.wav,b,inf\n", "goes from None to nan s"),
+        ("path,label,start_s\nx.wav,a,soon\n", "cannot be read as a table.*soon"),
+        ("path,label\nx.wav,a\ny.wav,a\n", "has one label, 'a'"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_row(tmp_path: Path, text: str, sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        read_corpus(table(tmp_path, text))

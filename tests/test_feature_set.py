@@ -1,0 +1,132 @@
+"""The feature set: what is written is read back, in any order, and nothing that was changed is taken for whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinaug_fast.data import feature_set
+from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.errors import InputError
+from conftest import MEL
+
+LINEAGE = {"kind": "corpus", "corpus": "0" * 16}
+SMALL = MEL.with_changes(n_mels=3)
+
+
+def write(path: Path, clips: np.ndarray, **columns: list) -> FeatureSet:
+    with new_feature_set(path, SMALL, clips.shape[2], ["a", "b"], LINEAGE) as writer:
+        for k, clip in enumerate(clips):
+            more = {name: values[k] for name, values in columns.items()}
+            writer.add(clip, **({"id": str(k), "recording": f"r{k}", "label": "ab"[k % 2], "start_s": k / 7} | more))
+    return FeatureSet.open(path)
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_clips_and_columns_come_back_in_any_order(tmp_path_factory, n, n_frames, a_shard, random):
+    clips = np.random.default_rng(n).normal(size=(n, 3, n_frames)).astype(np.float32)
+    subjects = [random.choice([None, "001", "Ä b"]) for _ in range(n)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_set, "SHARD_BYTES", 4 * 3 * n_frames * a_shard)
+        features = write(tmp_path_factory.mktemp("set") / "out", clips, subject=subjects)
+    assert len(features) == n
+    assert features.clip_shape == (3, n_frames)
+    assert len(features.about["shards"]) == -(-n // a_shard)
+    assert features.mel == SMALL
+    assert features.column("subject").tolist() == subjects
+    assert features.column("start_s").tolist() == [k / 7 for k in range(n)]
+    assert features.classes.tolist() == [k % 2 for k in range(n)]
+    assert features.column("fold").tolist() == [None] * n
+    np.testing.assert_array_equal(features.clips(), clips)
+    rows = [random.randrange(n) for _ in range(random.randrange(2 * n))]
+    np.testing.assert_array_equal(features.clips(rows), clips[rows])
+    mask = np.arange(n) % 3 == 0
+    np.testing.assert_array_equal(features.clips(mask), clips[mask])
+
+
+def test_groups_are_subjects_where_known(tmp_path: Path):
+    features = write(tmp_path / "out", np.zeros((3, 3, 2), np.float32), subject=["s", None, "s"])
+    assert features.groups.tolist() == ["subject:s", "recording:r1", "subject:s"]
+
+
+def test_equal_clips_give_equal_bytes(tmp_path: Path):
+    clips = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
+    one, two = write(tmp_path / "one", clips), write(tmp_path / "two", clips)
+    for path in sorted(one.path.rglob("*.*")):
+        assert path.read_bytes() == (two.path / path.relative_to(one.path)).read_bytes()
+    other = write(tmp_path / "other", clips + 1)
+    assert one.fingerprint == two.fingerprint != other.fingerprint
+
+
+def test_a_shard_is_a_plain_npy(tmp_path: Path):
+    clips = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
+    write(tmp_path / "out", clips)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/shards/00000.npy", mmap_mode="r"), clips)
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path):
+    def fail() -> None:
+        with new_feature_set(tmp_path / "out", SMALL, 2, ["a"], LINEAGE) as writer:
+            writer.add(np.zeros((3, 2), np.float32), id="0", recording="r", label="a", start_s=0.0)
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_clip_of_one_id_and_a_clip_of_another_shape_are_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="two clips have the id 'x'"):
+        write(tmp_path / "out", np.zeros((2, 3, 2), np.float32), id=["x", "x"])
+    with pytest.raises(ValueError, match=r"float64 \(3, 2\); expected float32 \(3, 2\)"):
+        write(tmp_path / "out", np.zeros((1, 3, 2)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def _edit_json(path: Path) -> None:
+    about = json.loads((path / "features.json").read_text())
+    (path / "features.json").write_text(json.dumps(about | {"labels": ["knock", "hum", "hiss"]}))
+
+
+def _edit_index(path: Path) -> None:
+    index = pyarrow.parquet.read_table(path / "index.parquet")
+    pyarrow.parquet.write_table(index.slice(1), path / "index.parquet")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_edit_json, "changed after it was made"),
+        (_edit_index, "changed after it was made"),
+        (lambda path: (path / "features.json").unlink(), "does not exist; expected a feature set's features.json"),
+        (lambda path: (path / "features.json").write_text("{"), "is not a feature set's features.json"),
+        (lambda path: (path / "features.json").write_text('{"schema_version": 9}'), "not of schema version 1"),
+        (lambda path: (path / "index.parquet").unlink(), r"index.parquet cannot be read"),
+    ],
+)
+def test_a_damaged_set_is_not_opened(tiny_features: FeatureSet, tmp_path: Path, damage, sentence: str):
+    shutil.copytree(tiny_features.path, tmp_path / "set")
+    damage(tmp_path / "set")
+    with pytest.raises(InputError, match=sentence):
+        FeatureSet.open(tmp_path / "set")
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_cut_shard_is_named(tiny_features: FeatureSet, tmp_path: Path, keep: float):
+    shutil.copytree(tiny_features.path, tmp_path / "set")
+    shard = tmp_path / "set/shards/00000.npy"
+    shard.write_bytes(shard.read_bytes()[: int(shard.stat().st_size * keep)])
+    with pytest.raises(InputError, match=r"00000\.npy cannot be read"):
+        FeatureSet.open(tmp_path / "set").clips([0])
+
+
+def test_a_foreign_shard_is_named(tiny_features: FeatureSet, tmp_path: Path):
+    shutil.copytree(tiny_features.path, tmp_path / "set")
+    np.save(tmp_path / "set/shards/00000.npy", np.zeros((36, 32, 31), np.float32))
+    with pytest.raises(InputError, match=r"holds float32 \(36, 32, 31\); expected float32 \(36, 32, 32\)"):
+        FeatureSet.open(tmp_path / "set").clips()

@@ -1,0 +1,148 @@
+"""generate: a feature set in the units of the real one, that says which fold it may be used for."""
+
+import shutil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from clinaug_fast.config import GanConfig, MelConfig
+from clinaug_fast.data.folds import make_folds
+from clinaug_fast.data.lineage import unseen_rows
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.gan.generate import PICTURE, generate
+from clinaug_fast.gan.pictures import save_real_above_generated
+from clinaug_fast.gan.train import train
+
+SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_features, tiny_folds, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "run"
+    train(tiny_features, tiny_folds, path, SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(run, tiny_features, tiny_folds, tmp_path_factory):
+    return generate(run, tiny_features, tiny_folds, tmp_path_factory.mktemp("made") / "set").features
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_clips_match_the_training_part_of_each_fold(made, run, tiny_features, tiny_folds):
+    assert made.mel == tiny_features.mel
+    assert made.clip_shape == tiny_features.clip_shape
+    assert made.labels == tiny_features.labels
+    for fold in range(3):
+        rows, _ = tiny_folds.rows(tiny_features, fold)
+        mine = made.column("fold") == fold
+        np.testing.assert_array_equal(np.bincount(made.classes[mine]), np.bincount(tiny_features.classes[rows]))
+        real = tiny_features.clips(rows)
+        clips = made.clips(np.flatnonzero(mine))
+        assert real.min() <= clips.min() < clips.max() <= real.max()
+    assert made.column("id")[0] == "fold0/hiss/00000" == made.column("recording")[0]
+    assert set(made.column("start_s")) == {0.0}
+    assert len({clip.tobytes() for clip in made.clips()}) == len(made)
+
+
+def test_the_lineage_lets_each_clip_into_its_fold_alone(made, tiny_features, tiny_folds):
+    for fold in range(3):
+        rows = unseen_rows(made, tiny_features, tiny_folds, fold)
+        assert set(made.column("fold")[rows]) == {fold}
+        train_rows, _ = tiny_folds.rows(tiny_features, fold)
+        assert made.lineage["trained_on_groups"][str(fold)] == sorted(set(tiny_features.groups[train_rows]))
+    assert made.lineage["kind"] == "generated"
+
+
+def test_the_same_bytes_again_and_others_with_another_seed(made, run, tiny_features, tiny_folds, tmp_path):
+    state = torch.get_rng_state()
+    again = generate(run, tiny_features, tiny_folds, tmp_path / "again")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert content(again.features.path) == content(made.path)
+    other = generate(run, tiny_features, tiny_folds, tmp_path / "other", seed=1)
+    assert not np.array_equal(other.features.clips(), made.clips())
+
+
+def test_a_second_call_has_nothing_to_do_and_a_changed_one_is_refused(made, run, tiny_features, tiny_folds, tmp_path):
+    before = (made.path / "features.json").stat().st_mtime_ns
+    again = generate(run, tiny_features, tiny_folds, made.path)
+    assert again.already_done
+    assert (made.path / "features.json").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="n_per_label is None there, 4 asked; seed is 0 there, 2 asked"):
+        generate(run, tiny_features, tiny_folds, made.path, seed=2, n_per_label=4)
+    with pytest.raises(InputError, match=r"fold is \[0, 1, 2\] there, \[1\] asked"):
+        generate(run, tiny_features, tiny_folds, made.path, only_folds=[1])
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="exists already"):
+        generate(run, tiny_features, tiny_folds, tmp_path / "mine")
+    with pytest.raises(InputError, match="kind is 'corpus' there, 'generated' asked"):
+        generate(run, tiny_features, tiny_folds, tiny_features.path)
+
+
+def test_a_number_per_label_and_a_subset_of_folds(run, tiny_features, tiny_folds, tmp_path):
+    some = generate(run, tiny_features, tiny_folds, tmp_path / "some", n_per_label=3, only_folds=[2]).features
+    assert len(some) == 3 * 3
+    assert set(some.column("fold")) == {2}
+    assert sorted(some.lineage["trained_on_groups"]) == ["2"]
+    with pytest.raises(SettingsError, match="n_per_label is 0"):
+        generate(run, tiny_features, tiny_folds, tmp_path / "none", n_per_label=0)
+
+
+def test_missing_folds_are_named(run, tiny_features, tiny_folds, tmp_path):
+    part = tmp_path / "part"
+    shutil.copytree(run, part)
+    shutil.rmtree(part / "fold_1")
+    with pytest.raises(InputError, match=r"no generator for fold 1 of 3\..*--fold 0 --fold 2"):
+        generate(part, tiny_features, tiny_folds, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not generate(part, tiny_features, tiny_folds, tmp_path / "out", only_folds=[0, 2]).already_done
+
+
+def test_other_features_folds_or_folders_are_refused(
+    run, tiny_features, tiny_folds, square_features, square_folds, tmp_path
+):
+    with pytest.raises(InputError, match="was trained on the feature set"):
+        generate(run, square_features, square_folds, tmp_path / "out")
+    with pytest.raises(InputError, match="was trained on the split"):
+        generate(run, tiny_features, make_folds(tiny_features, 3, seed=7), tmp_path / "out")
+    with pytest.raises(InputError, match=r"run\.json does not exist"):
+        generate(tmp_path / "nowhere", tiny_features, tiny_folds, tmp_path / "out")
+
+
+def test_the_picture_depends_on_the_clips_alone(tmp_path):
+    mel = MelConfig(sample_rate=8000, n_fft=512, n_mels=32)
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(2, 2, 2, 32, 16))
+    labels = ["crackle", "wheeze"]
+    save_real_above_generated(tmp_path / "a.png", real, fake, labels, mel)
+    with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 20}):  # a user's own style
+        save_real_above_generated(tmp_path / "b.png", real, fake, labels, mel)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    save_real_above_generated(tmp_path / "c.png", real, fake[::-1], labels, mel)
+    a, c = imread(tmp_path / "a.png"), imread(tmp_path / "c.png")
+    changed = np.flatnonzero((a != c).any(axis=(1, 2)))
+    assert changed.min() > 0.4 * len(a)  # real clips above, generated ones below
+    many = [f"label {k}" for k in range(7)]  # one more than fit beside each other
+    save_real_above_generated(tmp_path / "d.png", [real[0]] * 7, [fake[0]] * 7, many, mel)
+    d = imread(tmp_path / "d.png")
+    assert len(d) == 2 * len(a)
+    assert d.shape[1] > 2 * a.shape[1]
+
+
+def test_the_picture_lies_in_the_set(made):
+    assert imread(made.path / PICTURE).std() > 0.05

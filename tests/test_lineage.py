@@ -1,0 +1,81 @@
+"""The leakage guard: generated clips enter a fold only where their generator never met what the fold tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.data.folds import Folds, make_folds
+from clinaug_fast.data.lineage import generated_lineage, unseen_rows
+from clinaug_fast.errors import InputError, LeakageError
+from conftest import MEL, write_features
+
+
+def generate(path: Path, features: FeatureSet, folds: Folds, trained: list[int], **changed) -> FeatureSet:
+    """One clip a label for each fold in `trained`, as generate leaves them; `changed` spoils the set."""
+    mel = changed.get("mel", features.mel)
+    n_frames = changed.get("n_frames", features.clip_shape[1])
+    lineage = changed.get("lineage") or generated_lineage(features, folds, "run", trained)
+    with new_feature_set(path, mel, n_frames, changed.get("labels", features.labels), lineage) as writer:
+        for fold in trained:
+            for label in features.labels:
+                name = f"{label}/{fold}"
+                clip = np.zeros((mel.n_mels, n_frames), np.float32)
+                writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
+    return FeatureSet.open(path)
+
+
+def test_the_rows_of_the_fold_are_given(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):
+    synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0, 2])
+    assert unseen_rows(synthetic, tiny_features, tiny_folds, 0).tolist() == [0, 1, 2]
+    assert unseen_rows(synthetic, tiny_features, tiny_folds, 2).tolist() == [3, 4, 5]
+    with pytest.raises(InputError, match="has no clips for fold 1"):
+        unseen_rows(synthetic, tiny_features, tiny_folds, 1)
+
+
+def test_the_lineage_lists_exactly_the_training_groups(tiny_features: FeatureSet, tiny_folds: Folds):
+    seen = generated_lineage(tiny_features, tiny_folds, "run", [1])["trained_on_groups"]
+    assert seen.keys() == {"1"}
+    assert set(seen["1"]) == set(tiny_features.groups) - tiny_folds.test_groups(1)
+
+
+def test_a_generator_that_met_a_test_subject_is_refused_by_name(
+    tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path
+):
+    others = next(
+        folds
+        for folds in (make_folds(tiny_features, 3, seed) for seed in range(1, 20))
+        if folds.test_groups(0) != tiny_folds.test_groups(0)
+    )
+    synthetic = generate(tmp_path / "set", tiny_features, others, [0])
+    leaked = sorted(tiny_folds.test_groups(0) - others.test_groups(0))
+    with pytest.raises(
+        LeakageError, match=f"trained on {len(leaked)} of the 2 groups .*: {', '.join(leaked)}"
+    ) as error:
+        unseen_rows(synthetic, tiny_features, tiny_folds, 0)
+    assert error.value.exit_code == 5
+
+
+def test_a_generator_of_another_feature_set_is_refused(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):
+    other = write_features(tmp_path / "other", MEL, 32, clips_a_recording=3)
+    synthetic = generate(tmp_path / "set", other, Folds.load(other.path / "folds.json"), [0])
+    with pytest.raises(LeakageError, match=f"was generated from the feature set {other.fingerprint}"):
+        unseen_rows(synthetic, tiny_features, tiny_folds, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"mel": MEL.with_changes(power=1)}, "has the mel contract"),
+        ({"n_frames": 31}, r"has the clip shape \(32, 31\); expected .* \(32, 32\)"),
+        ({"labels": ["hum", "hiss", "knock"]}, "has the labels"),
+        ({"lineage": {"kind": "corpus", "corpus": "0"}}, "lineage 'corpus'; expected a generated feature set"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path, changed: dict, sentence: str
+):
+    synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0], **changed)
+    with pytest.raises(InputError, match=sentence):
+        unseen_rows(synthetic, tiny_features, tiny_folds, 0)

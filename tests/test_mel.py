@@ -1,0 +1,69 @@
+"""The mel scale and filter bank against librosa; empty bands found, and the advice works."""
+
+import re
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinaug_fast.config import MelConfig
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.mel import empty_bands, filter_bank, hz_to_mel, mel_to_hz, refuse_empty_bands
+
+contracts = st.builds(
+    lambda sample_rate, n_fft, n_mels, mel_scale, norm, f_min: MelConfig(
+        sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, mel_scale=mel_scale, norm=norm, f_min=f_min
+    ),
+    st.sampled_from([2000, 8000, 22050, 44100]),
+    st.integers(16, 2048),
+    st.integers(1, 200),
+    st.sampled_from(["slaney", "htk"]),
+    st.sampled_from(["slaney", "none"]),
+    st.floats(0.0, 900.0),
+)
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters")
+@given(contracts)
+def test_the_filter_bank_is_librosas(mel: MelConfig):
+    theirs = librosa.filters.mel(
+        sr=mel.sample_rate,
+        n_fft=mel.n_fft,
+        n_mels=mel.n_mels,
+        fmin=mel.f_min,
+        fmax=mel.f_max,
+        htk=mel.mel_scale == "htk",
+        norm="slaney" if mel.norm == "slaney" else None,
+        dtype=np.float64,
+    )
+    ours = filter_bank(mel)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12 * max(1.0, theirs.max()))
+
+
+@given(st.floats(0.0, 48000.0), st.sampled_from(["slaney", "htk"]))
+def test_the_scale_inverts(hz: float, mel_scale: str):
+    np.testing.assert_allclose(mel_to_hz(hz_to_mel(hz, mel_scale), mel_scale), hz, rtol=1e-12, atol=1e-9)
+
+
+@given(contracts)
+def test_empty_bands_are_the_rows_of_zeros(mel: MelConfig):
+    assert empty_bands(mel) == np.flatnonzero(filter_bank(mel).max(axis=1) <= 0.0).tolist()
+
+
+@given(contracts)
+def test_what_is_refused_comes_with_settings_that_work(mel: MelConfig):
+    empty = empty_bands(mel)
+    if not empty:
+        refuse_empty_bands(mel)
+        return
+    with pytest.raises(SettingsError) as caught:
+        refuse_empty_bands(mel)
+    sentence, advice = str(caught.value).split(". Use ")
+    assert f"{len(empty)} of {mel.n_mels} mel bands are empty: {empty[0]} (" in sentence
+    advised = {name: int(value) for name, value in re.findall(r"(n_mels|n_fft) (\d+)", advice)}
+    for name, value in advised.items():
+        assert not empty_bands(mel.with_changes(**{name: value}))
+    fewer = (n for n in range(mel.n_mels - 1, 0, -1) if not empty_bands(mel.with_changes(n_mels=n)))
+    assert advised.get("n_mels") == next(fewer, None)

@@ -1,0 +1,86 @@
+"""Files and folders that appear whole, and fingerprints that tell things apart."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinaug_fast.errors import InputError
+from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, read_json, refuse_changed, write_json
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), values))
+def test_a_fingerprint_ignores_the_order_of_keys_only(value: dict):
+    assert fingerprint(value) == fingerprint(dict(reversed(value.items())))
+    assert fingerprint(value) != fingerprint(value | {"one more": 1})
+    assert fingerprint([value]) != fingerprint(value)
+
+
+def test_a_fingerprint_knows_where_a_part_ends(tmp_path: Path):
+    assert fingerprint(b"ab", b"c") != fingerprint(b"a", b"bc")
+    assert len(fingerprint()) == 16
+    for name, data in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(data)
+    a, b, c = (fingerprint_file(tmp_path / name) for name in "abc")
+    assert a == b != c
+
+
+def test_json_comes_back_and_leaves_no_draft(tmp_path: Path):
+    value = {"ä": [1, 2.5, None], "b": {"c": True}}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json", "a value") == value
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"x": float("nan")})
+    assert read_json(tmp_path / "x.json", "a value") == value
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
+    out = tmp_path / "deep" / "out"
+    with atomic_folder(out) as draft:
+        (draft / "file").write_text("x")
+        assert not out.exists()
+    assert (out / "file").read_text() == "x"
+    with pytest.raises(InputError, match="exists already"), atomic_folder(out):
+        pass
+
+    def interrupted() -> None:
+        with atomic_folder(tmp_path / "other") as draft:
+            (draft / "file").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert os.listdir(tmp_path) == ["deep"]
+    assert os.listdir(out.parent) == ["out"]
+
+
+def test_the_draft_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        for process in (living, dead):
+            (tmp_path / f".out[1].{process.pid}.draft").mkdir()
+        others = [f".out[1].json.{dead.pid}.draft", ".out[1].my.draft"]
+        for name in others:
+            (tmp_path / name).write_text("x")
+        with atomic_folder(tmp_path / "out[1]"):
+            pass
+        assert sorted(os.listdir(tmp_path)) == sorted([f".out[1].{living.pid}.draft", *others, "out[1]"])
+        living.communicate(b"\n")
+
+
+def test_changed_settings_are_named(tmp_path: Path):
+    refuse_changed(tmp_path, {"a": 1}, {"a": 1})
+    with pytest.raises(InputError, match="b is 2 there, 3 asked; c is None there, 'x' asked"):
+        refuse_changed(tmp_path, {"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"})
