@@ -73,7 +73,7 @@ class Graph:
         if self.nodes[a][0] == "neg":
             return self.sub(b, self.nodes[a][1])
         if self._same_constant(a, b):
-            return self._node("mul", self.nodes[a][1], self.add(self.nodes[a][2], self.nodes[b][2]))
+            return self.mul(self.nodes[a][1], self.add(self.nodes[a][2], self.nodes[b][2]))
         return self._node("add", *sorted((a, b)))
 
     def sub(self, a, b):
@@ -86,13 +86,10 @@ class Graph:
         if self.nodes[a][0] == "neg":
             return self.neg(self.add(self.nodes[a][1], b))
         if self._same_constant(a, b):
-            return self.mul_text(self.nodes[a][1], self.sub(self.nodes[a][2], self.nodes[b][2]))
+            return self.mul(self.nodes[a][1], self.sub(self.nodes[a][2], self.nodes[b][2]))
         if ("sub", b, a) in self.index:
             return self.neg(self.index["sub", b, a])
         return self._node("sub", a, b)
-
-    def mul_text(self, factor, a):
-        return self.neg(self._node("mul", factor, self.nodes[a][1])) if self.nodes[a][0] == "neg" else self.mul(factor, a)
 
     def _same_constant(self, a, b):
         left, right = self.nodes[a], self.nodes[b]
@@ -361,7 +358,6 @@ def transpose(lanes):
 
     low = [i + q + j * lanes for i in quads for q in (0, 1) for j in (0, 1)]
     pair = [i + q + j * lanes for i in quads for j in (0, 1) for q in (0, 1)]
-    names = []
     for i in quads:
         for j, second in ((0, 1), (2, 3)):
             shuffle(f"a{i + j}", f"r{i + j}", f"r{i + second}", low)

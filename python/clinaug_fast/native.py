@@ -61,7 +61,9 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     elif not isinstance(out, np.ndarray) or out.dtype.name not in OUT_DTYPES:
         raise TypeError(f"out is {_kind(out)}; expected a numpy array of {', '.join(OUT_DTYPES)}")
     elif x.dtype == np.float64 and out.dtype == np.float16:
-        raise TypeError("out is an array of float16; expected float32 or float64 for x of float64. Convert x to float32")
+        raise TypeError(
+            "out is an array of float16; expected float32 or float64 for x of float64. Convert x to float32"
+        )
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}; expected {shape} for x of shape {x.shape}")
     elif not out.flags.writeable:

@@ -10,7 +10,9 @@
 namespace clinaug::lanes {
 namespace {
 
+constexpr double kLeafWeight = 0.8;    // the operations of a leaf wait for neither twiddles nor the pass before
 constexpr double kPassOverhead = 4.0;  // loads, stores and spills of a pass, in vector operations a point
+constexpr double kTie = 1.005;         // the larger last radix then wins: it sums more values between two roundings
 
 struct Steps {
   double cost = std::numeric_limits<double>::infinity();
@@ -20,7 +22,7 @@ struct Steps {
 
 double leaf_cost(Index size) {
   for (const StepCost& leaf : kLeafCosts) {
-    if (leaf.size == size) return leaf.per_point;
+    if (leaf.size == size) return kLeafWeight * leaf.per_point;
   }
   if (size % 2 == 1 && size <= kMaxDirectLeaf) return 2.0 + 0.6 * static_cast<double>(size);
   return std::numeric_limits<double>::infinity();
@@ -33,7 +35,7 @@ Steps choose_steps(Index size, int largest_radix) {
     if (radix.size > largest_radix || size % radix.size != 0 || size == radix.size) continue;
     Steps rest = choose_steps(size / radix.size, radix.size);
     rest.cost += radix.per_point + kPassOverhead;
-    if (rest.cost >= best.cost) continue;
+    if (rest.cost > kTie * best.cost) continue;
     rest.radices.push_back(radix.size);
     best = std::move(rest);
   }
