@@ -2,7 +2,7 @@
 //
 // A tile of frames goes through three steps: the waveform is transposed so that sample t of neighbouring frames lies in
 // neighbouring floats (each sample is moved once, however much the frames overlap), every group of kLanes frames is
-// transformed into a power spectrum, and the power spectra of the tile become rows of log-mel.
+// transformed into a power spectrum, and the power spectra of two groups at once become rows of log-mel.
 #include "log_mel/lanes/chirp.hpp"
 #include "log_mel/lanes/mel.hpp"
 #include "log_mel/lanes/transform.hpp"
@@ -48,11 +48,15 @@ void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
   tile.pcm ? transpose<std::int16_t>(tables, tile, scratch.waveform) : transpose<float>(tables, tile, scratch.waveform);
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
   Prefetch prefetch{tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.n_blocks)};
-  for (Index g = 0; g < tile.n_groups; ++g) {
-    transform(tables, scratch.waveform + g * kLanes, reinterpret_cast<V*>(scratch.spectrum),
-              reinterpret_cast<V*>(scratch.power) + g, tables.tile / kLanes, prefetch);
+  V* const power = reinterpret_cast<V*>(scratch.power);
+  for (Index g = 0; g < tile.n_groups; g += kTogether) {
+    const Index n = tile.n_groups - g < kTogether ? tile.n_groups - g : kTogether;
+    for (Index i = 0; i < n; ++i) {
+      const float* first_column = scratch.waveform + (g + i) * kLanes;
+      transform(tables, first_column, reinterpret_cast<V*>(scratch.spectrum), power + i, kTogether, prefetch);
+    }
+    log_mel_rows(tables, power, n, tile.out + g * kLanes, tile.out_stride);
   }
-  log_mel_rows(tables, scratch.power, tile.n_groups, tile.out, tile.out_stride);
 }
 
 void to_half(const float* from, std::uint16_t* to, Index n) {

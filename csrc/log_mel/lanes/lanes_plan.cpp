@@ -99,7 +99,7 @@ void LanesPlan::make_layout(Index rows, Layout& layout) const {
   tables.lead = round_up(layout.carry, kernel_.lanes);
   tables.tile = kLargestTile;
   const auto bytes = [&] {
-    return 4 * (rows * tables.row_stride() + tables.n_bins * tables.tile + tables.work_size * kernel_.lanes);
+    return 4 * (rows * tables.row_stride() + (tables.n_bins * kTogether + tables.work_size) * kernel_.lanes);
   };
   while (tables.tile > kSmallestTile && bytes() > kCacheBytes) tables.tile /= 2;
 

@@ -38,20 +38,20 @@ static inline V natural_log(V x) {
   return x < infinity ? value : x;
 }
 
-// `groups` vectors of frames from power on; a band is complete when the segment it falls in is done. Even and odd bins
-// have sums of their own, for shorter chains of additions and smaller errors.
+// `groups` groups of frames, bin k of them at power[k * kTogether]. A band is complete when the segment it falls in is
+// done. Even and odd bins have sums of their own, for shorter chains of additions and smaller errors.
 template <int groups, bool denormals>
-static void mel_rows(const Mel& mel, const float* power, Index tile, float* out, Index out_stride) {
+static void mel_rows(const Mel& mel, const V* power, float* out, Index out_stride) {
   const float* slopes = mel.slopes;
-  const float* bin = power + mel.starts[0] * tile;
+  const V* bin = power + mel.starts[0] * kTogether;
   V rising[groups] = {};
   for (int s = 0; s <= mel.n_mels; ++s) {
     V band[groups], next[groups] = {}, odd_band[groups] = {}, odd_next[groups] = {};
     for (int g = 0; g < groups; ++g) band[g] = rising[g];
     Index n = mel.starts[s + 1] - mel.starts[s];
-    for (; n >= 2; n -= 2, bin += 2 * tile, slopes += 4) {
+    for (; n >= 2; n -= 2, bin += 2 * kTogether, slopes += 4) {
       for (int g = 0; g < groups; ++g) {
-        const V even = load(bin + g * kLanes), odd = load(bin + tile + g * kLanes);
+        const V even = bin[g], odd = bin[kTogether + g];
         band[g] += slopes[0] * even;
         next[g] += slopes[1] * even;
         odd_band[g] += slopes[2] * odd;
@@ -60,11 +60,10 @@ static void mel_rows(const Mel& mel, const float* power, Index tile, float* out,
     }
     if (n == 1) {
       for (int g = 0; g < groups; ++g) {
-        const V p = load(bin + g * kLanes);
-        band[g] += slopes[0] * p;
-        next[g] += slopes[1] * p;
+        band[g] += slopes[0] * bin[g];
+        next[g] += slopes[1] * bin[g];
       }
-      bin += tile;
+      bin += kTogether;
       slopes += 2;
     }
     for (int g = 0; g < groups; ++g) {
@@ -78,23 +77,20 @@ static void mel_rows(const Mel& mel, const float* power, Index tile, float* out,
   }
 }
 
-template <bool denormals>
-static void mel_tile(const Mel& mel, const float* power, Index tile, Index n_groups, float* out, Index out_stride) {
-  Index g = 0;
-  for (; g + 4 <= n_groups; g += 4) mel_rows<4, denormals>(mel, power + g * kLanes, tile, out + g * kLanes, out_stride);
-  for (; g < n_groups; ++g) mel_rows<1, denormals>(mel, power + g * kLanes, tile, out + g * kLanes, out_stride);
+template <int groups>
+static void mel_rows(const Mel& mel, const V* power, float* out, Index out_stride) {
+  mel.floor < kSmallestNormal ? mel_rows<groups, true>(mel, power, out, out_stride)
+                              : mel_rows<groups, false>(mel, power, out, out_stride);
 }
 
-static void log_mel_rows(const Tables& tables, float* power, Index n_groups, float* out, Index out_stride) {
+static void log_mel_rows(const Tables& tables, V* power, Index n_groups, float* out, Index out_stride) {
   if (tables.magnitude) {
-    const Index n = tables.n_bins * tables.tile;
-    for (Index i = 0; i < n; ++i) power[i] = __builtin_sqrtf(power[i]);
+    float* values = reinterpret_cast<float*>(power);
+    const Index n = tables.n_bins * kTogether * kLanes;
+    for (Index i = 0; i < n; ++i) values[i] = __builtin_sqrtf(values[i]);
   }
-  if (tables.mel.floor < kSmallestNormal) {
-    mel_tile<true>(tables.mel, power, tables.tile, n_groups, out, out_stride);
-  } else {
-    mel_tile<false>(tables.mel, power, tables.tile, n_groups, out, out_stride);
-  }
+  n_groups == kTogether ? mel_rows<kTogether>(tables.mel, power, out, out_stride)
+                        : mel_rows<1>(tables.mel, power, out, out_stride);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

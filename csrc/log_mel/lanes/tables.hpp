@@ -10,6 +10,7 @@ namespace clinaug::lanes {
 using Index = std::ptrdiff_t;
 
 inline constexpr Index kLargestTile = 64;
+inline constexpr Index kTogether = 2;  // groups of frames whose spectra become log-mel at once, sharing the mel weights
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
 
@@ -74,7 +75,7 @@ struct Tables {
 struct Scratch {
   float* waveform;  // rows + 1 rows of row_stride(); the last one is zero
   float* spectrum;
-  float* power;     // n_bins rows of tile
+  float* power;     // n_bins rows of kTogether vectors
 };
 
 // One tile: up to `tile` frames of any clips.

@@ -77,7 +77,7 @@ class Walk {
     const Index waveform = (tables_.rows + 1) * tables_.row_stride();
     const Scratch scratch{reinterpret_cast<float*>(work.waveform.at_least(sizeof(float) * waveform)),
                           reinterpret_cast<float*>(work.spectrum.at_least(sizeof(float) * tables_.work_size * kernel_.lanes)),
-                          reinterpret_cast<float*>(work.power.at_least(sizeof(float) * tables_.n_bins * tables_.tile))};
+                          reinterpret_cast<float*>(work.power.at_least(sizeof(float) * tables_.n_bins * kTogether * kernel_.lanes))};
     std::fill_n(scratch.waveform + tables_.rows * tables_.row_stride(), tables_.row_stride(), 0.0f);
     std::memset(work.zeros.at_least(sizeof(In) * tables_.rows), 0, sizeof(In) * tables_.rows);
     return scratch;
