@@ -14,11 +14,11 @@ namespace clinaug::lanes {
 namespace {
 
 
-// Starting a thread costs some tens of microseconds; it pays from about this many samples transformed.
-constexpr Index kSamplesWorthAThread = 1 << 20;
+// A thread costs some ten microseconds; it pays from about this many samples transformed.
+constexpr Index kSamplesWorthAThread = 1 << 18;
 
 constexpr Index kSmallestTile = 16;  // the lanes of the widest set
-constexpr Index kCacheBytes = 1000 << 10;  // what a thread may fill of the second-level cache
+constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below
 
 Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 

@@ -9,7 +9,7 @@ namespace clinaug::lanes {
 
 using Index = std::ptrdiff_t;
 
-inline constexpr Index kLargestTile = 64;
+inline constexpr Index kLargestTile = 128;
 inline constexpr Index kTogether = 2;  // groups of frames whose spectra become log-mel at once, sharing the mel weights
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
