@@ -1,6 +1,6 @@
 # make demo   sets everything up in .venv and runs the main job on a synthetic corpus
 # make test   sets up what the tests need and passes them
-# make check  lint and tests, what CI runs;  also: setup, lint, bench, clean
+# make check  lint and tests, what CI runs;  also: setup, lint, bench, test-asan, clean
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NATIVE := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: demo test lint check bench setup clean
+.PHONY: demo test test-asan lint check bench setup clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/installed
@@ -17,6 +17,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tested
 	$(BIN)/python -m pytest
+
+test-asan: $(VENV)/tested
+	$(BIN)/python tests/under_asan.py
 
 lint: $(VENV)/linted
 	$(BIN)/ruff check .

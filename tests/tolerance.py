@@ -9,8 +9,16 @@ FLOAT64 = 1e-9
 # A log-mel in float32 of a value that stands 60 dB or more above the floor: rounding of sums of a few thousand terms.
 FLOAT32_LOG = 1e-3
 
+# The same of noise at full scale, where no band is weak beside another.
+FLOAT32_LOUD = 2e-5
+
 # residual_se in float32: one product, one sum and a mean of up to some ten thousand terms.
 FLOAT32 = 1e-5
+
+
+def root_mean_square(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
+    """The root of the mean squared difference."""
+    return float(np.sqrt(np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2)))
 
 
 def worst(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:

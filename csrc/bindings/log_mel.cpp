@@ -1,7 +1,9 @@
 #include "log_mel/log_mel.hpp"
 
 #include <map>
+#include <memory>
 #include <string>
+#include <type_traits>
 
 #include "bindings/bindings.hpp"
 #include "bindings/buffers.hpp"
@@ -48,6 +50,9 @@ void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::i
     plan.run(from, to, threads);
   };
   if (out.dtype == "float32") return compute(as_view<float, 3>(out));
+  if constexpr (!std::is_same_v<In, double>) {
+    if (out.dtype == "float16") return compute(as_view<Half, 3>(out));
+  }
   if (out.dtype == "float64") return compute(as_view<double, 3>(out));
   throw std::invalid_argument("log_mel: out is " + out.dtype);
 }
@@ -63,10 +68,18 @@ void run(const LogMelPlan& plan, const py::tuple& x, const py::tuple& out, std::
 }  // namespace
 
 void bind_log_mel(py::module_& module) {
+  py::list sets;
+  for (const lanes::InstructionSet& set : lanes::supported_sets()) sets.append(set.name);
+  module.attr("instruction_sets") = sets;
+  module.def("find_instruction_set", [](const std::string& name) { return lanes::find_set(name).name; }, py::arg("name"),
+             "the name itself, or the fastest for an empty one; ValueError if it does not run here");
   py::class_<LogMelPlan>(module, "LogMelPlan", "The tables of one mel contract, ready to run on waveforms.")
-      .def(py::init([](const py::dict& contract) { return LogMelPlan(parse_params(contract)); }), py::arg("contract"))
+      .def(py::init([](const py::dict& contract, const std::string& instruction_set) {
+             return std::make_unique<LogMelPlan>(parse_params(contract), lanes::find_set(instruction_set));
+           }),
+           py::arg("contract"), py::arg("instruction_set"))
       .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"),
-           "x (batch, samples) float32|float64|int16, out (batch, n_mels, n_frames) float32|float64: buffer tuples");
+           "x (batch, samples) float32|float64|int16, out (batch, n_mels, n_frames) float32|float16|float64: buffer tuples");
 }
 
 }  // namespace clinaug::bindings

@@ -7,6 +7,11 @@
 
 namespace clinaug {
 
+// An IEEE half as it lies in memory.
+struct Half {
+  std::uint16_t bits;
+};
+
 template <class T, std::size_t Rank>
 struct View {
   T* data = nullptr;

@@ -12,15 +12,6 @@ namespace {
 // A thread costs some tens of microseconds; it pays from about this many samples transformed.
 constexpr std::int64_t kSamplesWorthAThread = 1 << 16;
 
-double log_scale(const LogMelParams& params) {
-  switch (params.log) {
-    case LogKind::ln: return 1.0;
-    case LogKind::log10: return 1.0 / std::numbers::ln10;
-    case LogKind::db: return 20.0 / params.power / std::numbers::ln10;
-  }
-  return 1.0;
-}
-
 template <class In>
 double to_unit(In sample) {
   if constexpr (std::is_same_v<In, std::int16_t>) {
@@ -44,12 +35,13 @@ struct LogMelPlan::Workspace {
   std::vector<double> power;
 };
 
-LogMelPlan::LogMelPlan(const LogMelParams& params)
+LogMelPlan::LogMelPlan(const LogMelParams& params, const lanes::InstructionSet& instruction_set)
     : params_(params),
       window_(make_window(params)),
       bands_(make_mel_bands(params)),
       fft_(is_even(params.n_fft) ? params.n_fft / 2 : params.n_fft),
-      log_scale_(log_scale(params)) {
+      log_scale_(log_scale(params)),
+      lanes_(params, *instruction_set.kernel) {
   if (!is_even(params.n_fft)) return;
   for (std::int64_t k = 0; k <= params.n_fft / 4; ++k) {
     const double angle = -2.0 * std::numbers::pi * static_cast<double>(k) / static_cast<double>(params.n_fft);
@@ -111,6 +103,15 @@ double LogMelPlan::log_of_band(const MelBand& band, const Workspace& work) const
 
 template <class In, class Out>
 void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+  if constexpr (std::is_same_v<In, double> || std::is_same_v<Out, double>) {
+    run_plain(x, out, threads);
+  } else {
+    lanes_.run(x, out, threads);
+  }
+}
+
+template <class In, class Out>
+void LogMelPlan::run_plain(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
   const std::int64_t n_frames = out.extent[2];
   const std::int64_t grain = kSamplesWorthAThread / params_.n_fft + 1;
   parallel_for(out.extent[0] * n_frames, threads, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -126,10 +127,12 @@ void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads
 }
 
 template void LogMelPlan::run(View<const float, 2>, View<float, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const float, 2>, View<Half, 3>, std::int64_t) const;
 template void LogMelPlan::run(View<const float, 2>, View<double, 3>, std::int64_t) const;
 template void LogMelPlan::run(View<const double, 2>, View<float, 3>, std::int64_t) const;
 template void LogMelPlan::run(View<const double, 2>, View<double, 3>, std::int64_t) const;
 template void LogMelPlan::run(View<const std::int16_t, 2>, View<float, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<Half, 3>, std::int64_t) const;
 template void LogMelPlan::run(View<const std::int16_t, 2>, View<double, 3>, std::int64_t) const;
 
 }  // namespace clinaug

@@ -39,13 +39,27 @@ std::vector<double> make_window(const LogMelParams& params) {
   return window;
 }
 
-std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
+double log_scale(const LogMelParams& params) {
+  switch (params.log) {
+    case LogKind::ln: return 1.0;
+    case LogKind::log10: return 1.0 / std::numbers::ln10;
+    case LogKind::db: return 20.0 / params.power / std::numbers::ln10;
+  }
+  return 1.0;
+}
+
+std::vector<double> mel_edges_hz(const LogMelParams& params) {
   const double low = hz_to_mel(params.f_min, params.mel_scale);
   const double high = hz_to_mel(params.f_max, params.mel_scale);
   std::vector<double> edges(params.n_mels + 2);
   for (std::size_t i = 0; i < edges.size(); ++i) {
     edges[i] = mel_to_hz(low + (high - low) * static_cast<double>(i) / static_cast<double>(edges.size() - 1), params.mel_scale);
   }
+  return edges;
+}
+
+std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
+  const std::vector<double> edges = mel_edges_hz(params);
   const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
   std::vector<MelBand> bands(params.n_mels);
   for (std::int64_t m = 0; m < params.n_mels; ++m) {

@@ -1,4 +1,4 @@
-// The constant tables of a contract, computed once in double precision: window and mel filters.
+// The constant tables of a contract, computed once in double precision: window, mel filters, log scale.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,9 @@ std::vector<double> make_window(const LogMelParams& params);
 
 inline std::int64_t window_start(const LogMelParams& params) { return (params.n_fft - params.win_length) / 2; }
 
+// n_mels + 2 frequencies: band m rises from edge m to m + 1 and falls to m + 2.
+std::vector<double> mel_edges_hz(const LogMelParams& params);
+
 // A triangular band: weights for the bins [start, start + weights.size()), zero elsewhere.
 struct MelBand {
   std::int64_t start = 0;
@@ -21,5 +24,8 @@ struct MelBand {
 
 // n_mels bands over the n_bins() bins of the spectrum; an empty band has no weights.
 std::vector<MelBand> make_mel_bands(const LogMelParams& params);
+
+// What a natural logarithm is multiplied by.
+double log_scale(const LogMelParams& params);
 
 }  // namespace clinaug

@@ -13,13 +13,18 @@ from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import SettingsError
 
 IN_DTYPES = ("float32", "float64", "int16")
-OUT_DTYPES = ("float32", "float64")
+OUT_DTYPES = ("float32", "float64", "float16")
+
+try:  # what the single precision kernels run on: CLINAUG_ISA, or the fastest that this processor has
+    INSTRUCTION_SET: str = _native.find_instruction_set(os.environ.get("CLINAUG_ISA", ""))
+except ValueError as error:
+    raise SettingsError(str(error)) from None
 
 
 @lru_cache(maxsize=64)
-def plan(config: MelConfig) -> "_native.LogMelPlan":
+def plan(config: MelConfig, instruction_set: str = INSTRUCTION_SET) -> "_native.LogMelPlan":
     """The tables of a contract; computed once, safe to use from many threads."""
-    return _native.LogMelPlan(config.model_dump())
+    return _native.LogMelPlan(config.model_dump(), instruction_set)
 
 
 def allowed_threads() -> int:
@@ -33,9 +38,10 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     """Log-mel of one waveform or a batch: ``log(max(M |STFT(x)|^power, floor))``.
 
     x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides.
-    out: (n_mels, n_frames) or (B, n_mels, n_frames), float32 or float64, any strides; made (float64 for float64 x,
-        float32 otherwise) if not given.
-    threads: at most this many; the result does not depend on it.
+    out: (n_mels, n_frames) or (B, n_mels, n_frames), float32, float64 or float16, any strides; made (float64 for
+        float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
+        else by the fast single precision kernel.
+    threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
 
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
@@ -54,11 +60,16 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
         out = np.empty(shape, np.float64 if x.dtype == np.float64 else np.float32)
     elif not isinstance(out, np.ndarray) or out.dtype.name not in OUT_DTYPES:
         raise TypeError(f"out is {_kind(out)}; expected a numpy array of {', '.join(OUT_DTYPES)}")
+    elif x.dtype == np.float64 and out.dtype == np.float16:
+        raise TypeError(
+            "out is an array of float16; expected float32 or float64 for x of float64. Convert x to float32"
+        )
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}; expected {shape} for x of shape {x.shape}")
     elif not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
     batched, batched_out = (x[None], out[None]) if x.ndim == 1 else (x, out)
+    threads = min(threads, allowed_threads()) if threads > 1 else threads
     plan(config).run(_buffer(batched), _buffer(batched_out), threads)
     return out
 

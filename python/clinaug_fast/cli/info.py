@@ -22,7 +22,7 @@ def info(as_json: Json = False, quiet: Quiet = False) -> None:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "libsndfile": soundfile.__libsndfile_version__,
-            "instruction_set": _native.instruction_set,
+            "instruction_set": native.INSTRUCTION_SET,
             "compiler": _native.compiler,
             "threads": native.allowed_threads(),
             "cuda_devices": cuda,
@@ -33,7 +33,7 @@ def info(as_json: Json = False, quiet: Quiet = False) -> None:
         lines += [
             f"{'Python':<16}{facts['python']} on {facts['platform']}",
             f"{'libsndfile':<16}{facts['libsndfile']}",
-            f"{'CPU kernels':<16}{facts['instruction_set']}, built with {facts['compiler']}",
+            f"{'CPU kernels':<16}log_mel on {facts['instruction_set']}, built with {facts['compiler']}",
             f"{'threads':<16}{facts['threads']} allowed",
             f"{'CUDA devices':<16}{', '.join(cuda) or 'none'}",
             f"{'CUDA kernels':<16}none yet: on a GPU the operators run their PyTorch reference",

@@ -1,0 +1,431 @@
+"""Writes codelets.hpp, the straight-line butterflies of the frames-in-lanes log-mel kernel. Run by the build.
+
+    python generate_codelets.py FOLDER
+
+Every lane of a vector V is another frame, so a codelet is scalar code on V: no shuffles, one broadcast per constant.
+A real transform of N = leaf * radix * ... * radix points is a decimation in time:
+
+    Leaf<n>      n windowed samples -> their n-point spectrum
+    Combine<r>   r spectra of m points that stand side by side -> one of r * m points, in place
+    Final<r>     the last such step: r spectra of m points -> |X|^2 of r * m points
+
+A spectrum of n points is "halfcomplex", as FFTW calls it: Re X[k] at k, Im X[k] at n - k. A step has three kinds of
+bin: `zero` (k = 0, real inputs), `inner` (k and m - k, complex inputs with twiddles) and `middle` (k = m / 2, real
+inputs). Multiplying a spectrum by its twiddle c - i s is written c * (1 - i t) with t = s / c, because the factor c
+then melts into the first butterfly as a fused multiply-add. Common terms are computed once, zeros and conjugate
+halves are never computed (Frigo, "A fast Fourier transform compiler", 1999).
+"""
+
+import cmath
+import math
+import sys
+from pathlib import Path
+
+LEAVES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 25, 32)
+RADICES = (2, 3, 4, 5, 7, 8, 16)
+LANES = (4, 8, 16)
+
+
+class Graph:
+    """Arithmetic on numbered nodes; asking twice for the same term gives the same node."""
+
+    def __init__(self):
+        self.nodes = []  # ("load", text) | ("add" | "sub", a, b) | ("mul", factor text, a) | ("neg", a)
+        self.index = {}
+        self.n_inputs = 0  # nodes below are emitted where they are first needed, the others in order of creation
+        self.zero = self._node("zero")
+
+    def _node(self, *key):
+        if key not in self.index:
+            self.index[key] = len(self.nodes)
+            self.nodes.append(key)
+        return self.index[key]
+
+    def load(self, text):
+        return self._node("load", text)
+
+    def neg(self, a):
+        if a == self.zero:
+            return a
+        return self.nodes[a][1] if self.nodes[a][0] == "neg" else self._node("neg", a)
+
+    def mul(self, factor, a):
+        """factor: a Python float, or the C++ text of a scalar."""
+        if a == self.zero or factor == 0.0:
+            return self.zero
+        if self.nodes[a][0] == "neg":
+            return self.neg(self.mul(factor, self.nodes[a][1]))
+        if isinstance(factor, float):
+            if factor < 0.0:
+                return self.neg(self.mul(-factor, a))
+            if factor == 1.0:
+                return a
+            factor = f"{factor:.17g}f"
+        return self._node("mul", factor, a)
+
+    def add(self, a, b):
+        if a == self.zero:
+            return b
+        if b == self.zero:
+            return a
+        if self.nodes[b][0] == "neg":
+            return self.sub(a, self.nodes[b][1])
+        if self.nodes[a][0] == "neg":
+            return self.sub(b, self.nodes[a][1])
+        if self._same_constant(a, b):
+            return self.mul(self.nodes[a][1], self.add(self.nodes[a][2], self.nodes[b][2]))
+        return self._node("add", *sorted((a, b)))
+
+    def sub(self, a, b):
+        if b == self.zero:
+            return a
+        if a == self.zero:
+            return self.neg(b)
+        if self.nodes[b][0] == "neg":
+            return self.add(a, self.nodes[b][1])
+        if self.nodes[a][0] == "neg":
+            return self.neg(self.add(self.nodes[a][1], b))
+        if self._same_constant(a, b):
+            return self.mul(self.nodes[a][1], self.sub(self.nodes[a][2], self.nodes[b][2]))
+        if ("sub", b, a) in self.index:
+            return self.neg(self.index["sub", b, a])
+        return self._node("sub", a, b)
+
+    def _same_constant(self, a, b):
+        left, right = self.nodes[a], self.nodes[b]
+        return left[0] == right[0] == "mul" and left[1] == right[1] and left[1].endswith("f")
+
+    # ---- complex values are pairs of nodes ----
+
+    def cadd(self, x, y):
+        return self.add(x[0], y[0]), self.add(x[1], y[1])
+
+    def csub(self, x, y):
+        return self.sub(x[0], y[0]), self.sub(x[1], y[1])
+
+    def conj(self, x):
+        return x[0], self.neg(x[1])
+
+    def turn(self, x, k, n):
+        """x * exp(-2 pi i k / n), exact at the eighths of a turn."""
+        k %= n
+        if 4 * k >= n:  # a quarter turn: (re, im) -> (im, -re)
+            return self.turn((x[1], self.neg(x[0])), 4 * k - n, 4 * n)
+        if k == 0:
+            return x
+        if 8 * k == n:
+            half = math.sqrt(0.5)
+            return self.mul(half, self.add(x[0], x[1])), self.mul(half, self.sub(x[1], x[0]))
+        w = cmath.exp(-2j * math.pi * k / n)
+        return (
+            self.sub(self.mul(w.real, x[0]), self.mul(w.imag, x[1])),
+            self.add(self.mul(w.real, x[1]), self.mul(w.imag, x[0])),
+        )
+
+
+def dft(g, z):
+    """X[k] = sum_j z[j] exp(-2 pi i j k / n)."""
+    n = len(z)
+    if n == 1:
+        return z
+    radix = next((r for r in (4, 2, 3, 5, 7) if n % r == 0 and n > r), n)
+    if n == 8 or n == 4:
+        radix = 2
+    if radix == n:
+        return prime_dft(g, z)
+    m = n // radix
+    real = all(im == g.zero for _, im in z)
+    if math.gcd(radix, m) == 1:
+        return coprime_dft(g, z, radix, m, real)
+    parts = [dft(g, z[r::radix]) for r in range(radix)]
+    out = [None] * n
+    for k in range(m // 2 + 1 if real else m):
+        column = dft(g, [g.turn(parts[r][k], r * k, n) for r in range(radix)])
+        for q in range(radix):
+            set_bin(g, out, k + q * m, column[q], real)
+    return out
+
+
+def set_bin(g, out, k, value, real):
+    """Where the input is real the upper half is the conjugate of the lower one."""
+    n = len(out)
+    if not real:
+        out[k] = value
+    elif 2 * k <= n:
+        out[k] = value
+        out[-k % n] = g.conj(value) if k and 2 * k != n else value
+    elif out[k] is None:
+        out[k], out[n - k] = value, g.conj(value)
+
+
+def coprime_dft(g, z, p, m, real):
+    """Good-Thomas: no twiddles where p and m have no common factor."""
+    n = p * m
+    rows = [dft(g, [z[(m * a + p * b) % n] for a in range(p)]) for b in range(m)]
+    out = [None] * n
+    for ka in range(p // 2 + 1 if real else p):
+        column = dft(g, [rows[b][ka] for b in range(m)])
+        for kb in range(m):
+            k = next(k for k in range(ka, n, p) if k % m == kb)
+            out[k] = column[kb]
+            if real and ka:
+                out[-k % n] = g.conj(column[kb])
+    return out
+
+
+def prime_dft(g, z):
+    """n = 2 or an odd prime, by sums and differences of the points j and n - j."""
+    n = len(z)
+    if n == 2:
+        return [g.cadd(*z), g.csub(*z)]
+    if n == 5:
+        return five_point_dft(g, z)
+    half = range(1, n // 2 + 1)
+    sums = [g.cadd(z[j], z[n - j]) for j in half]
+    differences = [g.csub(z[j], z[n - j]) for j in half]
+    out = [z[0]] * n
+    for s in sums:
+        out[0] = g.cadd(out[0], s)
+    for k in half:
+        even, odd = z[0], (g.zero, g.zero)
+        for j, s, d in zip(half, sums, differences, strict=True):
+            angle = 2 * math.pi * (j * k % n) / n
+            even = tuple(g.add(e, g.mul(math.cos(angle), v)) for e, v in zip(even, s, strict=True))
+            odd = tuple(g.add(o, g.mul(math.sin(angle), v)) for o, v in zip(odd, d, strict=True))
+        turned = odd[1], g.neg(odd[0])  # -i * odd
+        out[k], out[n - k] = g.cadd(even, turned), g.csub(even, turned)
+    return out
+
+
+def five_point_dft(g, z):
+    """With cos(2 pi / 5) + cos(4 pi / 5) = -1/2 and the ratio of the sines drawn out, half the products go."""
+    s14, d14, s23, d23 = g.cadd(z[1], z[4]), g.csub(z[1], z[4]), g.cadd(z[2], z[3]), g.csub(z[2], z[3])
+    total, contrast = g.cadd(s14, s23), g.csub(s14, s23)
+    sine, ratio = math.sin(2 * math.pi / 5), math.sin(4 * math.pi / 5) / math.sin(2 * math.pi / 5)
+
+    def scale(factor, x):
+        return g.mul(factor, x[0]), g.mul(factor, x[1])
+
+    def turned(x):  # -i * x
+        return x[1], g.neg(x[0])
+
+    middle = g.csub(z[0], scale(0.25, total))
+    tilt = scale(math.sqrt(5) / 4, contrast)
+    even1, even2 = g.cadd(middle, tilt), g.csub(middle, tilt)
+    odd1 = turned(scale(sine, g.cadd(d14, scale(ratio, d23))))
+    odd2 = turned(scale(sine, g.csub(scale(ratio, d14), d23)))
+    return [
+        g.cadd(z[0], total),
+        g.cadd(even1, odd1),
+        g.cadd(even2, odd2),
+        g.csub(even2, odd2),
+        g.csub(even1, odd1),
+    ]
+
+
+def emit(g, stores):
+    """C++ statements; stores: [(nodes, format of their names)], each written as soon as its nodes are known.
+
+    No store comes before the last load: they may be of the same place.
+    """
+    live, pending = set(), [node for nodes, _ in stores for node in nodes]
+    while pending:
+        node = pending.pop()
+        if node not in live:
+            live.add(node)
+            pending += [a for a in g.nodes[node][1:] if isinstance(a, int)]
+    loads = {node for node in live if g.nodes[node][0] == "load"}
+    lines, done, waiting = [], {g.zero}, list(stores)
+
+    def name(node):
+        if node == g.zero:
+            return "V{}"
+        return f"-t{g.nodes[node][1]}" if g.nodes[node][0] == "neg" else f"t{node}"
+
+    def compute(node):
+        op, *args = g.nodes[node]
+        if node in done:
+            return
+        for a in args:
+            if isinstance(a, int):
+                compute(a)
+        done.add(node)
+        if op == "load":
+            lines.append(f"const V t{node} = {args[0]};")
+        elif op == "mul":
+            lines.append(f"const V t{node} = {args[0]} * t{args[1]};")
+        elif op != "neg":
+            lines.append(f"const V t{node} = t{args[0]} {'+' if op == 'add' else '-'} t{args[1]};")
+        for ready in [store for store in waiting if loads <= done and done.issuperset(store[0])]:
+            waiting.remove(ready)
+            lines.append(ready[1].format(*map(name, ready[0])))
+
+    for node in sorted(live, key=lambda node: (node < g.n_inputs, node)):
+        compute(node)
+    return lines
+
+
+def function(signature, lines):
+    return [f"  CLINAUG_CODELET static void {signature} {{", *("    " + line for line in lines), "  }"]
+
+
+def leaf(n):
+    g = Graph()
+    x = [(g.mul(f"weights[{j}]", g.load(f"load(x + offsets[{j}])")), g.zero) for j in range(n)]
+    g.n_inputs = len(g.nodes)
+    stores = []
+    for k, (re, im) in enumerate(dft(g, x)[: n // 2 + 1]):
+        stores.append(((re,), f"out[{k}] = {{}};"))
+        if 0 < 2 * k < n:
+            stores.append(((im,), f"out[{n - k}] = {{}};"))
+    body = function("run(const float* x, const int* offsets, const float* weights, V* out)", emit(g, stores))
+    return [f"template <> struct Leaf<{n}> {{", *body, "};"]
+
+
+def inner(r, final):
+    """Bin k of r spectra: Re at lo[j * m], Im at hi[j * m]; gives the bins k + q m and (q + 1) m - k."""
+    g = Graph()
+    z = []
+    for j in range(r):
+        re, im = g.load(f"lo[{j} * m]"), g.load(f"hi[{j} * m]")
+        if j:
+            c, t = f"w[{2 * j - 2}]", f"w[{2 * j - 1}]"
+            re, im = g.mul(c, g.add(re, g.mul(t, im))), g.mul(c, g.sub(im, g.mul(t, re)))
+        z.append((re, im))
+    g.n_inputs = len(g.nodes)
+    stores = []
+    for q, (re, im) in enumerate(dft(g, z)):
+        if final:
+            stores.append(((re, im), power(f"low[{q} * n]" if 2 * q < r else f"high[{r - 1 - q} * n]")))
+        elif 2 * q < r:
+            stores += [((re,), f"lo[{q} * m] = {{}};"), ((im,), f"hi[{r - 1 - q} * m] = {{}};")]
+        else:
+            stores += [((re,), f"hi[{r - 1 - q} * m] = {{}};"), ((g.neg(im),), f"lo[{q} * m] = {{}};")]
+    return emit(g, stores)
+
+
+def edge(r, final, middle):
+    """Bin 0 or m / 2 of r spectra, real values at lo[j * m]; gives the bins q m or q m + m / 2."""
+    g = Graph()
+    real = [(g.load(f"lo[{j} * m]"), g.zero) for j in range(r)]
+    g.n_inputs = len(g.nodes)
+    column = dft(g, [g.turn(z, j, 2 * r) for j, z in enumerate(real)] if middle else real)
+    stores = []
+    for q in range((r + 1) // 2 if middle else r // 2 + 1):
+        re, im = column[q]
+        mirrored = r - 1 - q if middle else r - q
+        alone = mirrored == q or mirrored == r  # its own conjugate: real
+        if final:
+            stores.append((((re,) if alone else (re, im)), power(f"low[{q} * n]", alone)))
+        else:
+            stores.append(((re,), f"lo[{q} * m] = {{}};"))
+            if not alone:
+                stores.append(((im,), f"lo[{mirrored} * m] = {{}};"))
+    return emit(g, stores)
+
+
+def power(target, real=False):
+    return f"{target} = {{0}} * {{0}};" if real else f"{target} = {{0}} * {{0}} + {{1}} * {{1}};"
+
+
+def combine(r):
+    return [
+        f"template <> struct Combine<{r}> {{",
+        *function("zero(V* lo, Index m)", edge(r, False, False)),
+        *function("inner(V* lo, V* hi, Index m, const float* w)", inner(r, False)),
+        *function("middle(V* lo, Index m)", edge(r, False, True)),
+        "};",
+    ]
+
+
+def final(r):
+    return [
+        f"template <> struct Final<{r}> {{",
+        *function("zero(const V* lo, Index m, V* low, Index n)", edge(r, True, False)),
+        *function("inner(const V* lo, const V* hi, Index m, const float* w, V* low, V* high, Index n)", inner(r, True)),
+        *function("middle(const V* lo, Index m, V* low, Index n)", edge(r, True, True)),
+        "};",
+    ]
+
+
+def transpose(lanes):
+    """lanes vectors of `lanes` samples: pairs of rows, then pairs of pairs, then blocks of four."""
+    lines = [f"const V r{i} = load(columns[{i}] + row);" for i in range(lanes)]
+    quads = range(0, lanes, 4)
+
+    def shuffle(target, a, b, pick):
+        lines.append(f"const V {target} = __builtin_shufflevector({a}, {b}, {', '.join(map(str, pick))});")
+
+    low = [i + q + j * lanes for i in quads for q in (0, 1) for j in (0, 1)]
+    pair = [i + q + j * lanes for i in quads for j in (0, 1) for q in (0, 1)]
+    for i in quads:
+        for j, second in ((0, 1), (2, 3)):
+            shuffle(f"a{i + j}", f"r{i + j}", f"r{i + second}", low)
+            shuffle(f"a{i + second}", f"r{i + j}", f"r{i + second}", [p + 2 for p in low])
+        shuffle(f"b{i}", f"a{i}", f"a{i + 2}", pair)
+        shuffle(f"b{i + 1}", f"a{i}", f"a{i + 2}", [p + 2 for p in pair])
+        shuffle(f"b{i + 2}", f"a{i + 1}", f"a{i + 3}", pair)
+        shuffle(f"b{i + 3}", f"a{i + 1}", f"a{i + 3}", [p + 2 for p in pair])
+    names = [f"b{i}" for i in range(lanes)]
+    # b[4 i + q] holds, in its block of four j, the samples 4 j + q of the rows 4 i .. 4 i + 3: transpose the blocks.
+    blocks = lanes // 4
+    step = 1
+    while step < blocks:
+        fresh = list(names)
+        keep = [(j if not j & step else j - step + blocks) for j in range(blocks)]
+        for i in range(blocks):
+            if i & step:
+                continue
+            for q in range(4):
+                a, b = names[4 * i + q], names[4 * (i + step) + q]
+                for target, move in ((i, 0), (i + step, step)):
+                    fresh[4 * target + q] = f"c{step}_{4 * target + q}"
+                    pick = [4 * (k + move) + e for k in keep for e in range(4)]
+                    shuffle(fresh[4 * target + q], a, b, pick)
+        names = fresh
+        step *= 2
+    lines += [f"store(out + {i} * stride, {name});" for i, name in enumerate(names)]
+    signature = "static inline void transpose_block(const Sample* const* columns, Index row, float* out, Index stride)"
+    body = [f"template <class Sample> {signature} {{", *("  " + line for line in lines), "}"]
+    return [f"#if CLINAUG_LANES == {lanes}", *body, "#endif"]
+
+
+def listed(macro, sizes):
+    return f"#define {macro}(X) {' '.join(f'X({n})' for n in sizes)}"
+
+
+def operations(lines):
+    """Vector operations of a codelet: what the plan compares."""
+    return sum(" * " in line or " + t" in line or " - t" in line for line in lines)
+
+
+def costs():
+    """What a point of a spectrum costs in each step, in vector operations."""
+    lines = ["// Generated by generate_codelets.py at build time.", "#pragma once", ""]
+    lines += ["namespace clinaug::lanes {", "", "struct StepCost {", "  int size;", "  double per_point;", "};", ""]
+    for name, sizes, per_point in (
+        ("kLeafCosts", LEAVES, lambda n: operations(leaf(n)) / n),
+        ("kRadixCosts", RADICES, lambda r: operations(inner(r, False)) / (2 * r)),
+    ):
+        entries = ", ".join(f"{{{n}, {per_point(n):.2f}}}" for n in sizes)
+        lines.append(f"inline constexpr StepCost {name}[] = {{{entries}}};")
+    return [*lines, "", "}  // namespace clinaug::lanes"]
+
+
+def main():
+    lines = ["// Generated by generate_codelets.py at build time; explained there.", "#pragma once", ""]
+    lines += [listed("CLINAUG_LEAVES", LEAVES), listed("CLINAUG_RADICES", RADICES), ""]
+    lines += ["template <int n> struct Leaf;", "template <int r> struct Combine;", "template <int r> struct Final;"]
+    for n in LEAVES:
+        lines += ["", *leaf(n)]
+    for r in RADICES:
+        lines += ["", *combine(r), "", *final(r)]
+    for lanes in LANES:
+        lines += ["", *transpose(lanes)]
+    folder = Path(sys.argv[1])
+    (folder / "codelets.hpp").write_text("\n".join(lines) + "\n")
+    (folder / "codelet_costs.hpp").write_text("\n".join(costs()) + "\n")
+
+
+if __name__ == "__main__":
+    main()

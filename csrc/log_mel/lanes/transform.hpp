@@ -1,0 +1,133 @@
+// The real transform of one group of frames: leaves, combining passes, power. Depth first, so that all but the last
+// pass work in the first-level cache.
+#pragma once
+
+#include "log_mel/lanes/tables.hpp"
+#include "log_mel/lanes/vector.hpp"
+
+namespace clinaug::lanes::CLINAUG_LANES_SET {
+
+#include "codelets.hpp"
+
+template <int r>
+static void combine_pass(V* block, const Pass& pass) {
+  const Index m = pass.length;
+  const float* w = pass.twiddles;
+  Combine<r>::zero(block, m);
+  for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) Combine<r>::inner(block + k, block + m - k, m, w);
+  if (m % 2 == 0) Combine<r>::middle(block + m / 2, m);
+}
+
+template <int r>
+static void final_pass(const V* blocks, Index stride, const Pass& pass, V* power, Index step) {
+  const Index m = pass.length;
+  const Index turn = m * step;
+  const float* w = pass.twiddles;
+  Final<r>::zero(blocks, stride, power, turn);
+  for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) {
+    Final<r>::inner(blocks + k, blocks + m - k, stride, w, power + k * step, power + turn - k * step, turn);
+  }
+  if (m % 2 == 0) Final<r>::middle(blocks + m / 2, stride, power + turn / 2, turn);
+}
+
+static inline void combine(V* block, const Pass& pass) {
+  switch (pass.radix) {
+#define CLINAUG_CASE(r) \
+  case r: return combine_pass<r>(block, pass);
+    CLINAUG_RADICES(CLINAUG_CASE)
+#undef CLINAUG_CASE
+  }
+}
+
+static inline void finish(const V* blocks, Index stride, const Pass& pass, V* power, Index step) {
+  switch (pass.radix) {
+#define CLINAUG_CASE(r) \
+  case r: return final_pass<r>(blocks, stride, pass, power, step);
+    CLINAUG_RADICES(CLINAUG_CASE)
+#undef CLINAUG_CASE
+  }
+}
+
+// An odd n by the definition, from sums and differences of the samples j and n - j; four bins at a time.
+// table: for each four bins, for each j <= n / 2, their cosines and then their negated sines.
+static void direct_leaf(int n, const float* x, const int* offsets, const float* weights, const float* table, V* out) {
+  const int half = n / 2;
+  V sums[kMaxDirectLeaf / 2], differences[kMaxDirectLeaf / 2];
+  const V first = weights[0] * load(x + offsets[0]);
+  V total = first;
+  for (int j = 1; j <= half; ++j) {
+    const V a = weights[j] * load(x + offsets[j]), b = weights[n - j] * load(x + offsets[n - j]);
+    sums[j - 1] = a + b;
+    differences[j - 1] = a - b;
+    total += a + b;
+  }
+  out[0] = total;
+  for (int k = 1; k <= half; k += 4) {
+    V re[4] = {first, first, first, first}, im[4] = {};
+    for (int j = 0; j < half; ++j, table += 8) {
+      for (int i = 0; i < 4; ++i) {
+        re[i] += table[i] * sums[j];
+        im[i] += table[4 + i] * differences[j];
+      }
+    }
+    for (int i = 0; i < 4 && k + i <= half; ++i) {
+      out[k + i] = re[i];
+      out[n - k - i] = im[i];
+    }
+  }
+}
+
+static inline void leaf(const Transform& transform, const Source& source, const float* x, Index index, V* out) {
+  const int* offsets = source.offsets + index * transform.leaf;
+  const float* weights = source.weights + index * transform.leaf;
+  if (transform.direct) return direct_leaf(transform.leaf, x, offsets, weights, transform.direct, out);
+  switch (transform.leaf) {
+#define CLINAUG_CASE(n) \
+  case n: return Leaf<n>::run(x, offsets, weights, out);
+    CLINAUG_LEAVES(CLINAUG_CASE)
+#undef CLINAUG_CASE
+  }
+}
+
+// The halfcomplex spectrum after the first `passes` passes, of the sub-sequence that starts at leaf `index`.
+static void spectrum(const Transform& transform, const Source& source, const float* x, int passes, Index index, V* out) {
+  if (passes == 0) return leaf(transform, source, x, index, out);
+  const Pass& pass = transform.passes[passes - 1];
+  for (int j = 0; j < pass.radix; ++j) {
+    spectrum(transform, source, x, passes - 1, index * pass.radix + j, out + j * pass.length);
+  }
+  combine(out, pass);
+}
+
+// Input of the next tile, drawn into the second-level cache in small steps while this one is computed.
+struct Prefetch {
+  const char* next;
+  Index step;
+
+  inline void advance() {
+    for (Index i = 0; i < step; i += 64) __builtin_prefetch(next + i, 0, 2);
+    next += step;
+  }
+};
+
+// |X|^2 of the group whose first column is at x: bin k goes to power[k * step].
+static void power_spectrum(const Tables& tables, const float* x, V* work, V* power, Index step, Prefetch& prefetch) {
+  const Transform& transform = tables.transform;
+  if (transform.n_passes == 0) {
+    leaf(transform, tables.source, x, 0, work);
+    prefetch.advance();
+    const Index n = transform.size;
+    power[0] = work[0] * work[0];
+    for (Index k = 1; 2 * k < n; ++k) power[k * step] = work[k] * work[k] + work[n - k] * work[n - k];
+    if (n % 2 == 0) power[n / 2 * step] = work[n / 2] * work[n / 2];
+    return;
+  }
+  const Pass& last = transform.passes[transform.n_passes - 1];
+  for (int j = 0; j < last.radix; ++j) {
+    spectrum(transform, tables.source, x, transform.n_passes - 1, j, work + j * tables.block_stride);
+    prefetch.advance();
+  }
+  finish(work, tables.block_stride, last, power, step);
+}
+
+}  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -1,0 +1,112 @@
+#include "log_mel/lanes/transform_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "codelet_costs.hpp"
+
+namespace clinaug::lanes {
+namespace {
+
+constexpr double kLeafWeight = 0.8;    // the operations of a leaf wait for neither twiddles nor the pass before
+constexpr double kPassOverhead = 4.0;  // loads, stores and spills of a pass, in vector operations a point
+constexpr double kTie = 1.005;         // the larger last radix then wins: it sums more values between two roundings
+
+struct Steps {
+  double cost = std::numeric_limits<double>::infinity();
+  int leaf = 0;
+  std::vector<int> radices;
+};
+
+double leaf_cost(Index size) {
+  for (const StepCost& leaf : kLeafCosts) {
+    if (leaf.size == size) return kLeafWeight * leaf.per_point;
+  }
+  if (size % 2 == 1 && size <= kMaxDirectLeaf) return 2.0 + 0.6 * static_cast<double>(size);
+  return std::numeric_limits<double>::infinity();
+}
+
+// The cheapest leaf and radices, these in falling order from the last pass on.
+Steps choose_steps(Index size, int largest_radix) {
+  Steps best{leaf_cost(size), static_cast<int>(size), {}};
+  for (const StepCost& radix : kRadixCosts) {
+    if (radix.size > largest_radix || size % radix.size != 0 || size == radix.size) continue;
+    Steps rest = choose_steps(size / radix.size, radix.size);
+    rest.cost += radix.per_point + kPassOverhead;
+    if (rest.cost > kTie * best.cost) continue;
+    rest.radices.push_back(radix.size);
+    best = std::move(rest);
+  }
+  return best;
+}
+
+Steps choose_steps(Index size) { return choose_steps(size, std::end(kRadixCosts)[-1].size); }
+
+double turn(Index numerator, Index denominator) {
+  return 2.0 * std::numbers::pi * static_cast<double>(numerator % denominator) / static_cast<double>(denominator);
+}
+
+// The twiddle cos - i sin as the pair (cos, tan); the tangent makes up for the rounding of the cosine.
+std::vector<float> make_twiddles(int radix, Index length) {
+  constexpr double kSmallestCosine = 1e-9;  // keeps the tangent finite
+  std::vector<float> twiddles;
+  for (Index k = 1; 2 * k < length; ++k) {
+    for (int j = 1; j < radix; ++j) {
+      const double angle = turn(j * k, radix * length);
+      double cosine = static_cast<float>(std::cos(angle));
+      if (std::abs(cosine) < kSmallestCosine) cosine = kSmallestCosine;
+      twiddles.push_back(static_cast<float>(cosine));
+      twiddles.push_back(static_cast<float>(std::sin(angle) / cosine));
+    }
+  }
+  return twiddles;
+}
+
+std::vector<float> make_direct_leaf(int n) {
+  std::vector<float> table;
+  for (int k = 1; k <= n / 2; k += 4) {
+    for (int j = 1; j <= n / 2; ++j) {
+      for (int i = 0; i < 4; ++i) table.push_back(static_cast<float>(std::cos(turn(j * (k + i), n))));
+      for (int i = 0; i < 4; ++i) table.push_back(static_cast<float>(-std::sin(turn(j * (k + i), n))));
+    }
+  }
+  return table;
+}
+
+bool has_codelet(int leaf) {
+  return std::any_of(std::begin(kLeafCosts), std::end(kLeafCosts), [&](const StepCost& cost) { return cost.size == leaf; });
+}
+
+}  // namespace
+
+double TransformPlan::cost(Index size) { return choose_steps(size).cost; }
+
+TransformPlan::TransformPlan(Index size) {
+  const Steps steps = choose_steps(size);
+  tables_.size = size;
+  tables_.leaf = steps.leaf;
+  if (!has_codelet(steps.leaf)) {
+    direct_ = make_direct_leaf(steps.leaf);
+    tables_.direct = direct_.data();
+  }
+  Index length = steps.leaf;
+  for (const int radix : steps.radices) {
+    twiddles_.push_back(make_twiddles(radix, length));
+    tables_.passes[tables_.n_passes++] = {radix, length, twiddles_.back().data()};
+    length *= radix;
+  }
+  // Each pass, from the last one back, sends sample t of its sequence to part t % radix, place t / radix.
+  order_.resize(size);
+  for (Index t = 0; t < size; ++t) {
+    Index place = 0, rest = t;
+    for (int p = tables_.n_passes; p-- > 0;) {
+      place = place * tables_.passes[p].radix + rest % tables_.passes[p].radix;
+      rest /= tables_.passes[p].radix;
+    }
+    order_[place * steps.leaf + rest] = t;
+  }
+}
+
+}  // namespace clinaug::lanes

@@ -1,0 +1,195 @@
+"""The frames-in-lanes kernel of log_mel on every instruction set at hand, against the plain double precision path."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import signals
+from clinaug_fast import MelConfig, _native, native
+from tolerance import FLOAT32_LOUD, worst
+
+SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
+POWERS_OF_TWO = tuple(2**k for k in range(1, 15))
+SMOOTH = (6, 10, 12, 18, 40, 60, 81, 100, 144, 210, 320, 400, 441, 480, 640, 960, 1000, 1323, 1764, 2187, 3125, 4410)
+SMALL_PRIMES = (3, 5, 7, 11, 13, 17, 31, 61, 97, 127, 34, 254, 1016, 2032, 17 * 25)
+LARGE_PRIMES = (131, 257, 17 * 19, 509, 1021, 2 * 1021, 4093, 8191, 16381)
+
+
+@pytest.fixture(params=_native.instruction_sets)
+def instruction_set(request):
+    return request.param
+
+
+def lanes(x, config, instruction_set, *, threads=1, out=None):
+    """native.log_mel of a batch on an instruction set of one's choice."""
+    if out is None:
+        out = np.empty((len(x), config.n_mels, config.n_frames(x.shape[1])), np.float32)
+    native.plan(config, instruction_set).run(native._buffer(x), native._buffer(out), threads)
+    return out
+
+
+def exact(x, config):
+    return native.log_mel(x.astype(np.float64) / (32768 if x.dtype == np.int16 else 1), config)
+
+
+def noise(*shape):
+    return signals.make("noise", int(np.prod(shape))).reshape(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("n_fft", POWERS_OF_TWO + SMOOTH + SMALL_PRIMES + LARGE_PRIMES)
+def test_every_size(n_fft, instruction_set):
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=max(1, min(20, n_fft // 8)))
+    x = noise(1, 5 * n_fft + 3)
+    assert worst(lanes(x, config, instruction_set), exact(x, config)) < FLOAT32_LOUD
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    n_fft=st.integers(2, 600),
+    hop=st.integers(1, 700),
+    win=st.floats(0.1, 1.0),
+    batch=st.integers(1, 5),
+    n=st.integers(1, 1500),
+    contract=st.fixed_dictionaries(
+        {
+            "center": st.booleans(),
+            "pad_mode": st.sampled_from(["reflect", "constant", "edge"]),
+            "window": st.sampled_from(["hann", "hamming", "blackman", "boxcar"]),
+            "power": st.sampled_from([1, 2]),
+            "log": st.sampled_from(["ln", "log10", "db"]),
+            "mel_scale": st.sampled_from(["slaney", "htk"]),
+            "norm": st.sampled_from(["slaney", "none"]),
+        }
+    ),
+    instruction_set=st.sampled_from(_native.instruction_sets),
+)
+def test_any_contract(n_fft, hop, win, batch, n, contract, instruction_set):
+    config = MelConfig(
+        sample_rate=8000,
+        n_fft=n_fft,
+        hop_length=hop,
+        win_length=max(1, int(win * n_fft)),
+        n_mels=3,
+        floor=1e-2,  # below it cancellation leaves few digits to any single precision transform
+        **contract,
+    )
+    x = noise(batch, n)
+    assert worst(lanes(x, config, instruction_set), exact(x, config)) < 1e-3
+
+
+@pytest.mark.parametrize("hop", [1, 9, 40, 128, 300])
+@pytest.mark.parametrize("center", [True, False])
+def test_a_batch_is_its_clips_one_by_one(hop, center, instruction_set):
+    config = SMALL.with_changes(hop_length=hop, center=center)
+    for length in (64, 128, 129, 500, 1700):
+        x = noise(7, length)
+        together = lanes(x, config, instruction_set)
+        assert np.array_equal(together, np.concatenate([lanes(row[None], config, instruction_set) for row in x]))
+
+
+def test_a_frame_does_not_depend_on_the_frames_around_it(instruction_set):
+    x = noise(1, 9000)
+    config = SMALL.with_changes(center=False)
+    whole = lanes(x, config, instruction_set)
+    for first, last in ((0, 1), (3, 20), (17, 90), (100, whole.shape[2])):
+        part = x[:, first * 40 : (last - 1) * 40 + 128]
+        assert np.array_equal(lanes(part, config, instruction_set), whole[:, :, first:last])
+
+
+@pytest.mark.parametrize("shape", [(1, 700_000), (90, 8000), (3, 250_000)])
+@pytest.mark.parametrize(
+    "contract", [SMALL, SMALL.with_changes(n_fft=509, win_length=400), SMALL.with_changes(hop_length=500)]
+)
+def test_threads_do_not_change_a_bit(shape, contract, instruction_set):
+    x = noise(*shape)
+    expected = lanes(x, contract, instruction_set)
+    for threads in (2, 3, 7):
+        assert np.array_equal(lanes(x, contract, instruction_set, threads=threads), expected)
+
+
+def test_int16_is_its_scaled_float(instruction_set):
+    for n_samples in (300, 5000):
+        for config in (SMALL, SMALL.with_changes(hop_length=7), SMALL.with_changes(n_fft=131, hop_length=200)):
+            pcm = (noise(3, n_samples) * 32767).astype(np.int16)
+            scaled = (pcm / 32768).astype(np.float32)
+            assert np.array_equal(lanes(pcm, config, instruction_set), lanes(scaled, config, instruction_set))
+
+
+def test_half_precision_out_is_single_precision_rounded(instruction_set):
+    for x in (noise(1, 20_000), noise(5, 700), (noise(2, 9000) * 32767).astype(np.int16)):
+        single = lanes(x, SMALL, instruction_set)
+        half = np.empty(single.shape, np.float16)
+        assert np.array_equal(lanes(x, SMALL, instruction_set, out=half), single.astype(np.float16))
+        transposed = np.empty((len(x), *single.shape[:0:-1]), np.float16).transpose(0, 2, 1)
+        assert np.array_equal(lanes(x, SMALL, instruction_set, out=transposed), single.astype(np.float16))
+
+
+def test_strides_on_both_sides(instruction_set):
+    for n_samples in (300, 9000):
+        x = noise(3, n_samples)
+        expected = lanes(x, SMALL, instruction_set)
+        spread = np.full((3, 3 * n_samples), np.nan, np.float32)
+        spread[:, 1::3] = x
+        assert np.array_equal(lanes(spread[:, 1::3], SMALL, instruction_set), expected)
+        assert np.array_equal(
+            lanes(x[::-1, ::-1], SMALL, instruction_set), lanes(x[::-1, ::-1].copy(), SMALL, instruction_set)
+        )
+        room = np.full((3, SMALL.n_mels + 2, expected.shape[2] + 9), np.nan, np.float32)
+        lanes(x, SMALL, instruction_set, out=room[:, 1:-1, 4:-5])
+        assert np.array_equal(room[:, 1:-1, 4:-5], expected)
+        assert np.isnan(room).sum() == room.size - expected.size
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n_fft", [125, 127, 128, 131, 509])
+@pytest.mark.parametrize("hop", [40, 600])
+def test_a_bad_sample_touches_only_its_frames(poison, n_fft, hop, instruction_set):
+    config = SMALL.with_changes(n_fft=n_fft, win_length=n_fft - 20, hop_length=hop, center=False)
+    x = noise(2, 6000)
+    bad = x.copy()
+    bad[1, 2000] = poison
+    start = np.arange(config.n_frames(6000)) * hop + (n_fft - config.win_length) // 2
+    held = (start <= 2000) & (start + config.win_length > 2000)
+    clean, touched = lanes(x, config, instruction_set), lanes(bad, config, instruction_set)
+    assert np.array_equal(touched[0], clean[0])
+    assert np.array_equal(touched[1][:, ~held], clean[1][:, ~held])
+    assert not np.isfinite(touched[1][:, held]).any()
+
+
+def test_the_ends_of_single_precision(instruction_set):
+    x = noise(1, 3000)
+    config = SMALL.with_changes(floor=1e-42)
+    faint = x * np.float32(3e-21)  # mel values among the denormal numbers, which have fewer digits
+    assert worst(lanes(faint, config, instruction_set), exact(faint, config)) < 0.1
+    normal = x * np.float32(1e-17)
+    assert worst(lanes(normal, config, instruction_set), exact(normal, config)) < FLOAT32_LOUD
+    loud = lanes(x * np.float32(1e25), config, instruction_set)
+    assert not np.isfinite(loud).any()
+    silent = lanes(np.zeros((1, 3000), np.float32), config, instruction_set)
+    assert (silent == np.float32(np.log(1e-42))).all()
+
+
+def test_the_set_in_use_can_be_chosen():
+    def chosen(name):
+        show = "from clinaug_fast import native; print(native.INSTRUCTION_SET)"
+        run = subprocess.run(
+            [sys.executable, "-c", show],
+            env=os.environ | {"CLINAUG_ISA": name},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return run.stdout.strip(), run.stderr
+
+    for name in _native.instruction_sets:
+        assert chosen(name)[0] == name
+    assert chosen("")[0] == _native.instruction_sets[0]
+    out, error = chosen("neon512")
+    assert not out
+    assert "CLINAUG_ISA is 'neon512'; expected one of" in error
+    assert "baseline" in error
