@@ -23,6 +23,11 @@ SECONDS_BETWEEN_LINES = 15.0
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; warnings and errors only.")]
 
+# Measured on two cores: small networks gain nothing from a second thread, and lose much where the cores are shared.
+TorchThreads = Annotated[
+    int, typer.Option("--threads", "-j", min=1, help="CPU threads; more pay for wide networks only.")
+]
+
 
 class Say:
     """The Progress of a command (see runs.Progress) and the printer of its result."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
 
 if TYPE_CHECKING:
     from clinaug_fast.demo import DemoResult
@@ -20,9 +20,7 @@ def demo(
         "clinaug-demo"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Decides the sounds, the folds, the training and the clips.")] = 0,
-    threads: Annotated[
-        int, typer.Option("--threads", "-j", min=1, help="CPU threads; networks this small gain little from more.")
-    ] = 1,
+    threads: TorchThreads = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

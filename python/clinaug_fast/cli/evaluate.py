@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
 from clinaug_fast.errors import SettingsError
 
 
@@ -45,9 +45,7 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(help="Decides first weights and order of clips.", show_default="0")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
-    ] = None,
+    threads: TorchThreads = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -61,7 +59,6 @@ def evaluate(
         from clinaug_fast.data.feature_set import FeatureSet
         from clinaug_fast.data.folds import Folds
         from clinaug_fast.evaluate import cross_validation
-        from clinaug_fast.native import allowed_threads
 
         config = ClassifierConfig().with_changes(
             width=width,
@@ -76,7 +73,7 @@ def evaluate(
             raise SettingsError(f"device is {device!r}; expected cpu or cuda")
         if device == "cuda" and not torch.cuda.is_available():
             raise SettingsError("device is cuda, but torch sees no CUDA device here. Use --device cpu")
-        torch.set_num_threads(threads or allowed_threads())
+        torch.set_num_threads(threads)
         result = cross_validation.evaluate(
             FeatureSet.open(features),
             Folds.load(folds or features / "folds.json"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
 from clinaug_fast.cli.train import chosen_folds
 
 
@@ -23,9 +23,7 @@ def generate(
     ] = None,
     fold: Annotated[list[str], typer.Option(help="Generate for this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
     seed: Annotated[int, typer.Option(min=0, help="Decides the clips.")] = 0,
-    threads: Annotated[
-        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
-    ] = None,
+    threads: TorchThreads = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,9 +37,8 @@ def generate(
         from clinaug_fast.errors import InputError
         from clinaug_fast.gan.generate import generate as generate_clips
         from clinaug_fast.gan.run_folder import Run
-        from clinaug_fast.native import allowed_threads
 
-        torch.set_num_threads(threads or allowed_threads())
+        torch.set_num_threads(threads)
         trained = Run.open(run)
         source = features or trained.features_path
         if features is None and not source.exists():

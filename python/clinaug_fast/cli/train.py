@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
 
 if TYPE_CHECKING:
     from clinaug_fast.gan.train import TrainResult
@@ -37,9 +37,7 @@ def train(
     ema: Annotated[float, typer.Option(help="Decay of the averaged generator, the one that generates.")] = 0.999,
     latent_dim: Annotated[int, typer.Option(help="Size of the random vector behind a clip.")] = 128,
     seed: Annotated[int, typer.Option(help="Decides first weights, order of clips and latent vectors.")] = 0,
-    threads: Annotated[
-        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
-    ] = None,
+    threads: TorchThreads = 1,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")] = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,13 +67,12 @@ def train(
         from clinaug_fast.data.folds import Folds
         from clinaug_fast.errors import SettingsError
         from clinaug_fast.gan.train import train as train_gan
-        from clinaug_fast.native import allowed_threads
 
         if device not in ("cpu", "cuda"):
             raise SettingsError(f"device is {device!r}; expected cpu or cuda")
         if device == "cuda" and not torch.cuda.is_available():
             raise SettingsError("device is cuda, but torch sees no CUDA device here. Use --device cpu")
-        torch.set_num_threads(threads or allowed_threads())
+        torch.set_num_threads(threads)
         begun = time.monotonic()
         split = Folds.load(folds or features / "folds.json")
         result = train_gan(
