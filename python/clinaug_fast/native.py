@@ -14,6 +14,7 @@ from clinaug_fast.errors import SettingsError
 
 IN_DTYPES = ("float32", "float64", "int16")
 OUT_DTYPES = ("float32", "float64", "float16")
+_DTYPE_NAMES = {np.dtype(name): name for name in IN_DTYPES + OUT_DTYPES}  # numpy makes up a dtype's name at each call
 
 try:  # what the single precision kernels run on: CLINAUG_ISA, or the fastest that this processor has
     INSTRUCTION_SET: str = _native.find_instruction_set(os.environ.get("CLINAUG_ISA", ""))
@@ -47,7 +48,7 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
     Returns `out`. Raises TypeError or ValueError naming what was given and what is expected.
     """
-    if not isinstance(x, np.ndarray) or x.dtype.name not in IN_DTYPES:
+    if not isinstance(x, np.ndarray) or _DTYPE_NAMES.get(x.dtype) not in IN_DTYPES:
         raise TypeError(f"x is {_kind(x)}; expected a numpy array of {', '.join(IN_DTYPES)}. Convert it with astype")
     if x.ndim not in (1, 2):
         raise ValueError(f"x has shape {x.shape}; expected (T,) or (B, T). Mix channels down or flatten the batch")
@@ -58,7 +59,7 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     shape = (*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1]))
     if out is None:
         out = np.empty(shape, np.float64 if x.dtype == np.float64 else np.float32)
-    elif not isinstance(out, np.ndarray) or out.dtype.name not in OUT_DTYPES:
+    elif not isinstance(out, np.ndarray) or _DTYPE_NAMES.get(out.dtype) not in OUT_DTYPES:
         raise TypeError(f"out is {_kind(out)}; expected a numpy array of {', '.join(OUT_DTYPES)}")
     elif x.dtype == np.float64 and out.dtype == np.float16:
         raise TypeError(
@@ -76,10 +77,11 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
 
 def _buffer(array: np.ndarray) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
     """(address, dtype, shape, strides in elements): what the extension takes."""
-    strides = tuple(stride // array.itemsize for stride in array.strides)
-    if any(stride % array.itemsize for stride in array.strides):
-        raise ValueError(f"strides {array.strides} are no multiple of the item size {array.itemsize}. Copy the array")
-    return array.__array_interface__["data"][0], array.dtype.name, array.shape, strides
+    item = array.itemsize
+    strides = tuple([stride // item for stride in array.strides])
+    if not array.flags.c_contiguous and any(stride % item for stride in array.strides):
+        raise ValueError(f"strides {array.strides} are no multiple of the item size {item}. Copy the array")
+    return array.__array_interface__["data"][0], _DTYPE_NAMES[array.dtype], array.shape, strides
 
 
 def _kind(value: object) -> str:
