@@ -2,8 +2,8 @@
 
 ``y = log(max(M |STFT(x)|^power, floor))``, scaled for log10 and dB as `MelConfig` says. x: (..., T) float32, float64 or
 int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16. Conventions and edge choices
-are those of `clinaug_fast.native.log_mel`; sums are in double precision on a CPU. Where a mel value is below the floor
-the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero.
+are those of `clinaug_fast.native.log_mel`. Where a mel value is below the floor the gradient is zero; at a zero of the
+spectrum with power 1 it is taken as zero.
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
