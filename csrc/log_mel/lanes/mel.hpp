@@ -23,15 +23,13 @@ static inline V natural_log(V x) {
   }
   const V e = __builtin_convertvector((bits >> 23) - extra, V);
   const V f = reinterpret_cast<V>((bits & 0x007fffff) + kRootHalf) - 1.0f;
-  V p = f * 7.0376836292e-2f - 1.1514610310e-1f;  // Cephes logf
-  p = p * f + 1.1676998740e-1f;
-  p = p * f - 1.2420140846e-1f;
-  p = p * f + 1.4249322787e-1f;
-  p = p * f - 1.6668057665e-1f;
-  p = p * f + 2.0000714765e-1f;
-  p = p * f - 2.4999993993e-1f;
-  p = p * f + 3.3333331174e-1f;
-  p = p * f - 0.5f;
+  V p = f * 8.7336260184e-2f - 1.4441878251e-1f;  // of least largest error, 6e-9
+  p = p * f + 1.4979288806e-1f;
+  p = p * f - 1.6552334497e-1f;
+  p = p * f + 1.9953613126e-1f;
+  p = p * f - 2.5002491058e-1f;
+  p = p * f + 3.3334225451e-1f;
+  p = p * f - 4.9999981981e-1f;
   p = p * f + 1.0f;
   const V value = (p * f - e * 2.12194440e-4f) + e * 0.693359375f;  // ln 2 in two parts: the large product is exact
   const V infinity = V{} + __builtin_inff();
