@@ -17,7 +17,7 @@ namespace {
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
 
-constexpr Index kSmallestTile = 16;  // the lanes of the widest set
+constexpr Index kSmallestTile = 32;
 constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below
 
 Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
