@@ -78,17 +78,22 @@ class Say:
             _line(f"{self._title}: {self._done} done in {took:.1f} s")
         self._title = ""
 
-    def result(self, text: Any, **fields: Any) -> None:
-        """The command's result: `text` (a string or a rich renderable) for a person, `fields` for a machine."""
+    def result(self, text: Any, exit_code: int = 0, **fields: Any) -> None:
+        """The command's result: `text` (a string or a rich renderable) for a person, `fields` for a machine.
+
+        An `exit_code` other than 0 ends the command with it: a finding, such as damage, told in full.
+        """
         self.stop()
         if self.as_json:
-            self._print_json("ok", 0, fields)
+            self._print_json("found" if exit_code else "ok", exit_code, fields)
         elif isinstance(text, str):
             print(text)
         else:
             from rich.console import Console
 
             Console(highlight=False).print(text)
+        if exit_code:
+            raise typer.Exit(exit_code)
 
     def fail(self, error: ClinaugError) -> typer.Exit:
         """Tell the error; returns what to raise."""
