@@ -1,7 +1,6 @@
-"""The throughput receipt adds up, also from many threads."""
+"""The throughput receipt adds up."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -35,13 +34,6 @@ def test_a_run_that_did_nothing_has_a_receipt() -> None:
     about = Receipt().about(audio_seconds=0.0, threads=1)
     assert about["bound_by"] is None
     assert "nothing" in show_receipt(about)
-
-
-def test_threads_lose_no_second() -> None:
-    receipt = Receipt()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda k: receipt.add("mel", 0.5), range(4000)))
-    assert receipt.seconds["mel"] == 2000.0
 
 
 def test_text_names_each_stage() -> None:

@@ -125,7 +125,8 @@ def test_an_index_that_cannot_be_read(copy: Path) -> None:
 def changed(index: pa.Table, name: str, row: int, value: object) -> pa.Table:
     values = index.column(name).to_pylist()
     values[row] = value
-    return index.set_column(index.schema.get_field_index(name), INDEX_SCHEMA.field(name), pa.array(values))
+    field = INDEX_SCHEMA.field(name)
+    return index.set_column(index.schema.get_field_index(name), field, pa.array(values, field.type))
 
 
 @pytest.mark.parametrize(
@@ -180,3 +181,9 @@ def test_a_lost_line_of_rejected_jsonl(copy: Path) -> None:
 def test_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder"):
         verify(tmp_path / "none")
+
+
+def test_a_part_is_told_from_a_set(tmp_path: Path) -> None:
+    (tmp_path / "part.json").write_text("{}")
+    with pytest.raises(InputError, match="merge"):
+        verify(tmp_path)

@@ -1,15 +1,12 @@
-"""The throughput receipt: where the time of a preprocess run went, in `receipt.json` beside the feature set's files.
+"""The throughput receipt: where the time of a preprocess run went, in `OUT.receipt.json` beside the feature set.
 
-Takes seconds a stage from any number of threads; leaves hours of audio per second and what bound the run. Times differ
-from run to run, so the receipt is outside the fingerprint and outside the promise of equal bytes.
+Takes seconds a stage; leaves hours of audio per second and what bound the run. Times differ from run to run, so the
+receipt lies outside the folder, whose bytes do not.
 """
 
 import resource
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 STAGES = ("decode", "resample", "mel", "write")
@@ -23,34 +20,14 @@ ADVICE = {
 
 
 class Receipt:
-    """Adds up the seconds of a run's stages; safe to share between threads.
-
-    `with receipt.timing("decode"): ...` around each piece of work, or `add` for seconds measured elsewhere, such as in
-    another process. `about()` tells the sum.
-    """
+    """Adds up the seconds of a run's stages, from when it is made; one a run."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self.seconds = dict.fromkeys(STAGES, 0.0)  # summed over threads
         self._begun = time.perf_counter()
 
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(stage, time.perf_counter() - begun)
-
     def add(self, stage: str, seconds: float) -> None:
-        with self._lock:
-            self._seconds[stage] += seconds
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds by stage so far, summed over threads."""
-        with self._lock:
-            return dict(self._seconds)
+        self.seconds[stage] += seconds
 
     def about(self, audio_seconds: float, threads: int) -> dict[str, Any]:
         """What goes into receipt.json, for `audio_seconds` of audio preprocessed by this run.
@@ -58,10 +35,9 @@ class Receipt:
         A resumed run counts what it did itself. Stages overlap on several threads, so their sum can exceed the wall.
         """
         wall = time.perf_counter() - self._begun
-        seconds = self.seconds
-        busy = sum(seconds.values())
+        busy = sum(self.seconds.values())
         hours = audio_seconds / 3600.0
-        slowest = max(STAGES, key=lambda stage: seconds[stage])
+        slowest = max(STAGES, key=self.seconds.__getitem__)
         return {
             "wall_seconds": round(wall, 3),
             "threads": threads,
@@ -69,11 +45,11 @@ class Receipt:
             "audio_hours_per_second": round(hours / wall, 5),
             "stages": {
                 stage: {
-                    "seconds": round(seconds[stage], 3),
-                    "share": round(seconds[stage] / busy, 4) if busy else 0.0,
-                    "audio_hours_per_second": round(hours / seconds[stage], 5) if seconds[stage] else None,
+                    "seconds": round(seconds, 3),
+                    "share": round(seconds / busy, 4) if busy else 0.0,
+                    "audio_hours_per_second": round(hours / seconds, 5) if seconds else None,
                 }
-                for stage in STAGES
+                for stage, seconds in self.seconds.items()
             },
             "peak_memory_mib": round(peak_memory_bytes() / 2**20, 1),
             "bound_by": slowest if busy else None,

@@ -46,6 +46,8 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path} is no folder; expected a feature set. Check the path")
+    if (path / "part.json").exists():
+        raise InputError(f"{path} is a part of a feature set. Run clinaug-fast merge on all parts, then verify the set")
     report = Report()
 
     def check(name: str, file: str, problems: Iterator[tuple[str, str]]) -> None:
