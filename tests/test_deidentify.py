@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,9 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clinaug_fast.config import ClipConfig
 from clinaug_fast.data.corpus import Recording
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_fields, read_or_make_key, rejected_row
+from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.data.verify import verify
 from clinaug_fast.errors import SettingsError
+from conftest import MEL
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 NAMES = {"relative": "Murmur/Doe_Jane/visit1.wav", "subject": "Doe_Jane", "site": "St Elsewhere", "device": "SN-778"}
@@ -90,11 +96,14 @@ def test_many_at_once_get_one_key(tmp_path: Path) -> None:
     assert len(set(keys)) == 1
 
 
-@pytest.mark.parametrize("inside", ["set/k", "set/deep/k", "set/../set/k"])
+@pytest.mark.parametrize(
+    "inside",
+    ["set/k", "set/deep/k", "set/../set/k", "set.part-0-of-4/k", ".set.draft/set/k", ".set.part-1-of-4.draft/k"],
+)
 def test_a_key_inside_the_set_is_refused(tmp_path: Path, inside: str) -> None:
     with pytest.raises(SettingsError, match="lies inside"):
         read_or_make_key(tmp_path / inside, tmp_path / "set")
-    assert not (tmp_path / "set").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_into_the_set_is_inside(tmp_path: Path) -> None:
@@ -111,3 +120,32 @@ def test_a_file_that_is_no_key_is_refused_and_stays(tmp_path: Path, content: byt
         read_or_make_key(tmp_path / "k", tmp_path / "set")
     assert "secret" not in str(told.value)
     assert (tmp_path / "k").read_bytes() == content
+
+
+def test_a_folder_of_a_like_name_is_outside(tmp_path: Path) -> None:
+    assert read_or_make_key(tmp_path / "set.keys" / "k", tmp_path / "set")
+
+
+def test_no_file_of_a_deidentified_set_holds_a_name(tiny_corpus: Path, tmp_path: Path) -> None:
+    """Not in the index, the rejected, the card, nor in what was asked or ignored; equal for equal keys."""
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "Doe_Clinic")
+    names = {"p0": "Jane_Doe", "p1": "Max_Roe", "p2": "Ann_Poe"}
+    for file in list(corpus.rglob("*.wav")):
+        file.rename(file.with_name(file.name.replace(file.name[:2], names[file.name[:2]])))
+    (corpus / "hum" / "Jane_Doe_9.wav").write_bytes(b"no audio")
+    (corpus / "hum" / "letter.to Ann_Poe").write_text("Dear")
+    how = {"subject_pattern": "(Jane_Doe|Max_Roe|Ann_Poe)", "max_bad": 0.5, "deidentify_key": KEY}
+    for out in ("one", "two"):
+        preprocess(corpus, tmp_path / out, MEL, ClipConfig(n_frames=32), **how)
+    features = FeatureSet.open(tmp_path / "one")
+    assert features.about["counts"]["subjects"] == 3
+    assert len(set(features.column("recording"))) == 18
+    files = [file for file in (tmp_path / "one").rglob("*") if file.is_file()]
+    assert len(files) >= 5
+    for file in [*files, tmp_path / "one.receipt.json"]:
+        content = file.read_bytes()
+        for name in ("Doe", "Roe", "Poe", "Jane", ".wav", KEY.hex()):
+            assert name.encode() not in content, file
+        if file in files:
+            assert (tmp_path / "two" / file.relative_to(tmp_path / "one")).read_bytes() == content
+    assert verify(tmp_path / "one").whole

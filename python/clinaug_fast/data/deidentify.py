@@ -7,7 +7,9 @@ tags embedded in a file are never read, and reasons of rejection, which may quot
 
 import hashlib
 import os
+import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,16 @@ def public_fields(recording: Recording, key: bytes | None) -> dict[str, Any]:
         "device": hashed("device", recording.device),
         "label": recording.label,
     }
+
+
+def public_suffixes(ignored: Mapping[str, int], key: bytes | None) -> dict[str, int]:
+    """Ignored files by suffix; under a key one number, since what follows a name's last dot may be a name too."""
+    return dict(ignored) if key is None or not ignored else {"any suffix": sum(ignored.values())}
+
+
+def public_pattern(pattern: str | None, key: bytes | None) -> str | None:
+    """The subject pattern, which may list names; hashed under `key`."""
+    return pattern if key is None else keyed_hash(key, "pattern", pattern)
 
 
 def rejected_row(recording: Recording, code: str, reason: str, key: bytes | None) -> dict[str, Any]:
@@ -64,14 +76,16 @@ def key_check(key: bytes) -> str:
 def read_or_make_key(path: Path, out: Path) -> bytes:
     """The key in `path` (64 hex digits); a new random one is written there, for its owner alone, if there is none.
 
-    Raises SettingsError where `path` lies inside `out` or holds something else.
+    Raises SettingsError where `path` lies inside `out`, a part or draft of it, or holds something else.
     """
     path, out = Path(path), Path(out)
-    if out.resolve() in path.resolve().parents:
-        raise SettingsError(
-            f"the key {path} lies inside {out}; expected it elsewhere, since whoever gets the feature set would get "
-            "the names. Name a file outside"
-        )
+    made = re.compile(re.escape(out.name) + r"(\.part-\d+-of-\d+)?|" + re.escape(f".{out.name}") + r"\..*draft")
+    for folder in path.resolve().parents:
+        if folder == out.resolve() or (folder.parent == out.resolve().parent and made.fullmatch(folder.name)):
+            raise SettingsError(
+                f"the key {path} lies inside {folder}; expected it elsewhere, since whoever gets the feature set would "
+                "get the names. Name a file outside"
+            )
     if not path.exists():
         _write_new(path, secrets.token_hex(KEY_BYTES))
     text = path.read_bytes().strip()
