@@ -47,6 +47,7 @@ View<const T, 2> windows_of(std::span<const T> samples, const ClipCut& cut) {
 
 template <class T>
 std::vector<std::int64_t> loud_windows(View<const T, 2> windows, double quiet_ratio, std::vector<double>& energy) {
+  if (windows.extent[0] == 1) return {0};
   energy.resize(windows.extent[0]);
   window_energy(windows, energy.data());
   const double limit = *std::max_element(energy.begin(), energy.end()) * quiet_ratio;
