@@ -54,9 +54,8 @@ def drawn(n: int, told_by: float, groups: np.ndarray | None = None, seed: int = 
     classes = np.arange(n) % 4
     seconds = 20.0 + told_by * classes + rng.standard_normal(n)
     rms_db, peak = rng.normal(-20.0, 3.0, n), rng.uniform(0.1, 1.0, n)
-    labels = np.array(list("abcd"), dtype=object)[classes]
     groups = np.arange(n) if groups is None else groups
-    return duration_and_level_shortcut(seconds, rms_db, peak, labels, groups)
+    return duration_and_level_shortcut(seconds, rms_db, peak, classes, groups, "abcd")
 
 
 def test_durations_that_tell_the_label_are_warned_of() -> None:
@@ -81,11 +80,10 @@ def test_a_subject_is_left_out_whole() -> None:
     """Each subject has its own level and one label: known subjects give the label away, new ones do not."""
     rng = np.random.default_rng(0)
     subject = np.repeat(np.arange(40), 10)
-    labels = np.array(list("abcd"), dtype=object)[subject % 4]
     level = rng.normal(-20.0, 5.0, 40)[subject] + 0.001 * rng.standard_normal(400)
     same = np.ones(400)
-    alone = duration_and_level_shortcut(same, level, same, labels, np.arange(400))
-    grouped = duration_and_level_shortcut(same, level, same, labels, subject)
+    alone = duration_and_level_shortcut(same, level, same, subject % 4, np.arange(400), "abcd")
+    grouped = duration_and_level_shortcut(same, level, same, subject % 4, subject, "abcd")
     assert alone["macro_f1"] > 0.8
     assert grouped["macro_f1"] < 0.5
 
@@ -116,3 +114,11 @@ def test_the_same_facts_give_the_same_bytes() -> None:
     rng = np.random.default_rng(1)
     rows = [{"label": "ab"[k % 2], "seconds": float(rng.uniform(1, 9)), "subject": f"s{k // 5}"} for k in range(60)]
     assert json.dumps(corpus_facts(table(*rows))) == json.dumps(corpus_facts(table(*rows)))
+
+
+def test_a_known_subject_is_one_group_and_each_unknown_one_its_own() -> None:
+    """Two recordings of one subject cannot be told apart from one; of unknown subjects they can."""
+    rows = [{"label": label, "subject": f"s{label}"} for label in "aabb"]
+    assert corpus_facts(table(*rows))["shortcut"]["labels_left_out"] == ["a", "b"]
+    rows = [{"label": label} for label in "aabb"]
+    assert corpus_facts(table(*rows))["shortcut"]["labels_left_out"] == []

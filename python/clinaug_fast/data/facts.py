@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clinaug_fast.data.shortcut import duration_and_level_shortcut
 
@@ -32,15 +33,16 @@ FACTS_SCHEMA = pa.schema(
 
 def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
     """`corpus_facts` of features.json from a table of FACTS_SCHEMA with at least one row. Draws with a fixed seed."""
-    column = {name: _numpy(recordings.column(name)) for name in FACTS_SCHEMA.names}
-    labels, of_label = np.unique(column["label"], return_inverse=True)
+    names = ("seconds", "file_rate", "channels", "peak", "rms_db", "clipped_share", "silent_share")
+    column = {name: recordings.column(name).to_numpy() for name in names}
+    labels, of_label = _coded(recordings.column("label"))
     seconds, silent = column["seconds"], column["silent_share"] * column["seconds"]
     column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
     clipped = column["clipped_share"] > 0
     hours = np.bincount(of_label, seconds) / 3600.0
     silent_hours = np.bincount(of_label, silent) / 3600.0
     by_label = {
-        str(label): {
+        label: {
             "recordings": int(np.count_nonzero(of_label == number)),
             "hours": round(float(hours[number]), 4),
             "median_seconds": _round(np.median(seconds[of_label == number])),
@@ -65,20 +67,21 @@ def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
         "silent_share": _round(silent.sum() / seconds.sum()),
         "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
         "shortcut": duration_and_level_shortcut(
-            seconds, column["rms_db"], column["peak"], column["label"], _groups(column)
+            seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
         ),
     }
 
 
-def _numpy(column: pa.ChunkedArray) -> np.ndarray:
-    text = pa.types.is_string(column.type)
-    return np.array(column.to_pylist(), dtype=object) if text else column.to_numpy()
+def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """The different texts in order, and (n,) the number of each; no Python object a row."""
+    different = sorted(texts.unique().to_pylist())
+    return different, pc.index_in(texts, value_set=pa.array(different, texts.type)).to_numpy()
 
 
-def _groups(column: dict[str, np.ndarray]) -> np.ndarray:
-    """What is left out together: a subject's recordings, or one recording where the subject is not known."""
-    pairs = zip(column["subject"], column["recording"], strict=True)
-    return np.array([f"recording:{r}" if s is None else f"subject:{s}" for s, r in pairs], dtype=object)
+def _groups(subjects: pa.ChunkedArray) -> np.ndarray:
+    """(n,) what is left out together: a subject's recordings, or one recording where the subject is not known."""
+    numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy()
+    return np.where(numbers < 0, len(numbers) + np.arange(len(numbers)), numbers)
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:
