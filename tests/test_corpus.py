@@ -126,13 +126,15 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkey
         read_corpus(Path("."))
 
 
-def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path):
+def test_a_name_that_is_not_utf8_is_escaped_and_refused(tmp_path: Path):
     touch(tmp_path, "a/1.wav")
     os.mkdir(os.fsencode(tmp_path) + b"/b")
     with open(os.fsencode(tmp_path) + b"/b/\xff.wav", "wb"):
         pass
-    with pytest.raises(InputError, match="is not a UTF-8 name"):
-        read_corpus(tmp_path)
+    first, second = read_corpus(tmp_path).recordings
+    assert (first.relative, first.refused) == ("a/1.wav", None)
+    assert (second.relative, second.label) == (r"b/\xff.wav", "b")
+    assert "not UTF-8" in second.refused
 
 
 def test_a_table_gives_its_columns_as_they_are_written(tmp_path: Path):

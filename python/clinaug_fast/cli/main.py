@@ -7,6 +7,7 @@ from clinaug_fast.cli.evaluate import evaluate
 from clinaug_fast.cli.generate import generate
 from clinaug_fast.cli.info import info
 from clinaug_fast.cli.mel import mel
+from clinaug_fast.cli.merge import merge
 from clinaug_fast.cli.preprocess import preprocess
 from clinaug_fast.cli.split import split
 from clinaug_fast.cli.train import train
@@ -21,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (preprocess, verify, split, train, generate, evaluate, demo, info):
+for command in (preprocess, merge, verify, split, train, generate, evaluate, demo, info):
     app.command()(command)
 app.add_typer(mel)
 
