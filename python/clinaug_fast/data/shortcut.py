@@ -53,7 +53,7 @@ def duration_and_level_shortcut(
         "by": {name: round(value, 3) for name, value in by.items()},
         "macro_f1": round(macro_f1, 3),
         "chance": round(chance, 3),
-        "warning": _warning(macro_f1, chance, int(owned[judged].sum())),
+        "warning": _warning(macro_f1, chance, len(np.unique(groups))),
     }
 
 
