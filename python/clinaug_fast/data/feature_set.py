@@ -56,7 +56,7 @@ class FeatureSet:
                 f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. Run preprocess again"
             )
         try:
-            digest = _fingerprint(about, path / "index.parquet")
+            digest = feature_set_fingerprint(about, path / "index.parquet")
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. Run preprocess again") from None
@@ -188,11 +188,11 @@ class FeatureSetWriter:
         index = self.folder / "index.parquet"
         pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index)
         self.about |= {"n_clips": len(self._rows), "shards": self._shards}
-        digest = _fingerprint(self.about, index)
+        digest = feature_set_fingerprint(self.about, index)
         write_json(self.folder / "features.json", self.about | {"fingerprint": digest, "provenance": provenance()})
 
 
-def _fingerprint(about: Mapping[str, Any], index: Path) -> str:
+def feature_set_fingerprint(about: Mapping[str, Any], index: Path) -> str:
     """Over everything but itself and the versions; the shards are in `about` by their digests."""
     made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance")}
     return fingerprint(made, fingerprint_file(index))
