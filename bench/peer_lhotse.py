@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from lhotse import CutSet, LilcomChunkyWriter, MonoCut, Recording
+from lhotse import CutSet, MonoCut, NumpyFilesWriter, Recording
 from lhotse.features.kaldi.extractors import Fbank, FbankConfig
 
 
@@ -21,7 +21,7 @@ def main() -> None:
         cuts = CutSet.from_cuts(map(mono_cut, sorted(path for path in corpus.rglob("*") if path.is_file())))
         cuts = cuts.resample(rate)
         cuts.compute_and_store_features(
-            Fbank(config), line.strip(), num_jobs=threads, storage_type=LilcomChunkyWriter, progress_bar=False
+            Fbank(config), line.strip(), num_jobs=threads, storage_type=NumpyFilesWriter, progress_bar=False
         ).to_file(f"{line.strip()}.jsonl.gz")
         print("done", flush=True)
 

@@ -24,7 +24,8 @@ using Bytes = std::span<const std::byte>;
 constexpr std::uint16_t kPcm = 1, kFloat = 3, kExtensible = 0xFFFE;
 constexpr std::int64_t kMostChannels = 1024;  // libsndfile's limit
 constexpr std::size_t kRiffHead = 12, kChunkHead = 8;
-constexpr std::size_t kLargeFile = 4 << 20;
+constexpr std::size_t kSmallFile = 64 << 10, kLargeFile = 4 << 20;
+constexpr std::size_t kHead = 4 << 10;  // of a file that is not small: enough to tell what it is
 
 // KSDATAFORMAT_SUBTYPE_PCM and _IEEE_FLOAT behind their first two bytes, which are the format's number.
 constexpr std::array<unsigned char, 14> kSubtypeTail = {0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71};
@@ -202,14 +203,19 @@ Wav parse_wav(Bytes file) {
   return *wav;
 }
 
-void read_wav_bytes(const std::string& path, bool part, std::vector<std::byte>& bytes) {
+void read_wav_bytes(const std::string& path, Wanted wanted, std::vector<std::byte>& bytes) {
   const Descriptor file(path);
   const std::size_t size = file.regular_size();
-  if (part && size > kLargeFile) throw NotPlain("part of a large file");
-  const std::size_t head = std::min<std::size_t>(size, 1 << 16);  // a large file of another format is not read whole
-  bytes.resize(head);
-  file.read(bytes);
-  if (!is_riff_wave(bytes)) throw NotPlain("no RIFF/WAVE");
+  if (wanted.part && size > kLargeFile) throw NotPlain("part of a large file");
+  const std::size_t head = size > kSmallFile ? kHead : size;
+  bytes.resize(std::max(bytes.size(), head));  // memory that the last file has left is not cleared
+  const auto begin = std::span(bytes).first(head);
+  file.read(begin);
+  if (!is_riff_wave(begin)) throw NotPlain("no RIFF/WAVE");
+  const bool begins_with_format = head >= kRiffHead + kChunkHead + 16 && name_at(begin, kRiffHead) == "fmt ";
+  if (wanted.rate && begins_with_format && load<std::uint32_t>(begin, kRiffHead + kChunkHead + 4) != wanted.rate) {
+    throw NotPlain("another sample rate");
+  }
   bytes.resize(size);
   file.read(std::span(bytes).subspan(head));
 }

@@ -34,9 +34,15 @@ struct Wav {
 // a length left open (0 or 0xFFFFFFFF), fewer bytes than declared. `file` must outlive the result.
 Wav parse_wav(std::span<const std::byte> file);
 
-// The whole file into `bytes`, whose capacity is kept for the next one. Throws NotPlain where it cannot be read, is no
-// regular file, does not begin as RIFF/WAVE, or where only a `part` of a large file is wanted, which libsndfile seeks.
-void read_wav_bytes(const std::string& path, bool part, std::vector<std::byte>& bytes);
+// What a file is read for; a large one that does not fit is not read to its end.
+struct Wanted {
+  bool part;          // only a part of it: large files are left to libsndfile, which seeks
+  std::int64_t rate;  // Hz; 0: any
+};
+
+// The whole file into `bytes`, whose memory is kept for the next one. Throws NotPlain where it cannot be read, is no
+// regular file, does not begin as RIFF/WAVE or is not as wanted.
+void read_wav_bytes(const std::string& path, Wanted wanted, std::vector<std::byte>& bytes);
 
 // Frames of a part of the file.
 struct Segment {

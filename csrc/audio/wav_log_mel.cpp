@@ -79,7 +79,7 @@ void append_mels(const LogMelPlan& plan, View<const T, 2> windows, const std::ve
 WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& request, Scratch& scratch, WavBatch& batch) {
   const std::int64_t began = now_ns();
   const bool part = !std::isnan(request.start_s) || !std::isnan(request.end_s);
-  read_wav_bytes(request.path, part, scratch.bytes);
+  read_wav_bytes(request.path, {part, plan.params().sample_rate}, scratch.bytes);
   const Wav wav = parse_wav(scratch.bytes);
   if (wav.rate != plan.params().sample_rate) throw NotPlain("another sample rate");
   const Segment segment = find_segment(wav, request.start_s, request.end_s);

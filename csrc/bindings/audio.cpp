@@ -71,7 +71,7 @@ py::object read(const std::string& path, const py::object& start_s, const py::ob
   try {
     py::gil_scoped_release released;
     std::vector<std::byte> bytes;
-    read_wav_bytes(path, !std::isnan(start) || !std::isnan(end), bytes);
+    read_wav_bytes(path, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
     wav = parse_wav(bytes);
     std::vector<float> converted;
     std::visit(
