@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.data import blocks, clips, long_recording, workers
-from clinaug_fast.data.blocks import Shard, cut_into_blocks
+from clinaug_fast.data.blocks import cut_into_blocks
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.data.shards import Shard, fingerprint_shard
 from conftest import MEL, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)
@@ -47,7 +49,8 @@ def test_segments_of_one_file_count_its_bytes_once():
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.data())
 def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
-    file, kept = io.BytesIO(), np.zeros((0, 3, 2), np.float32)
+    kept = np.zeros((0, 3, 2), np.float32)
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed and gone with the test
     shard = Shard(file, (3, 2))
     for k, n in enumerate(sizes):
         some = np.random.default_rng(k).normal(size=(n, 3, 2)).astype(np.float32)
@@ -56,10 +59,11 @@ def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
         numbers = np.flatnonzero([data.draw(st.booleans()) for _ in range(n)])
         shard.keep(mark, numbers)
         kept = np.concatenate([kept, some[numbers]])
-    shard.finish()
+    digest = shard.finish()
     expected = io.BytesIO()
     np.save(expected, kept)
-    assert file.getvalue() == expected.getvalue()
+    assert Path(file.name).read_bytes() == expected.getvalue()
+    assert digest == fingerprint_shard(Path(file.name))
 
 
 def files(folder: Path) -> dict[str, bytes]:

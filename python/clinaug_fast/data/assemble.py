@@ -49,7 +49,8 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     """
     blocks = [files.read(number) for number in range(n_blocks)]
     rejected = [row for block in blocks for row in block["rejected"]]
-    facts = pa.concat_tables(pq.read_table(files.facts(number), schema=FACTS_SCHEMA) for number in range(n_blocks))
+    columns = [name for name in FACTS_SCHEMA.names if name != "recording"]  # what grows with the corpus
+    facts = pa.concat_tables(pq.read_table(files.facts(number), columns=columns) for number in range(n_blocks))
     _refuse_too_little(name, pc.unique(facts.column("label")).to_pylist(), rejected)
     clips: Counter[str] = Counter()
     with pq.ParquetWriter(folder / "index.parquet", INDEX_SCHEMA) as writer:

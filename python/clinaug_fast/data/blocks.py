@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import fingerprint_file, read_json, write_json
 
@@ -36,43 +36,6 @@ def cut_into_blocks(table: pa.Table) -> list[range]:
             size = 0
         size += n_bytes
     return [range(start, stop) for start, stop in zip(starts, [*starts[1:], table.num_rows], strict=True)]
-
-
-class Shard:
-    """A `.npy` file of clips that grows while it is written: its header has a fixed size and is corrected last."""
-
-    def __init__(self, file: BinaryIO, clip_shape: tuple[int, int]):
-        self._file = file
-        self._clip_shape = clip_shape
-        self._clip_bytes = 4 * clip_shape[0] * clip_shape[1]
-        self.rows = 0
-        self._write_header()
-        self._begin = file.tell()
-
-    def _write_header(self) -> None:
-        shape = (self.rows, *self._clip_shape)
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-
-    def append(self, clips: np.ndarray) -> None:
-        """(n, n_mels, n_frames) float32, C order."""
-        self._file.write(clips.data)
-        self.rows += len(clips)
-
-    def keep(self, first: int, numbers: np.ndarray) -> None:
-        """Of the clips from row `first` on, leave only these (ascending) numbers, moved together."""
-        for to, number in enumerate(numbers.tolist()):
-            if to != number:
-                self._file.seek(self._begin + (first + number) * self._clip_bytes)
-                clip = self._file.read(self._clip_bytes)
-                self._file.seek(self._begin + (first + to) * self._clip_bytes)
-                self._file.write(clip)
-        self.rows = first + len(numbers)
-        self._file.seek(self._begin + self.rows * self._clip_bytes)
-        self._file.truncate()
-
-    def finish(self) -> None:
-        self._file.seek(0)
-        self._write_header()
 
 
 class BlockFiles:
@@ -109,9 +72,13 @@ class BlockFiles:
             return False
         try:
             digests = self.read(number)["blake2b"]
-            return all(fingerprint_file(path) == digests[name] for name, path in self._parts(number).items())
+            return digests == self._digests(number, fingerprint_shard(self.shard(number)))
         except (OSError, InputError):
             return False
+
+    def _digests(self, number: int, shard: str) -> dict[str, str]:
+        files = {"index": self.index(number), "facts": self.facts(number)}
+        return {"shard": shard} | {name: fingerprint_file(path) for name, path in files.items()}
 
     def _parts(self, number: int) -> dict[str, Path]:
         return {"shard": self.shard(number), "index": self.index(number), "facts": self.facts(number)}
@@ -127,18 +94,16 @@ class BlockFiles:
             draft.unlink(missing_ok=True)
 
     def complete(
-        self, number: int, draft: Path, index: pa.Table, facts: pa.Table, about: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Put the block's files in their places; returns what its JSON holds."""
+        self, number: int, draft: Path, digest: str, index: pa.Table, facts: pa.Table, about: Mapping[str, Any]
+    ) -> None:
+        """Put the block's files in their places; draft: the shard, `digest` its fingerprint."""
         for table, path in ((index, self.index(number)), (facts, self.facts(number))):
             hidden = draft.with_name(f"{draft.name}.parquet")
             pq.write_table(table, hidden)
             os.replace(hidden, path)
         os.replace(draft, self.shard(number))
-        digests = {name: fingerprint_file(path) for name, path in self._parts(number).items()}
-        about = {**about, "rows": index.num_rows, "blake2b": digests}
-        write_json(self.about(number), about)
-        return about
+        digests = self._digests(number, digest)
+        write_json(self.about(number), {**about, "rows": index.num_rows, "blake2b": digests})
 
     def move_from(self, other: "BlockFiles", number: int) -> None:
         """Take a complete block of another folder over, its shard without copying; may be repeated after a kill."""

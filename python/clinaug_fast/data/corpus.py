@@ -103,7 +103,7 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """Over every recording's fields and its file's size in bytes; the audio itself is not read."""
-        return fingerprint(*(part.to_pylist() for part in self.table.to_batches(ROWS_AT_ONCE)))
+        return fingerprint([fingerprint(part.to_pydict()) for part in self.table.to_batches(ROWS_AT_ONCE)])
 
 
 def recordings_of(table: pa.Table, root: Path) -> list[Recording]:
@@ -126,15 +126,14 @@ def _bytes(path: str) -> int | None:
         return None  # the decoder will say why
 
 
-def _sorted(columns: dict[str, list], root: Path) -> pa.Table:
-    """The table of recordings, by id; columns left out are null."""
-    table = pa.table({**dict.fromkeys(COLUMNS, pa.nulls(len(columns["path"]))), **columns})
+def _table(columns: dict[str, list], root: Path) -> pa.Table:
+    """RECORDINGS_SCHEMA of columns that are sorted by id; those left out are null."""
     root = os.fspath(root)
-    table = table.append_column("bytes", pa.array([_bytes(f"{root}/{path}") for path in columns["path"]], pa.int64()))
-    if "refused" not in columns:
-        table = table.append_column("refused", pa.nulls(len(table), pa.string()))
-    table = table.select(RECORDINGS_SCHEMA.names).cast(RECORDINGS_SCHEMA)
-    return table.sort_by("id").combine_chunks()
+    n_bytes = [_bytes(f"{root}/{path}") for path in columns["path"]]
+    nothing = pa.nulls(len(n_bytes))
+    arrays = {name: pa.array(column) for name, column in (columns | {"bytes": n_bytes}).items()}
+    table = pa.table({name: arrays.get(name, nothing) for name in RECORDINGS_SCHEMA.names})
+    return table.cast(RECORDINGS_SCHEMA).combine_chunks()
 
 
 def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
@@ -161,8 +160,7 @@ def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
 def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
     unlabelled, ignored = [], Counter()
     paths, labels, subjects, refused = [], [], [], []
-    for name in _files(root):
-        relative, reason = _writable(name)
+    for relative, reason in sorted(map(_writable, _files(root)), key=lambda named: named[0]):
         suffix = posixpath.splitext(relative)[1].lower()
         if suffix not in AUDIO_SUFFIXES or posixpath.basename(relative).startswith("."):
             ignored[suffix or "no suffix"] += 1
@@ -180,7 +178,7 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
             "or give a table with the columns path and label"
         )
     columns = {"id": paths, "path": paths, "label": labels, "subject": subjects, "refused": refused}
-    return Corpus(root, root, _sorted(columns, root), dict(sorted(ignored.items())), sorted(unlabelled))
+    return Corpus(root, root, _table(columns, root), dict(sorted(ignored.items())), unlabelled)
 
 
 def _files(root: Path) -> list[str]:
@@ -236,7 +234,9 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             column.append(row.get(name))
     if not seen:
         raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
-    return Corpus(path, path.parent, _sorted(columns, path.parent), {}, [])
+    order = sorted(range(len(seen)), key=columns["id"].__getitem__)
+    columns = {name: [column[row] for row in order] for name, column in columns.items()}
+    return Corpus(path, path.parent, _table(columns, path.parent), {}, [])
 
 
 def _typed(path: Path) -> pa.Table:

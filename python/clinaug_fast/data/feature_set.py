@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
+from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance, read_json, write_json
 
@@ -177,7 +178,7 @@ class FeatureSetWriter:
     def _flush(self) -> None:
         name = f"shards/{len(self._shards):05d}.npy"
         np.save(self.folder / name, np.stack(self._pending), allow_pickle=False)
-        digest = fingerprint_file(self.folder / name)
+        digest = fingerprint_shard(self.folder / name)
         self._shards.append({"file": name, "rows": len(self._pending), "blake2b": digest})
         self._pending.clear()
 

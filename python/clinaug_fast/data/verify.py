@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.data.feature_set import INDEX_SCHEMA, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import Progress, Silent, fingerprint_file, read_json
+from clinaug_fast.runs import Progress, Silent, read_json
 
 
 @dataclass
@@ -106,7 +107,7 @@ def _shard(path: Path, about: dict[str, Any], entry: dict[str, Any]) -> str | No
     file = path / entry["file"]
     shape = (entry["rows"], about["mel"]["n_mels"], about["n_frames"])
     try:
-        if (digest := fingerprint_file(file)) == entry["blake2b"]:
+        if (digest := fingerprint_shard(file)) == entry["blake2b"]:
             shard = np.load(file, mmap_mode="r", allow_pickle=False)
             if shard.shape == shape and shard.dtype == np.float32:
                 return None

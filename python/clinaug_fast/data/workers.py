@@ -18,11 +18,12 @@ import pyarrow as pa
 
 from clinaug_fast.data.audio import Rejected
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
-from clinaug_fast.data.blocks import BlockFiles, Shard
+from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.data.clips import ClipSettings, ClipSink, Kept, Seconds, clips_of_batch
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
 from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget
+from clinaug_fast.data.shards import Shard
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.runs import Progress
 
@@ -108,7 +109,6 @@ class _Block:
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
         self.shard = Shard(file, job.settings.clip_shape)
-        self._file = file
 
     def _cut(self) -> Iterable[range]:
         """The rows of each batch; of no consequence for the result."""
@@ -173,8 +173,7 @@ class _Block:
             self._turn.notify_all()
 
     def _finish(self) -> None:
-        self.shard.finish()
-        self._file.flush()
+        digest = self.shard.finish()
         key = self.job.key
         public = public_table(self.rows, self.job.root, key)
         at = [row for row, verdict in enumerate(self.verdicts) if isinstance(verdict, Kept)]
@@ -190,7 +189,7 @@ class _Block:
         ]
         quiet = sum(k.n_windows - len(k.numbers) for k in kept)
         about = {"block": self.number, "found": self.rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
-        self.job.files.complete(self.number, self.draft, index, facts, about)
+        self.job.files.complete(self.number, self.draft, digest, index, facts, about)
         self.finished = True
         self._open.close()
 
