@@ -20,7 +20,10 @@ def folder(tmp_path: Path) -> Path:
     text = README.read_text(encoding="utf-8")
     (tmp_path / "features.sbatch").write_text(re.search(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", text, re.DOTALL)[1])
     (tmp_path / "merge.sh").write_text(re.search(r"--wrap '(.*?)'", text)[1].replace("of-16", f"of-{TASKS}"))
-    for name, content in (("srun", 'exec "$@"'), ("scontrol", f'echo "$@" > {tmp_path}/requeued')):
+    for name, content in (
+        ("srun", 'test "$1" = --cpus-per-task=2 && shift && exec "$@"'),
+        ("scontrol", f'echo "$@" > {tmp_path}/requeued'),
+    ):
         stub(tmp_path, name, content)
     return tmp_path
 
@@ -34,6 +37,7 @@ def stub(folder: Path, name: str, content: str) -> None:
 def bash(folder: Path, *arguments: object, task: int = 0) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     slurm = {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_TASK_COUNT": str(TASKS)}
+    slurm |= {"SLURM_CPUS_PER_TASK": "2"}
     command = ["bash", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env=os.environ | slurm | {"PATH": path}, capture_output=True, text=True)
 

@@ -114,7 +114,10 @@ def _rejected(about: Mapping[str, Any]) -> str:
     if counts["ignored"] or counts["unlabelled"]:
         ignored = ", ".join(f"{n} {_escape(suffix)}" for suffix, n in counts["ignored"].items()) or "none"
         text += f"\n\nOther files seen: {ignored}. Audio outside any label's folder: {counts['unlabelled']}."
-    return text + "\n\n`clinaug-fast verify` on this folder recomputes every checksum and count."
+    return text + (
+        "\n\n`clinaug-fast verify` on this folder recomputes every checksum and count. How fast the run was is in "
+        "`FOLDER.receipt.json` beside it: times are not the same twice, and this folder is."
+    )
 
 
 def _opening(about: Mapping[str, Any]) -> str:
