@@ -17,8 +17,11 @@ NAMES = "a feature set, its features.json, surgical, heart, librosa or torchaudi
 
 @mel.command()
 def diff(
-    a: Annotated[str, typer.Argument(help=f"A contract: {NAMES}.", show_default=False)],
-    b: Annotated[str, typer.Argument(help="Another. A library's name takes the other's sizes.", show_default=False)],
+    a: Annotated[str, typer.Argument(metavar="A", help=f"A contract: {NAMES}.", show_default=False)],
+    b: Annotated[
+        str,
+        typer.Argument(metavar="B", help="Another; librosa and torchaudio take the other's sizes.", show_default=False),
+    ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -17,7 +17,7 @@ CARD = "README.md"
 def write_card(folder: Path, about: Mapping[str, Any]) -> None:
     """Write the card of the feature set in `folder`, whose features.json is `about`, with counts and corpus_facts."""
     parts = [_head, _counts, _facts, _rejected, _opening, _reminder]
-    write_text(folder / CARD, "\n\n".join(part for make in parts if (part := make(about))) + "\n")
+    write_text(folder / CARD, "\n\n".join(make(about) for make in parts) + "\n")
 
 
 def _head(about: Mapping[str, Any]) -> str:
