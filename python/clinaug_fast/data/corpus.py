@@ -129,11 +129,13 @@ def _bytes(path: str) -> int | None:
 def _table(columns: dict[str, list], root: Path) -> pa.Table:
     """RECORDINGS_SCHEMA of columns that are sorted by id; those left out are null."""
     root = os.fspath(root)
-    n_bytes = [_bytes(f"{root}/{path}") for path in columns["path"]]
-    nothing = pa.nulls(len(n_bytes))
-    arrays = {name: pa.array(column) for name, column in (columns | {"bytes": n_bytes}).items()}
-    table = pa.table({name: arrays.get(name, nothing) for name in RECORDINGS_SCHEMA.names})
-    return table.cast(RECORDINGS_SCHEMA).combine_chunks()
+    columns |= {"bytes": [_bytes(f"{root}/{path}") for path in columns["path"]]}
+    arrays = []
+    for field in RECORDINGS_SCHEMA:
+        same = columns.get(field.name) is columns["id"] and arrays
+        column = columns.get(field.name, [None] * len(columns["id"]))
+        arrays.append(arrays[0] if same else pa.array(column, field.type))
+    return pa.table(arrays, schema=RECORDINGS_SCHEMA)
 
 
 def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
@@ -160,7 +162,8 @@ def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
 def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
     unlabelled, ignored = [], Counter()
     paths, labels, subjects, refused = [], [], [], []
-    for relative, reason in sorted(map(_writable, _files(root)), key=lambda named: named[0]):
+    for name in sorted(_files(root)):
+        relative, reason = _writable(name)
         suffix = posixpath.splitext(relative)[1].lower()
         if suffix not in AUDIO_SUFFIXES or posixpath.basename(relative).startswith("."):
             ignored[suffix or "no suffix"] += 1

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
+
 from clinaug_fast.errors import SettingsError
 
 INTERPRETER_BYTES = 192 << 20  # Python with its libraries, and small change
@@ -34,6 +36,17 @@ class Budget:
             with self._returned:
                 self._free += n_bytes
                 self._returned.notify_all()
+
+
+@contextmanager
+def frugal_arrow() -> Iterator[None]:
+    """Arrow's own allocators keep what is freed; the system's gives it back, and tables here are few and small."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def default_limit() -> int:

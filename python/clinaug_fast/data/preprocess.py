@@ -19,7 +19,7 @@ from clinaug_fast.data.clips import ClipSettings, Seconds
 from clinaug_fast.data.corpus import Corpus, read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
 from clinaug_fast.data.draft import Draft, open_draft
-from clinaug_fast.data.memory import default_limit
+from clinaug_fast.data.memory import default_limit, frugal_arrow
 from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
@@ -82,7 +82,7 @@ def preprocess(
         raise SettingsError(f"max_hours is {max_hours}; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
-    with Stopper() as stop:
+    with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern)
         made_with = {
             "mel": mel.model_dump(),
