@@ -220,22 +220,23 @@ def flatness(largest: int) -> None:
     files = 1000
     while files <= largest:
         with tempfile.TemporaryDirectory() as folder:
-            corpus = Path(folder) / "corpus"
+            corpus, warm = Path(folder) / "corpus", Path(folder) / "warm"
+            build(warm, kind, 2 * DISTINCT)
             sounds = build(corpus, kind, 2 * DISTINCT)
             for i in range(len(sounds), files):
                 os.link(sounds[i % len(sounds)], corpus / LABELS[i % 2] / f"{i:06d}.wav")
-            once = f"from bench.bench_preprocess import once; once({str(corpus)!r}, {kind.clip.n_frames})"
-            result = subprocess.run([sys.executable, "-c", once], check=True, capture_output=True, text=True)
-            seconds, peak_kib = map(float, result.stdout.split()[-2:])
+            code = f"from bench.bench_preprocess import once; once({str(warm)!r}); print(*once({str(corpus)!r}))"
+            result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            seconds, peak_kib = map(float, result.stdout.split())
             print(f"{files:>8}{files / seconds:>10.0f}{peak_kib / 1024:>10.0f}")
         files *= 10
 
 
-def once(corpus: str, n_frames: int) -> None:
-    """Preprocess and print the seconds and this process's peak memory in KiB."""
+def once(corpus: str) -> tuple[float, int]:
+    """Seconds of a run, and this process's peak memory in KiB."""
     begun = time.perf_counter()
-    preprocess(Path(corpus), Path(corpus).parent / "out", EIGHT_KHZ, ClipConfig(n_frames=n_frames))
-    print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    preprocess(Path(corpus), Path(f"{corpus}-features"), EIGHT_KHZ, ClipConfig(n_frames=31))
+    return time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main(arguments: Sequence[str] = ()) -> None:

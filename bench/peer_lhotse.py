@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from lhotse import CutSet, MonoCut, NumpyFilesWriter, Recording
+from lhotse.cut import Cut
 from lhotse.features.kaldi.extractors import Fbank, FbankConfig
 
 
@@ -22,14 +23,13 @@ def main() -> None:
         cuts = cuts.resample(rate)
         cuts.compute_and_store_features(
             Fbank(config), line.strip(), num_jobs=threads, storage_type=NumpyFilesWriter, progress_bar=False
-        ).to_file(f"{line.strip()}.jsonl.gz")
+        )
         print("done", flush=True)
 
 
-def mono_cut(path: Path) -> MonoCut:
-    """The first channel: lhotse has no mean of channels, so a stereo corpus costs it less than its peers."""
-    recording = Recording.from_file(path, recording_id=path.as_posix())
-    return MonoCut(recording.id, 0.0, recording.duration, channel=0, recording=recording)
+def mono_cut(path: Path) -> Cut:
+    cut = Recording.from_file(path, recording_id=path.as_posix()).to_cut()
+    return cut if isinstance(cut, MonoCut) else cut.to_mono(mono_downmix=True)
 
 
 if __name__ == "__main__":
