@@ -163,3 +163,19 @@ def test_a_block_that_lost_bytes_in_a_power_cut_is_made_anew(corpus: Path, tmp_p
     preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
     preprocess(corpus, tmp_path / "expected", MEL, CLIP, max_bad=0.5)
     assert files(tmp_path / "out") == files(tmp_path / "expected")
+
+
+def test_a_draft_left_beside_a_finished_set_is_removed(corpus: Path, tmp_path: Path, monkeypatch):
+    def killed(path: Path, **how) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(corpus, out, MEL, CLIP, max_bad=0.5)
+    assert (tmp_path / ".out.draft").exists()
+    before = files(out)
+    assert preprocess(corpus, out, MEL, CLIP, max_bad=0.5).already_done
+    assert not (tmp_path / ".out.draft").exists()
+    assert files(out) == before

@@ -50,12 +50,14 @@ class Say:
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._done += steps
+        now = time.monotonic()
+        rate = f"{self._done / max(now - self._begun, 1e-3):.3g}/s"
         if self._bar is not None:
-            self._bar.update(self._task, advance=steps, note=note)
-        elif not self.quiet and time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
-            self._printed = time.monotonic()
-            left = (self._printed - self._begun) / self._done * (self._total - self._done)
-            _line(f"{self._title}: {self._done} of {self._total}, about {left:.0f} s left {note}".rstrip())
+            self._bar.update(self._task, advance=steps, note=f"{rate} {note}".rstrip())
+        elif not self.quiet and now - self._printed > SECONDS_BETWEEN_LINES:
+            self._printed = now
+            left = (now - self._begun) / self._done * (self._total - self._done)
+            _line(f"{self._title}: {self._done} of {self._total}, {rate}, about {left:.0f} s left {note}".rstrip())
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

@@ -5,6 +5,7 @@ that goes when its process goes, however that ends.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -26,7 +27,8 @@ class Draft:
 
     def files(self, sidecars_stay: bool) -> BlockFiles:
         """Where the blocks go. The sidecars of a part stay with it; those of a whole set go with the draft."""
-        files = BlockFiles(self.set / "shards", (self.set if sidecars_stay else self.folder) / "blocks")
+        whole, folder = self.set.absolute(), self.folder.absolute()  # a Dask worker starts elsewhere
+        files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks")
         files.make_folders()
         for left in files.sidecars.glob(".*"):  # by a process that was killed
             left.unlink()
@@ -66,6 +68,13 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         os.close(lock)
 
 
+def remove_left(out: Path) -> None:
+    """Remove the draft of a finished `out` whose process was killed just before it could."""
+    if draft_of(out).exists():
+        with contextlib.suppress(InputError), open_draft(out, {}):
+            pass
+
+
 def draft_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.draft")
 
@@ -90,4 +99,8 @@ def _lock(out: Path, folder: Path) -> int:
             ) from None
         except FileNotFoundError:
             pass
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks: nobody is kept out
+                return lock
+            raise
         os.close(lock)

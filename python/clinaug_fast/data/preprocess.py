@@ -5,6 +5,7 @@ block in a draft beside the output, so that a run that was stopped anywhere goes
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
 from clinaug_fast.data.clips import ClipSettings, Seconds
 from clinaug_fast.data.corpus import Corpus, read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
-from clinaug_fast.data.draft import Draft, open_draft
+from clinaug_fast.data.draft import Draft, open_draft, remove_left
 from clinaug_fast.data.memory import default_limit, frugal_arrow
 from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
@@ -100,7 +101,9 @@ def preprocess(
         out = Path(out) if part is None else part.path(Path(out))
         counts, receipt = _standing(out, made_with, part), None
         already_done = out.exists()
-        if not already_done:
+        if already_done:
+            remove_left(out)
+        else:
             run = Receipt()
             with open_draft(out, _settings(made_with, part)) as draft:
                 if draft is None:  # another process has just made it
@@ -163,7 +166,9 @@ def _work(
     stop: Stopper,
 ) -> Seconds:
     """Make the blocks that are not there yet; StoppedError where a signal came before the last."""
-    left = [number for number in blocks if not job.files.is_whole(number)]
+    with ThreadPoolExecutor(threads) as pool:
+        whole = pool.map(job.files.is_whole, blocks)
+        left = [number for number, is_whole in zip(blocks, whole, strict=True) if not is_whole]
     done = len(blocks) - len(left)
     title = f"preprocess, {done} of {len(blocks)} blocks done before" if done else "preprocess"
     progress.start(title, sum(len(blocks[number]) for number in left))
