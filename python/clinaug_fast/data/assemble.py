@@ -80,7 +80,7 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     about |= {"labels": sorted(counts.clips), "counts": asdict(counts), "corpus_facts": corpus_facts(facts)}
     about |= {"n_clips": sum(counts.clips.values())}
     about["shards"] = [
-        {"file": f"shards/{number:05d}.npy", "rows": block["rows"], "blake2b": block["blake2b"]["shard"]}
+        {"file": f"shards/{number:05d}.npy", "rows": block["rows"], "xxh3_64": block["digests"]["shard"]}
         for number, block in enumerate(blocks)
     ]
     digest = feature_set_fingerprint(about, folder / "index.parquet")

@@ -71,7 +71,7 @@ class BlockFiles:
         if not self.about(number).exists():
             return False
         try:
-            digests = self.read(number)["blake2b"]
+            digests = self.read(number)["digests"]
             return digests == self._digests(number, fingerprint_shard(self.shard(number)))
         except (OSError, InputError):
             return False
@@ -103,7 +103,7 @@ class BlockFiles:
             os.replace(hidden, path)
         os.replace(draft, self.shard(number))
         digests = self._digests(number, digest)
-        write_json(self.about(number), {**about, "rows": index.num_rows, "blake2b": digests})
+        write_json(self.about(number), {**about, "rows": index.num_rows, "digests": digests})
 
     def move_from(self, other: "BlockFiles", number: int) -> None:
         """Take a complete block of another folder over, its shard without copying; may be repeated after a kill."""

@@ -179,7 +179,7 @@ class FeatureSetWriter:
         name = f"shards/{len(self._shards):05d}.npy"
         np.save(self.folder / name, np.stack(self._pending), allow_pickle=False)
         digest = fingerprint_shard(self.folder / name)
-        self._shards.append({"file": name, "rows": len(self._pending), "blake2b": digest})
+        self._shards.append({"file": name, "rows": len(self._pending), "xxh3_64": digest})
         self._pending.clear()
 
     def finish(self) -> None:

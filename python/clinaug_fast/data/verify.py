@@ -107,13 +107,13 @@ def _shard(path: Path, about: dict[str, Any], entry: dict[str, Any]) -> str | No
     file = path / entry["file"]
     shape = (entry["rows"], about["mel"]["n_mels"], about["n_frames"])
     try:
-        if (digest := fingerprint_shard(file)) == entry["blake2b"]:
+        if (digest := fingerprint_shard(file)) == entry["xxh3_64"]:
             shard = np.load(file, mmap_mode="r", allow_pickle=False)
             if shard.shape == shape and shard.dtype == np.float32:
                 return None
             return f"it holds {shard.dtype} {shard.shape}; expected float32 {shape}"
         missing = 4 * int(np.prod(shape)) - file.stat().st_size
-        return f"its digest is {digest}; expected {entry['blake2b']}" + ("; it was cut short" if missing > 0 else "")
+        return f"its digest is {digest}; expected {entry['xxh3_64']}" + ("; it was cut short" if missing > 0 else "")
     except FileNotFoundError:
         return "it is missing"
     except (OSError, ValueError, EOFError) as error:
