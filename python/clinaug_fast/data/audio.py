@@ -77,8 +77,8 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> 
     return Waveform(samples, rate, channels, level)
 
 
-def _named_wav(path: Path) -> bool:
-    return path.suffix.lower() in (".wav", ".wave")
+def _named_wav(path: Path | str) -> bool:
+    return os.fspath(path).lower().endswith((".wav", ".wave"))
 
 
 def _read(recording: Recording) -> tuple[np.ndarray, int]:
@@ -106,10 +106,10 @@ def _read(recording: Recording) -> tuple[np.ndarray, int]:
     return samples, rate
 
 
-def _read_flac(path: Path, header: soundfile.SoundFile) -> np.ndarray | None:
+def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | None:
     """(T,) or (T, channels) int16; None where anything is odd: dr_flac leaves frames of a wrong checksum out."""
     try:
-        flac = miniaudio.flac_read_s16(path.read_bytes())
+        flac = miniaudio.flac_read_s16(Path(path).read_bytes())
     except miniaudio.DecodeError:
         return None
     samples = np.frombuffer(flac.samples, np.int16)
@@ -147,7 +147,7 @@ def as_float(samples: np.ndarray) -> np.ndarray:
     return samples * np.float32(2.0**-15) if samples.dtype == np.int16 else samples
 
 
-def inspect(path: Path) -> int:
+def inspect(path: Path | str) -> int:
     """The file's size in bytes; rejects one that cannot be opened, is empty, or is a WAV file that was cut."""
     try:
         with open(path, "rb") as file:

@@ -67,7 +67,7 @@ ROWS_AT_ONCE = 4096
 class Recording:
     """One audio file of the corpus, or the segment of one from `start_s` to `end_s` seconds."""
 
-    path: Path
+    path: Path | str  # of the file; text where there are many, since a Path costs as much as reading the file
     relative: str  # posix path inside the corpus
     label: str
     subject: str | None = None
@@ -110,7 +110,8 @@ def recordings_of(table: pa.Table, root: Path) -> list[Recording]:
     """The rows of a table of RECORDINGS_SCHEMA as objects."""
     names = (*COLUMNS, "refused")
     columns = (table.column(name).to_pylist() for name in names)
-    return [Recording(root / path, path, *rest) for path, *rest in zip(*columns, strict=True)]
+    root = os.fspath(root)
+    return [Recording(f"{root}/{path}", path, *rest) for path, *rest in zip(*columns, strict=True)]
 
 
 def _id(relative: str, start_s: float | None, end_s: float | None) -> str:

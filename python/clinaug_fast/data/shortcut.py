@@ -11,7 +11,7 @@ import numpy as np
 
 NEIGHBOURS = 5
 FOLDS = 5
-MAX_RECORDINGS = 2000  # a larger corpus is judged by a draw of this many, even over the labels
+MAX_RECORDINGS = 1000  # a larger corpus is judged by a draw of this many, even over the labels
 FAR_ABOVE_CHANCE = 0.15
 # Neighbours are misled by numbers that tell nothing, so each is tried alone too.
 TRIED = {"duration": [0], "level": [1, 2], "both": [0, 1, 2]}
