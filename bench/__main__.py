@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("log_mel", "residual_se")
+BENCHMARKS = ("log_mel", "preprocess", "residual_se")
 
 
 def main() -> int:

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import soxr
 
-from clinaug_fast.data.audio import Code, Rejected, decode
+from clinaug_fast import native
+from clinaug_fast.data.audio import Code, Rejected, decode, mixed
 from clinaug_fast.data.corpus import Recording
 from conftest import sound, unprivileged
 
@@ -176,3 +177,29 @@ def test_a_recording_below_min_seconds_is_rejected(tmp_path: Path):
     assert len(decode(recording(path), RATE, min_seconds=0.01).samples) == 80
     long = write(tmp_path / "long.wav", sound("hum", 0))
     assert rejected(long, 1.0, 1.05, min_seconds=0.1)[0] == Code.TOO_SHORT
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_S8"])
+def test_flac_is_that_of_libsndfile_whatever_decodes_it(tmp_path: Path, channels: int, subtype: str):
+    samples = np.stack([sound("knock", seed) for seed in range(channels)], axis=1)
+    path = write(tmp_path / "x.flac", samples, subtype=subtype)
+    expected, _ = soundfile.read(path, dtype="int16" if subtype == "PCM_16" else "float32")
+    waveform = decode(recording(path), RATE)
+    assert (waveform.channels, waveform.level) == (channels, native.level(expected))
+    mono = mixed(expected) if channels > 1 else expected
+    assert (waveform.samples.dtype, waveform.samples.tobytes()) == (mono.dtype, mono.tobytes())
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8, 0.99])
+def test_a_damaged_flac_file_never_gives_other_samples(tmp_path: Path, at: float):
+    path = write(tmp_path / "x.flac", sound("hiss", 0, rate=44100, seconds=3.0), 44100)
+    whole = decode(recording(path), 44100).samples
+    data = bytearray(path.read_bytes())
+    data[int(at * len(data))] ^= 0x55
+    path.write_bytes(data)
+    try:
+        damaged = decode(recording(path), 44100).samples
+    except Rejected:
+        return
+    np.testing.assert_array_equal(damaged, whole)

@@ -1,14 +1,10 @@
 """`clinaug-fast preprocess` as a user meets it: output, exit codes for every bad input, nothing half-written."""
 
 import errno
-import itertools
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from typer.testing import Result
 
 from clinaug_fast import native
 from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
+from clinaug_fast.data import workers
 from clinaug_fast.data.feature_set import FeatureSet
 from conftest import LABELS, MEL, MEL_OPTIONS, SUBJECT_PATTERN, sound
 
@@ -199,7 +196,7 @@ def test_too_many_bad_files_are_exit_code_4(cli: Cli, corpus: Path, out: Path):
     assert f"8 of 18 recordings were rejected ({by_code}); expected at most 5.0%" in message
     assert str(out / "rejected.jsonl") in message
     assert FeatureSet.open(out).labels == ["hiss", "knock"]
-    assert os.listdir(out.parent) == ["out"]
+    assert sorted(os.listdir(out.parent)) == ["out", "out.receipt.json"]
 
 
 def one_label(corpus: Path) -> None:
@@ -274,54 +271,56 @@ def test_a_folder_that_cannot_be_written_is_exit_code_3(cli: Cli, tiny_corpus: P
     assert "Check the path" in result.stderr
 
 
-# The command in a process of its own that stops in the middle: at the tenth recording it says so and waits.
-STOPS_MIDWAY = """
-import itertools, sys, time
-from clinaug_fast import native
-from clinaug_fast.cli.main import run
-log_mel, count = native.log_mel, itertools.count(1)
-def stop_at_ten(*x):
-    if next(count) == 10:
-        print("midway", flush=True)
-        time.sleep(300)
-    return log_mel(*x)
-native.log_mel = stop_at_ten
-run()
-"""
+def test_the_first_bad_file_ends_the_run_if_asked(cli: Cli, corpus: Path, out: Path):
+    zero_bytes(corpus / "hum/p1_1.wav")
+    text(corpus / "knock/p0_0.wav")
+    result = cli("preprocess", corpus, out, *OPTIONS, "--on-error", "fail")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "hum/p1_1.wav was rejected (EMPTY: the file has no bytes), and --on-error is fail" in result.stderr
+    assert not out.exists()
+    assert cli("preprocess", corpus, out, *OPTIONS, "--on-error", "skip", "--max-bad", "0.5").exit_code == 0
 
 
-def test_a_killed_run_leaves_no_result_and_the_next_one_cleans_up(cli: Cli, tiny_corpus: Path, out: Path):
-    arguments = ["preprocess", str(tiny_corpus), str(out), *OPTIONS, "-j", "1"]
-    command = [sys.executable, "-c", STOPS_MIDWAY, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout.readline() == "midway\n"
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    (draft,) = os.listdir(out.parent)
-    assert draft.startswith(".out.")
-    assert cli(*arguments).exit_code == 0
-    assert os.listdir(out.parent) == ["out"]
-    other = out.with_name("other")
-    cli("preprocess", tiny_corpus, other, *OPTIONS)
-    for path in out.rglob("*.*"):
-        assert path.read_bytes() == (other / path.relative_to(out)).read_bytes()
+def test_a_recording_longer_than_the_limit_is_rejected(cli: Cli, corpus: Path, out: Path):
+    for suffix in ("wav", "flac"):
+        soundfile.write(corpus / f"hum/bomb.{suffix}", np.zeros(8000 * 20, np.int16), 8000)
+    result = cli("preprocess", corpus, out, *OPTIONS[:-2], "--max-duration", "0.005", "--max-bad", "0.5")
+    assert result.exit_code == 0
+    told = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert [(row["path"], row["code"]) for row in told] == [("hum/bomb.flac", "TOO_LONG"), ("hum/bomb.wav", "TOO_LONG")]
+    assert "0.006 h; expected at most 0.005 h. Raise --max-duration" in told[0]["reason"]
 
 
-def test_an_interrupted_run_is_exit_code_130_and_leaves_nothing(
-    cli: Cli, tiny_corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_name_that_is_not_utf8_is_rejected_and_a_name_in_two_folders_is_two_recordings(
+    cli: Cli, corpus: Path, out: Path
 ):
-    log_mel, count = native.log_mel, itertools.count(1)
+    shutil.copy(corpus / "hum/p0_0.wav", os.fsencode(corpus) + b"/hum/p0_\xff.wav")
+    (corpus / "hum/deep").mkdir()
+    shutil.copy(corpus / "hum/p0_0.wav", corpus / "hum/deep/p0_0.wav")
+    (corpus / "hum/p0_loop.wav").symlink_to("p0_loop.wav")
+    result = cli("preprocess", corpus, out, *OPTIONS[:-2], "--max-bad", "0.5", "--json")
+    counts = json.loads(result.stdout)["counts"]
+    assert (counts["found"], counts["kept"], counts["rejected"]) == (21, 19, {"NAME": 1, "UNREADABLE": 1})
+    told = {row["path"]: row for row in map(json.loads, (out / "rejected.jsonl").read_text().splitlines())}
+    assert told.keys() == {"hum/p0_loop.wav", r"hum/p0_\xff.wav"}
+    assert "is not UTF-8" in told[r"hum/p0_\xff.wav"]["reason"]
+    ids = FeatureSet.open(out).column("id")
+    assert {"hum/p0_0.wav#0", "hum/deep/p0_0.wav#0"} <= set(ids)
+    assert len(set(ids)) == len(ids)
 
-    def interrupt_at_ten(*x):
-        if next(count) == 10:
-            os.kill(os.getpid(), signal.SIGINT)
-        return log_mel(*x)
 
-    monkeypatch.setattr(native, "log_mel", interrupt_at_ten)
-    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
-    assert (result.exit_code, result.stdout) == (130, "")
-    assert "interrupted: nothing half-written was left" in result.stderr
-    assert os.listdir(out.parent) == []
+def test_a_file_that_disappears_after_the_listing_is_rejected(
+    cli: Cli, corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def unlinked(*x):
+        (corpus / "knock/p2_1.wav").unlink(missing_ok=True)
+        return work(*x)
+
+    work = workers.clips_of_batch
+    monkeypatch.setattr(workers, "clips_of_batch", unlinked)
+    assert cli("preprocess", corpus, out, *OPTIONS, "--max-bad", "0.5").exit_code == 0
+    (row,) = map(json.loads, (out / "rejected.jsonl").read_text().splitlines())
+    assert (row["path"], row["code"]) == ("knock/p2_1.wav", "MISSING")
 
 
 @pytest.mark.parametrize(
@@ -332,14 +331,17 @@ def test_an_interrupted_run_is_exit_code_130_and_leaves_nothing(
         (ZeroDivisionError("division by zero"), 1, "this is a bug in clinaug-fast preprocess"),
     ],
 )
-def test_what_breaks_a_run_has_its_exit_code_and_leaves_nothing(
+def test_what_breaks_a_run_has_its_exit_code_and_the_next_run_goes_on(
     cli: Cli, tiny_corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch, error, exit_code: int, sentence: str
 ):
     def broken(*x):
         raise error
 
-    monkeypatch.setattr(native, "log_mel", broken)
-    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "wav_log_mel", broken)
+        result = cli("preprocess", tiny_corpus, out, *OPTIONS)
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert sentence in result.stderr
-    assert os.listdir(out.parent) == []
+    assert os.listdir(out.parent) == [".out.draft"]
+    assert cli("preprocess", tiny_corpus, out, *OPTIONS).exit_code == 0
+    assert sorted(os.listdir(out.parent)) == ["out", "out.receipt.json"]

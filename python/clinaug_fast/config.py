@@ -14,6 +14,7 @@ from clinaug_fast.errors import SettingsError
 from clinaug_fast.runs import canonical_json, fingerprint
 
 N_FFT_MAX = 1 << 20
+N_MELS_MAX = 1024
 
 
 class Settings(BaseModel):
@@ -84,7 +85,7 @@ class MelConfig(Settings):
         description="samples between frames; default n_fft // 4",
     )
     window: Literal["hann", "hamming", "blackman", "boxcar"] = "hann"
-    n_mels: int = Field(64, ge=1, le=1024)
+    n_mels: int = Field(64, ge=1, le=N_MELS_MAX)
     f_min: float = Field(0.0, ge=0.0)
     f_max: float = Field(
         default_factory=lambda fields: fields["sample_rate"] / 2, gt=0.0, description="default sample_rate / 2"

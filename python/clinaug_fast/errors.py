@@ -5,6 +5,7 @@ the sentence and exits. Anything else that escapes is a bug (exit code 1).
 """
 
 EXIT_BUG = 1
+EXIT_STOPPED = 75  # EX_TEMPFAIL: the same command goes on
 EXIT_INTERRUPTED = 130
 
 
@@ -42,3 +43,13 @@ class ResourceError(ClinaugError):
     """Out of memory or disk."""
 
     exit_code = 6
+
+
+class StoppedError(ClinaugError):
+    """Stopped by a signal; what is done is kept, and the same command goes on."""
+
+    exit_code = EXIT_STOPPED
+
+    def __init__(self, sentence: str, exit_code: int = EXIT_STOPPED):
+        super().__init__(sentence)
+        self.exit_code = exit_code

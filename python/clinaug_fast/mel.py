@@ -3,9 +3,11 @@
 Also tells which bands of a contract are empty (no FFT bin falls inside them) and the nearest settings that have none.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from clinaug_fast.config import N_FFT_MAX, MelConfig
+from clinaug_fast.config import N_FFT_MAX, N_MELS_MAX, MelConfig
 from clinaug_fast.errors import SettingsError
 
 # Slaney's Auditory Toolbox (1998): linear below 1 kHz, 27 mels for each factor of 6.4 above.
@@ -39,14 +41,14 @@ def band_edges_hz(config: MelConfig) -> np.ndarray:
     return mel_to_hz(np.linspace(ends[0], ends[1], config.n_mels + 2), config.mel_scale)
 
 
-def _bins_hz(config: MelConfig) -> np.ndarray:
-    return np.arange(config.n_fft // 2 + 1) * (config.sample_rate / config.n_fft)
+def _bins_hz(sample_rate: int, n_fft: int) -> np.ndarray:
+    return np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
 
 
 def filter_bank(config: MelConfig) -> np.ndarray:
     """(n_mels, n_fft // 2 + 1) float64 triangles; norm slaney divides by half the band's width in Hz."""
     edges = band_edges_hz(config)
-    bins = _bins_hz(config)
+    bins = _bins_hz(config.sample_rate, config.n_fft)
     width = np.diff(edges)
     rising = (bins - edges[:-2, None]) / width[:-1, None]
     falling = (edges[2:, None] - bins) / width[1:, None]
@@ -58,11 +60,35 @@ def filter_bank(config: MelConfig) -> np.ndarray:
 
 def empty_bands(config: MelConfig) -> list[int]:
     """Bands that no FFT bin falls strictly inside: their log-mel would be the floor, whatever the sound."""
-    edges = band_edges_hz(config)
-    bins = _bins_hz(config)
-    first = np.searchsorted(bins, edges[:-2], side="right")  # the first bin above a band's lower edge
-    above = np.append(bins, np.inf)[first]
-    return np.flatnonzero(above >= edges[2:]).tolist()
+    return np.flatnonzero(_bins_inside(band_edges_hz(config), _bins_hz(config.sample_rate, config.n_fft)) == 0).tolist()
+
+
+def _bins_inside(edges: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """(n_mels,) how many FFT bins fall strictly inside each band."""
+    return np.searchsorted(bins, edges[2:], side="left") - np.searchsorted(bins, edges[:-2], side="right")
+
+
+@dataclass(frozen=True)
+class BandAdvice:
+    """How well a contract's FFT resolves its mel bands, and how far its sizes can go."""
+
+    edges_hz: np.ndarray  # (n_mels + 2,) float64
+    bins: np.ndarray  # (n_mels,) int64: FFT bins strictly inside each band; 0 is an empty band
+    bin_hz: float  # FFT bins are this far apart
+    largest_n_mels: int | None  # without empty bands, all else equal; None where a single band is empty too
+    smallest_n_fft: int | None  # the smallest power of two without empty bands, all else equal
+
+
+def advise_bands(config: MelConfig) -> BandAdvice:
+    """The resolution of each band, the largest n_mels and the smallest n_fft that leave none empty."""
+    edges, bins = band_edges_hz(config), _bins_hz(config.sample_rate, config.n_fft)
+    sizes = range(N_MELS_MAX, 0, -1)
+    largest = next((n for n in sizes if not empty_bands(config.with_changes(n_mels=n))), None)
+    powers = (1 << k for k in range(1, N_FFT_MAX.bit_length()))
+    smallest = next(
+        (n for n in powers if _bins_inside(edges, np.arange(n // 2 + 1) * (config.sample_rate / n)).all()), None
+    )
+    return BandAdvice(edges, _bins_inside(edges, bins), config.sample_rate / config.n_fft, largest, smallest)
 
 
 def refuse_empty_bands(config: MelConfig) -> None:

@@ -1,15 +1,18 @@
 """The numpy face of the extension: checks, allocates, calls. Imports no torch, so that workers start fast.
 
-Takes waveforms as arrays, leaves log-mels as arrays. The same kernels as torch operators are in `clinaug_fast.ops`.
+Takes waveforms as arrays or plain WAV files, leaves log-mels as arrays. The same kernels as torch operators are in
+`clinaug_fast.ops`.
 """
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from clinaug_fast import _native
-from clinaug_fast.config import MelConfig
+from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.errors import SettingsError
 
 IN_DTYPES = ("float32", "float64", "int16")
@@ -73,6 +76,115 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     threads = min(threads, allowed_threads()) if threads > 1 else threads
     plan(config).run(_buffer(batched), _buffer(batched_out), threads)
     return out
+
+
+class Level(NamedTuple):
+    """How loud samples are, of all channels, full scale being 1; levels of pieces add up."""
+
+    n: int  # samples
+    peak: float  # max |x|
+    clipped: int  # |x| >= 1 - 2^-15
+    square_sum: float  # of x^2
+    silent: int  # |x| < 1e-3 (-60 dBFS)
+
+    def __add__(self, other: "Level") -> "Level":  # type: ignore[override]
+        return Level(
+            self.n + other.n,
+            max(self.peak, other.peak),
+            self.clipped + other.clipped,
+            self.square_sum + other.square_sum,
+            self.silent + other.silent,
+        )
+
+
+class Wav(NamedTuple):
+    """A plain WAV file, or a part of it."""
+
+    samples: np.ndarray  # (T,) mono: int16 of a mono PCM16 file, float32 otherwise
+    rate: int  # Hz
+    channels: int
+    level: Level  # before mixing
+
+
+class WavClips(NamedTuple):
+    """What `wav_log_mel` made of one file; only `not_taken` says anything of one that it did not take."""
+
+    not_taken: str  # why the file is left to `data.audio.decode`; "": taken
+    numbers: list[int]  # the windows kept, by their place in the recording
+    n_windows: int  # with the quiet ones
+    rate: int  # Hz
+    channels: int
+    n_samples: int  # a channel
+    level: Level  # of the file, before mixing
+
+
+class WavBatch(NamedTuple):
+    """The clips of some files."""
+
+    mels: np.ndarray  # (n_clips, n_mels, n_frames) float32, file after file
+    files: list[WavClips]  # in the order given
+    read_ns: int  # spent up to the windows
+    mel_ns: int  # spent in log_mel
+
+
+def wav_log_mel(
+    paths: Sequence[str | os.PathLike],
+    mel: MelConfig,
+    clip: ClipConfig,
+    segments: Sequence[tuple[float | None, float | None]] | None = None,
+) -> WavBatch:
+    """Plain WAV files to the log-mels of their clips, on one thread and without the interpreter lock.
+
+    Each file is read, mixed down and cut as `data.audio.decode` and `data.clips` do it, to the same bits.
+    segments: start and end of each recording in its file, in seconds; None for the file's own.
+
+    A file is not taken, and no verdict on it is meant, where it is not plain (see csrc/audio/wav.hpp), where its rate
+    is not the contract's, where it is shorter than clip.min_seconds, holds a NaN or cannot be read, and where only a
+    part of a large file is wanted. Files are held in memory whole, one at a time.
+    """
+    times = segments if segments is not None else [(None, None)] * len(paths)
+    requests = [(os.fsencode(path), *when) for path, when in zip(paths, times, strict=True)]
+    length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
+    ratio = quiet_ratio(clip.quiet_db)
+    files, mels, read_ns, mel_ns = _native.wav_log_mel(
+        plan(mel), requests, length, stride, clip.short == "tile", clip.min_seconds, ratio
+    )
+    mels = np.asarray(mels).reshape(-1, mel.n_mels, clip.n_frames)
+    return WavBatch(mels, [WavClips(*fields, Level(*level)) for *fields, level in files], read_ns, mel_ns)
+
+
+def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None) -> Wav | str:
+    """A plain WAV file, or the part from `start_s` to `end_s`, mixed down to mono; a string says why it is not one.
+
+    Not plain as in `wav_log_mel`, but of any rate and any length above 0.
+    """
+    result = _native.read_wav(os.fsencode(path), start_s, end_s)
+    if isinstance(result, str):
+        return result
+    samples, rate, channels, of_file = result
+    return Wav(np.asarray(samples), rate, channels, Level(*of_file))
+
+
+def level(samples: np.ndarray) -> Level:
+    """The level of (T,) or (T, channels) int16 or float32 samples, dense."""
+    return Level(*_native.level(_buffer(samples.reshape(-1))))
+
+
+def window_energy(windows: np.ndarray) -> np.ndarray:
+    """(n, length) int16 or float32, any strides -> (n,) float64: the mean square of each window, full scale being 1."""
+    energy = np.empty(len(windows))
+    _native.window_energy(_buffer(windows), _buffer(energy))
+    return energy
+
+
+def loud(energy: np.ndarray, quiet_db: float) -> np.ndarray:
+    """Numbers of a recording's windows at most `quiet_db` below the loudest, by `window_energy`; all in silence."""
+    return np.flatnonzero(energy >= energy.max() * quiet_ratio(quiet_db))
+
+
+def quiet_ratio(quiet_db: float) -> float:
+    """The fraction of the loudest window's energy below which a window is quiet."""
+    return 10.0 ** (-quiet_db / 10.0)
 
 
 def _buffer(array: np.ndarray) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:

@@ -55,12 +55,14 @@ class Say:
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._done += steps
+        now = time.monotonic()
+        rate = f"{self._done / max(now - self._begun, 1e-3):.3g}/s"
         if self._bar is not None:
-            self._bar.update(self._task, advance=steps, note=note)
-        elif not self.quiet and time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
-            self._printed = time.monotonic()
-            left = (self._printed - self._begun) / self._done * (self._total - self._done)
-            _line(f"{self._title}: {self._done} of {self._total}, about {left:.0f} s left {note}".rstrip())
+            self._bar.update(self._task, advance=steps, note=f"{rate} {note}".rstrip())
+        elif not self.quiet and now - self._printed > SECONDS_BETWEEN_LINES:
+            self._printed = now
+            left = (now - self._begun) / self._done * (self._total - self._done)
+            _line(f"{self._title}: {self._done} of {self._total}, {rate}, about {left:.0f} s left {note}".rstrip())
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -83,17 +85,22 @@ class Say:
             _line(f"{self._title}: {self._done} done in {took:.1f} s")
         self._title = ""
 
-    def result(self, text: Any, **fields: Any) -> None:
-        """The command's result: `text` (a string or a rich renderable) for a person, `fields` for a machine."""
+    def result(self, text: Any, exit_code: int = 0, **fields: Any) -> None:
+        """The command's result: `text` (a string or a rich renderable) for a person, `fields` for a machine.
+
+        An `exit_code` other than 0 ends the command with it: a finding, such as damage, told in full.
+        """
         self.stop()
         if self.as_json:
-            self._print_json("ok", 0, fields)
+            self._print_json("found" if exit_code else "ok", exit_code, fields)
         elif isinstance(text, str):
             print(text)
         else:
             from rich.console import Console
 
             Console(highlight=False).print(text)
+        if exit_code:
+            raise typer.Exit(exit_code)
 
     def fail(self, error: ClinaugError) -> typer.Exit:
         """Tell the error; returns what to raise."""

@@ -6,9 +6,12 @@ from clinaug_fast.cli.demo import demo
 from clinaug_fast.cli.evaluate import evaluate
 from clinaug_fast.cli.generate import generate
 from clinaug_fast.cli.info import info
+from clinaug_fast.cli.mel import mel
+from clinaug_fast.cli.merge import merge
 from clinaug_fast.cli.preprocess import preprocess
 from clinaug_fast.cli.split import split
 from clinaug_fast.cli.train import train
+from clinaug_fast.cli.verify import verify
 
 app = typer.Typer(
     name="clinaug-fast",
@@ -19,8 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (preprocess, split, train, generate, evaluate, demo, info):
+for command in (preprocess, merge, verify, split, train, generate, evaluate, demo, info):
     app.command()(command)
+app.add_typer(mel)
 
 
 def run() -> None:

@@ -47,6 +47,32 @@ def preprocess(
             metavar="FRACTION", help="More rejected recordings than this end in exit code 4.", rich_help_panel="Data"
         ),
     ] = 0.05,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            metavar="skip|fail",
+            help="A recording that cannot be used: list it and go on, or end the run.",
+            rich_help_panel="Data",
+        ),
+    ] = "skip",
+    max_duration: Annotated[
+        float,
+        typer.Option(
+            metavar="HOURS",
+            help="Longer recordings are rejected: a small file may decode to days of silence.",
+            rich_help_panel="Data",
+        ),
+    ] = 24.0,
+    deidentify: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEYFILE",
+            help="Replace paths, subjects, sites and devices by hashes under this key; a new file gets a new key. "
+            "Keep it away from OUT.",
+            show_default=False,
+            rich_help_panel="Data",
+        ),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -96,33 +122,76 @@ def preprocess(
             "--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores", rich_help_panel="Compute"
         ),
     ] = None,
+    mem_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory that this process may take, such as 512M or 4G.",
+            show_default="2G, or a quarter of the machine",
+            rich_help_panel="Compute",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Make part I (from 0) of N, OUT.part-I-of-N, for clinaug-fast merge; slurm: this task of an array "
+            "job, by SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT.",
+            show_default=False,
+            rich_help_panel="Compute",
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Dask scheduler whose workers share the file system; --threads and --mem-limit are each worker's.",
+            show_default=False,
+            rich_help_panel="Compute",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Cut recordings into clips and turn them into log-mels: the feature set that every other command reads."""
     with stage("preprocess", as_json, quiet) as say:
         from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
-        from clinaug_fast.data import preprocess as data
+        from clinaug_fast.data.deidentify import read_or_make_key
+        from clinaug_fast.data.memory import parse_bytes
+        from clinaug_fast.data.parts import Part
+        from clinaug_fast.data.preprocess import preprocess as make
+        from clinaug_fast.data.receipt import show_receipt
         from clinaug_fast.errors import SettingsError
         from clinaug_fast.native import allowed_threads
 
         if preset not in PRESETS:
             raise SettingsError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
+        if on_error not in ("skip", "fail"):
+            raise SettingsError(f"on_error is {on_error!r}; expected skip or fail")
         given = {name: value for name, value in context.params.items() if value is not None}
         conventions = CONVENTIONS.get(like, {"like": like})
         options = {name: given[name] for name in MelConfig.model_fields if name in given}
         mel = PRESETS[preset].mel.with_changes(**conventions | options)
         clip = PRESETS[preset].clip.with_changes(**{name: given.get(name) for name in ClipConfig.model_fields})
-        result = data.preprocess(
+        result = make(
             corpus,
             out,
             mel,
             clip,
             subject_pattern=subject_pattern,
             threads=threads or allowed_threads(),
+            memory=None if mem_limit is None else parse_bytes(mem_limit),
+            max_hours=max_duration,
             max_bad=max_bad,
+            fail_at_first=on_error == "fail",
+            part=None if shard is None else Part.parse(shard),
+            dask=dask,
+            deidentify_key=None if deidentify is None else read_or_make_key(deidentify, out),
             progress=say,
         )
+        if result.receipt is not None:
+            say.stop()
+            say.note(show_receipt(result.receipt))
         say.result(_text(result, mel, clip.n_frames), **_fields(result, mel))
 
 
@@ -132,7 +201,8 @@ def _fields(result: "PreprocessResult", mel: "MelConfig") -> dict[str, Any]:
     return {
         "out": str(result.out),
         "already_done": result.already_done,
-        "counts": asdict(result.counts),
+        "counts": None if result.counts is None else asdict(result.counts),
+        "receipt": result.receipt,
         "mel": mel.model_dump(),
         "mel_digest": mel.digest,
     }
@@ -140,6 +210,9 @@ def _fields(result: "PreprocessResult", mel: "MelConfig") -> dict[str, Any]:
 
 def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     counts, out = result.counts, result.out
+    made = f"{out} was made before with these settings: nothing to do" if result.already_done else f"{out} is made"
+    if counts is None:
+        return f"{made}\nmel: {mel.signature}\n\nnext, with all parts: clinaug-fast merge PART... OUT"
     seconds = mel.n_samples(n_frames) / mel.sample_rate
     rows = [("recordings found", counts.found, ""), ("  kept", counts.kept, f"{counts.audio_seconds / 60:.1f} minutes")]
     bad = counts.found - counts.kept
@@ -153,7 +226,6 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     rows += [(f"  {label}", n, "") for label, n in counts.clips.items()]
     rows += [("quiet clips dropped", counts.quiet_clips, "")]
     width = max(len(name) for name, *_ in rows)
-    lines = [f"{out} was made before with these settings: nothing to do"] if result.already_done else [f"{out} is made"]
-    lines += [f"mel: {mel.signature}", ""]
+    lines = [made, f"mel: {mel.signature}", ""]
     lines += [f"  {name:<{width}}  {n:>7}  {note}".rstrip() for name, n, note in rows]
     return "\n".join([*lines, "", f"next: clinaug-fast split {shlex.quote(str(out))}"])

@@ -1,8 +1,9 @@
 """One recording decoded: mono samples at the contract's rate, or the reason why it cannot be used.
 
-Takes a Recording; leaves a `Waveform`, or raises `Rejected` with a stable code. Decoding is soundfile's, resampling
-soxr's (HQ). PCM16 at the contract's rate stays int16, which the log-mel kernel takes as it is: libsndfile converts
-samples to float slowly.
+Takes a Recording; leaves a `Waveform`, or raises `Rejected` with a stable code. Three decoders, the same bits: plain
+WAV is read by the extension; whole 16-bit FLAC files by miniaudio (dr_flac), in 0.65 of libsndfile's time, most of
+what a FLAC corpus takes; all else, and every verdict, is soundfile's. Resampling is soxr's (HQ). PCM16 at the
+contract's rate stays int16, which the log-mel kernel takes as it is.
 """
 
 import os
@@ -12,10 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
+import miniaudio
 import numpy as np
 import soundfile
 import soxr
 
+from clinaug_fast import native
 from clinaug_fast.data.corpus import Recording
 
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
@@ -32,6 +35,8 @@ class Code(StrEnum):
     TRUNCATED = "TRUNCATED"  # less audio than the file declares
     NON_FINITE = "NON_FINITE"  # NaN or infinity in a float file
     TOO_SHORT = "TOO_SHORT"  # shorter than clip.min_seconds
+    TOO_LONG = "TOO_LONG"  # longer than the limit of the run, maybe a decode bomb
+    NAME = "NAME"  # the file's name is not UTF-8
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict on one file, caught by preprocess
@@ -48,6 +53,8 @@ class Waveform:
 
     samples: np.ndarray  # (T,) float32, or int16 of full scale 32768
     file_rate: int  # Hz, before resampling
+    channels: int  # of the file
+    level: native.Level  # of the file's samples, before mixing and resampling
 
 
 def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> Waveform:
@@ -55,7 +62,28 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> 
 
     A segment that ends behind the file's end is cut there. Raises Rejected.
     """
-    n_bytes = _inspect(recording.path)
+    wav = native.read_wav(recording.path, recording.start_s, recording.end_s) if _named_wav(recording.path) else ""
+    if isinstance(wav, str):
+        samples, rate = _read(recording)
+        channels, level = 1 if samples.ndim == 1 else samples.shape[1], native.level(samples)
+        if samples.ndim == 2:
+            samples = mixed(samples)
+    else:
+        samples, rate, channels, level = wav
+    if len(samples) < min_seconds * rate:
+        raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
+    if rate != sample_rate:
+        samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")
+    return Waveform(samples, rate, channels, level)
+
+
+def _named_wav(path: Path | str) -> bool:
+    return os.fspath(path).lower().endswith((".wav", ".wave"))
+
+
+def _read(recording: Recording) -> tuple[np.ndarray, int]:
+    """(T,) or (T, channels) int16 where the file holds PCM16, finite float32 otherwise; and the rate."""
+    n_bytes = inspect(recording.path)
     try:
         with soundfile.SoundFile(recording.path) as file:
             rate, declared = file.samplerate, file.frames
@@ -66,22 +94,36 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> 
             if start >= stop:
                 part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
                 raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
-            samples = _read(file, start, stop)
+            samples = None
+            if (start, stop, file.format, file.subtype) == (0, declared, "FLAC", "PCM_16"):
+                samples = _read_flac(recording.path, file)
+            if samples is None:
+                samples = _read_part(file, start, stop)
     except soundfile.LibsndfileError as error:
         raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
     if samples.dtype != np.int16 and not np.isfinite(samples).all():
         raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
-    if len(samples) < min_seconds * rate:
-        raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
-    if samples.ndim == 2:
-        samples = _mixed(samples)
-    if rate != sample_rate:
-        samples = soxr.resample(_as_float(samples), rate, sample_rate, quality="HQ")
-    return Waveform(samples, rate)
+    return samples, rate
 
 
-def _read(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
-    """(T,) or (T, channels): int16 where the file holds PCM16, float32 otherwise."""
+def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | None:
+    """(T,) or (T, channels) int16; None where anything is odd: dr_flac leaves frames of a wrong checksum out."""
+    try:
+        flac = miniaudio.flac_read_s16(Path(path).read_bytes())
+    except miniaudio.DecodeError:
+        return None
+    samples = np.frombuffer(flac.samples, np.int16)
+    if (flac.sample_rate, flac.nchannels, len(samples)) != (
+        header.samplerate,
+        header.channels,
+        header.frames * header.channels,
+    ):
+        return None
+    return samples if flac.nchannels == 1 else samples.reshape(-1, flac.nchannels)
+
+
+def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
+    """Frames [start, stop) as `_read` gives them."""
     try:
         file.seek(start)
         samples = file.read(stop - start, dtype="int16" if file.subtype == "PCM_16" else "float32")
@@ -93,19 +135,19 @@ def _read(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
     return samples
 
 
-def _mixed(samples: np.ndarray) -> np.ndarray:
+def mixed(samples: np.ndarray) -> np.ndarray:
     """(T, channels) -> (T,) float32, the mean; channel by channel, since numpy's mean over two columns is slow."""
-    mixed = _as_float(samples[:, 0])
+    total = as_float(samples[:, 0])
     for channel in range(1, samples.shape[1]):
-        mixed = mixed + _as_float(samples[:, channel])
-    return mixed / np.float32(samples.shape[1])
+        total = total + as_float(samples[:, channel])
+    return total / np.float32(samples.shape[1])
 
 
-def _as_float(samples: np.ndarray) -> np.ndarray:
+def as_float(samples: np.ndarray) -> np.ndarray:
     return samples * np.float32(2.0**-15) if samples.dtype == np.int16 else samples
 
 
-def _inspect(path: Path) -> int:
+def inspect(path: Path | str) -> int:
     """The file's size in bytes; rejects one that cannot be opened, is empty, or is a WAV file that was cut."""
     try:
         with open(path, "rb") as file:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
+from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance, read_json, write_json
 
@@ -56,7 +57,7 @@ class FeatureSet:
                 f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. Run preprocess again"
             )
         try:
-            digest = _fingerprint(about, path / "index.parquet")
+            digest = feature_set_fingerprint(about, path / "index.parquet")
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. Run preprocess again") from None
@@ -177,8 +178,8 @@ class FeatureSetWriter:
     def _flush(self) -> None:
         name = f"shards/{len(self._shards):05d}.npy"
         np.save(self.folder / name, np.stack(self._pending), allow_pickle=False)
-        digest = fingerprint_file(self.folder / name)
-        self._shards.append({"file": name, "rows": len(self._pending), "blake2b": digest})
+        digest = fingerprint_shard(self.folder / name)
+        self._shards.append({"file": name, "rows": len(self._pending), "xxh3_64": digest})
         self._pending.clear()
 
     def finish(self) -> None:
@@ -188,11 +189,11 @@ class FeatureSetWriter:
         index = self.folder / "index.parquet"
         pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index)
         self.about |= {"n_clips": len(self._rows), "shards": self._shards}
-        digest = _fingerprint(self.about, index)
+        digest = feature_set_fingerprint(self.about, index)
         write_json(self.folder / "features.json", self.about | {"fingerprint": digest, "provenance": provenance()})
 
 
-def _fingerprint(about: Mapping[str, Any], index: Path) -> str:
+def feature_set_fingerprint(about: Mapping[str, Any], index: Path) -> str:
     """Over everything but itself and the versions; the shards are in `about` by their digests."""
     made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance")}
     return fingerprint(made, fingerprint_file(index))

@@ -1,63 +1,46 @@
 """Corpus to feature set: decode, cut into clips of one length, log-mel.
 
-Takes a corpus and the settings; leaves a feature set with `rejected.jsonl` beside the index. Recordings are worked on
-by several threads and collected in the corpus's order, so neither the bytes nor the memory depend on how many.
+Takes a corpus and the settings; leaves a feature set with `rejected.jsonl` beside the index. The work is done block by
+block in a draft beside the output, so that a run that was stopped anywhere goes on, to the same bytes.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.audio import Rejected, decode
-from clinaug_fast.data.corpus import Corpus, Recording, read_corpus
-from clinaug_fast.data.feature_set import FeatureSet, FeatureSetWriter, new_feature_set
+from clinaug_fast.data.assemble import Counts, assemble
+from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
+from clinaug_fast.data.clips import ClipSettings, Seconds
+from clinaug_fast.data.corpus import Corpus, read_corpus
+from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
+from clinaug_fast.data.draft import Draft, open_draft, remove_left
+from clinaug_fast.data.memory import default_limit, frugal_arrow
+from clinaug_fast.data.parts import Part, read_part, write_part
+from clinaug_fast.data.receipt import Receipt
+from clinaug_fast.data.settings import flat_settings, refuse_other_set
+from clinaug_fast.data.stopping import Stopper
+from clinaug_fast.data.workers import Job, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.mel import refuse_empty_bands
-from clinaug_fast.runs import Progress, Silent, refuse_changed, write_json_lines
+from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed, write_json
 
-
-@dataclass(frozen=True)
-class Counts:
-    """Every file accounted for: `found` = `kept` + the sum of `rejected`."""
-
-    found: int  # recordings (files, or rows of a table)
-    kept: int
-    rejected: dict[str, int]  # by code
-    ignored: dict[str, int]  # files that are not audio, by suffix
-    unlabelled: int  # audio files outside any label's sub-folder
-    clips: dict[str, int]  # by label
-    quiet_clips: int  # dropped
-    subjects: int  # known ones
-    without_subject: int  # kept recordings
-    file_rates: dict[str, int]  # kept recordings by their file's sample rate in Hz
-    audio_seconds: float  # kept
+MAX_HOURS = 24.0
 
 
 @dataclass(frozen=True)
 class PreprocessResult:
-    """What `preprocess` left in `out`."""
+    """What `preprocess` left in `out`: a feature set, or a part of one."""
 
     out: Path
-    counts: Counts
+    counts: Counts | None  # None: a part
     already_done: bool
-
-
-@dataclass(frozen=True)
-class _Clips:
-    """The clips of one recording."""
-
-    mels: np.ndarray  # (n, n_mels, n_frames) float32
-    numbers: list[int]  # their windows' places in the recording; quiet ones are left out
-    quiet: int
-    seconds: float
-    file_rate: int
+    receipt: dict[str, Any] | None  # of this run; None where nothing was to do
 
 
 def preprocess(
@@ -68,155 +51,151 @@ def preprocess(
     *,
     subject_pattern: str | None = None,
     threads: int = 1,
+    memory: int | None = None,
+    max_hours: float = MAX_HOURS,
     max_bad: float = 0.05,
+    fail_at_first: bool = False,
+    part: Part | None = None,
+    dask: str | None = None,
+    deidentify_key: bytes | None = None,
     progress: Progress = Silent(),
 ) -> PreprocessResult:
-    """Make the feature set `out` of a corpus (see `read_corpus`); nothing is done where it stands already.
+    """Make the feature set `out` of a corpus (see `read_corpus`), going on where an earlier run was stopped; nothing is
+    done where it stands already.
 
-    Raises SettingsError (empty mel bands), InputError (no corpus, fewer than two labels, `out` made with other
-    settings) with nothing written, and RejectedError where more than the fraction `max_bad` of the recordings cannot be
-    used: after writing the others, or with nothing written where none is left.
+    memory: bytes that this process may take; 2 GiB or a quarter of the machine by default.
+    max_hours: longer recordings are rejected.
+    fail_at_first: the first rejected recording ends the run.
+    part: only these blocks, into a folder beside `out` for `merge`.
+    dask: the address of a cluster that works on the blocks, `threads` and `memory` being each worker's.
+    deidentify_key: see `data.deidentify`.
+
+    Raises SettingsError (empty mel bands), InputError (no corpus, fewer than two labels, `out` or its draft made with
+    other settings), StoppedError (a signal; the blocks in hand are finished first), and RejectedError where more than
+    the fraction `max_bad` of the recordings cannot be used: after writing the others, or with nothing written where
+    none is left.
     """
     if threads < 1:
         raise SettingsError(f"threads is {threads}; expected at least 1")
     if not 0.0 <= max_bad <= 1.0:
         raise SettingsError(f"max_bad is {max_bad}; expected a fraction from 0 to 1, such as 0.05")
+    if not 0.0 < max_hours < float("inf"):
+        raise SettingsError(f"max_hours is {max_hours}; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
-    mel.n_samples(clip.n_frames)  # refuses a length that no window has
-    source, out = read_corpus(corpus, subject_pattern), Path(out)
-    made_with = {"clip": clip.model_dump(), "subject_pattern": subject_pattern}
-    lineage = {"kind": "corpus", "corpus": source.fingerprint}
-    already_done = out.exists()
-    if already_done:
-        if not (out / "features.json").exists():
-            raise InputError(f"{out} exists and is no feature set; expected a new folder. Name another, or remove it")
-        about = FeatureSet.open(out).about
-        refuse_changed(out, _flat(about), _flat(made_with | {"mel": mel.model_dump(), "lineage": lineage}))
-        counts = Counts(**about["counts"])
-    else:
-        with new_feature_set(out, mel, clip.n_frames, [], lineage) as writer:
-            counts = _write(writer, source, mel, clip, threads, progress)
-            writer.about |= made_with | {"labels": sorted(counts.clips), "counts": asdict(counts)}
-    _warn(counts, source, mel, progress)
-    _refuse_too_many_bad(counts, max_bad, out)
-    return PreprocessResult(out, counts, already_done)
+    settings = ClipSettings(mel, clip, 3600.0 * max_hours)
+    with Stopper() as stop, frugal_arrow():
+        source = read_corpus(corpus, subject_pattern)
+        made_with = {
+            "mel": mel.model_dump(),
+            "n_frames": clip.n_frames,
+            "lineage": {"kind": "corpus", "corpus": source.fingerprint},
+            "clip": clip.model_dump(),
+            "subject_pattern": public_pattern(subject_pattern, deidentify_key),
+            "max_hours": max_hours,
+            "deidentified": None if deidentify_key is None else key_check(deidentify_key),
+            "corpus": {
+                "ignored": public_suffixes(source.ignored, deidentify_key),
+                "unlabelled": len(source.unlabelled),
+            },
+        }
+        out = Path(out) if part is None else part.path(Path(out))
+        counts, receipt = _standing(out, made_with, part), None
+        already_done = out.exists()
+        if already_done:
+            remove_left(out)
+        else:
+            run = Receipt()
+            with open_draft(out, _settings(made_with, part)) as draft:
+                if draft is None:  # another process has just made it
+                    return PreprocessResult(out, _standing(out, made_with, part), True, None)
+                files = draft.files(sidecars_stay=part is not None)
+                memory = default_limit() if memory is None else memory
+                job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key)
+                table = _in_public_order(source.table, deidentify_key)
+                blocks = dict(enumerate(cut_into_blocks(table)))
+                mine = {number: rows for number, rows in blocks.items() if part is None or part.has(number)}
+                seconds = _work(job, mine, table, threads, dask, progress, stop)
+                if part is None:
+                    counts = _assemble(draft, files, len(blocks), made_with, source.path)
+                else:
+                    write_part(draft.set, part, len(blocks), made_with)
+                draft.publish()
+            receipt = _receipt(run, seconds, threads)
+            # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
+            write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
+    if counts is not None:
+        _warn(counts, source, mel, progress)
+        if warning := read_json(out / "features.json", "a feature set's")["corpus_facts"]["shortcut"]["warning"]:
+            progress.warn(warning)
+        _refuse_too_many_bad(counts, max_bad, out)
+    return PreprocessResult(out, counts, already_done, receipt)
 
 
-def _write(
-    writer: FeatureSetWriter, corpus: Corpus, mel: MelConfig, clip: ClipConfig, threads: int, progress: Progress
-) -> Counts:
-    """Every recording into the writer, the rejected ones into rejected.jsonl."""
-    stride_s = clip.stride_frames * mel.hop_length / mel.sample_rate
-    rejected: list[dict[str, Any]] = []
-    kept: list[Recording] = []
-    codes, clips_of_label, file_rates = Counter(), Counter(), Counter()
-    quiet, seconds = 0, 0.0
+def _in_public_order(table: pa.Table, key: bytes | None) -> pa.Table:
+    """Under a key the recordings are sorted by their hashed ids: the order of paths would tell the order of names."""
+    if key is None:
+        return table
+    hashed = np.array([keyed_hash(key, "recording", name) for name in table.column("id").to_pylist()])
+    return table.take(pa.array(np.argsort(hashed, kind="stable"))).combine_chunks()
 
-    def work(recording: Recording) -> _Clips | Rejected:
-        try:
-            return _clips(recording, mel, clip)
-        except Rejected as reason:
-            return reason
 
-    progress.start("preprocess", len(corpus.recordings))
+def _settings(made_with: Mapping[str, Any], part: Part | None) -> dict[str, Any]:
+    """What a draft or a part follows from, as a refusal names it."""
+    return flat_settings(made_with) | {"shard": None if part is None else str(part)}
+
+
+def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None) -> Counts | None:
+    """The counts of a feature set that stands at `out`; InputError where it was made with other settings."""
+    if not out.exists():
+        return None
+    if part is None:
+        return Counts(**refuse_other_set(out, flat_settings(made_with)).about["counts"])
+    about = read_part(out)
+    made = Part(about["number"], about["count"])
+    refuse_changed(out, _settings(about["made_with"], made), _settings(made_with, part))
+    return None
+
+
+def _work(
+    job: Job,
+    blocks: Mapping[int, range],
+    table: pa.Table,
+    threads: int,
+    dask: str | None,
+    progress: Progress,
+    stop: Stopper,
+) -> Seconds:
+    """Make the blocks that are not there yet; StoppedError where a signal came before the last."""
     with ThreadPoolExecutor(threads) as pool:
-        results = _in_order(pool, work, corpus.recordings, ahead=2 * threads)
-        for recording, result in zip(corpus.recordings, results, strict=True):
-            progress.advance()
-            about = {"start_s": recording.start_s, "end_s": recording.end_s}
-            if isinstance(result, Rejected):
-                codes[result.code] += 1
-                reason = {"code": result.code, "reason": result.reason}
-                rejected.append({"path": recording.relative} | about | reason)
-                continue
-            kept.append(recording)
-            clips_of_label[recording.label] += len(result.numbers)
-            file_rates[str(result.file_rate)] += 1
-            quiet += result.quiet
-            seconds += result.seconds
-            for number, clip_mel in zip(result.numbers, result.mels, strict=True):
-                writer.add(
-                    clip_mel,
-                    id=f"{recording.id}#{number}",
-                    recording=recording.relative,
-                    subject=recording.subject,
-                    site=recording.site,
-                    device=recording.device,
-                    label=recording.label,
-                    start_s=(recording.start_s or 0.0) + number * stride_s,
-                )
-    _refuse_too_little(corpus, kept, rejected)
-    write_json_lines(writer.folder / "rejected.jsonl", rejected)
-    return Counts(
-        found=len(corpus.recordings),
-        kept=len(kept),
-        rejected=dict(sorted(codes.items())),
-        ignored=corpus.ignored,
-        unlabelled=len(corpus.unlabelled),
-        clips=dict(sorted(clips_of_label.items())),
-        quiet_clips=quiet,
-        subjects=len({r.subject for r in kept if r.subject is not None}),
-        without_subject=sum(r.subject is None for r in kept),
-        file_rates=dict(sorted(file_rates.items(), key=lambda item: int(item[0]))),
-        audio_seconds=round(seconds, 3),
-    )
+        whole = pool.map(job.files.is_whole, blocks)
+        left = [number for number, is_whole in zip(blocks, whole, strict=True) if not is_whole]
+    done = len(blocks) - len(left)
+    title = f"preprocess, {done} of {len(blocks)} blocks done before" if done else "preprocess"
+    progress.start(title, sum(len(blocks[number]) for number in left))
+    rows = ((number, table.slice(blocks[number].start, len(blocks[number]))) for number in left)
+    if dask is None:
+        seconds = run_blocks(job, rows, threads, progress, stop)
+    else:
+        from clinaug_fast.data.cluster import run_blocks_on_dask
+
+        seconds = run_blocks_on_dask(dask, job, rows, threads, progress, stop)
+    if not all(job.files.about(number).exists() for number in left):
+        stop.refuse()
+    return seconds
 
 
-def _clips(recording: Recording, mel: MelConfig, clip: ClipConfig) -> _Clips:
-    """Decode one recording, cut it, leave the quiet windows out, log-mel."""
-    waveform = decode(recording, mel.sample_rate, clip.min_seconds)
-    windows = cut(waveform.samples, mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length, clip.short)
-    loud = loud_windows(windows, clip.quiet_db)
-    mels = native.log_mel(windows if len(loud) == len(windows) else windows[loud], mel)
-    seconds = len(waveform.samples) / mel.sample_rate
-    return _Clips(mels, loud.tolist(), len(windows) - len(loud), seconds, waveform.file_rate)
+def _assemble(draft: Draft, files: BlockFiles, n_blocks: int, made_with: Mapping[str, Any], corpus: Path) -> Counts:
+    try:
+        return assemble(draft.set, files, n_blocks, made_with, corpus)
+    except (RejectedError, InputError):  # there is nothing to go on with
+        draft.remove()
+        raise
 
 
-def cut(samples: np.ndarray, length: int, stride: int, short: str) -> np.ndarray:
-    """(T,) -> (n, length): windows every `stride` samples, a view; what is left at the end is dropped.
-
-    A waveform shorter than one window gives one: padded with zeros behind (`short` pad) or repeated (tile).
-    """
-    if len(samples) < length:
-        padded = np.zeros(length, samples.dtype)
-        padded[: len(samples)] = samples
-        samples = np.resize(samples, length) if short == "tile" else padded
-    return np.lib.stride_tricks.sliding_window_view(samples, length)[::stride]
-
-
-def loud_windows(windows: np.ndarray, quiet_db: float) -> np.ndarray:
-    """Numbers of the windows whose RMS is at most `quiet_db` below that of the loudest; all of them in silence."""
-    rms = np.array([np.sqrt(np.mean(np.square(window, dtype=np.float32))) for window in windows])
-    return np.flatnonzero(rms >= rms.max() * 10.0 ** (-quiet_db / 20.0))
-
-
-def _in_order(
-    pool: Executor, work: Callable[[Recording], _Clips | Rejected], recordings: Iterable[Recording], ahead: int
-) -> Iterator[_Clips | Rejected]:
-    """`work` of each recording, in order; the pool is never more than `ahead` recordings further."""
-    pending: deque[Future[_Clips | Rejected]] = deque()
-    for recording in recordings:
-        pending.append(pool.submit(work, recording))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-def _refuse_too_little(corpus: Corpus, kept: list[Recording], rejected: list[dict[str, Any]]) -> None:
-    """Nothing is worth writing without recordings of two labels."""
-    first = "; ".join(f"{row['path']}: {row['code']}, {row['reason']}" for row in rejected[:3])
-    if not kept:
-        raise RejectedError(
-            f"all {len(rejected)} recordings of {corpus.path} were rejected, nothing was written. The first reasons: "
-            f"{first}. Repair the files, or check that the table's paths start at its folder"
-        )
-    labels = {recording.label for recording in kept}
-    if len(labels) < 2:
-        raise InputError(
-            f"only the label {labels.pop()!r} of {corpus.path} has recordings that can be used; expected two or more. "
-            f"The first reasons: {first}. Repair the files"
-        )
+def _receipt(run: Receipt, seconds: Seconds, threads: int) -> dict[str, Any]:
+    for stage in ("decode", "resample", "mel", "write"):
+        run.add(stage, getattr(seconds, stage))
+    return run.about(seconds.audio, threads)
 
 
 def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
@@ -228,13 +207,6 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
             f"are in {out}; {out / 'rejected.jsonl'} gives each reason. Repair the files and name a new output folder, "
             "or raise --max-bad"
         )
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a feature set is made with, a key a field: mel.n_mels, clip.n_frames, subject_pattern, the corpus."""
-    fields = {f"{part}.{key}": value for part in ("mel", "clip") for key, value in settings.get(part, {}).items()}
-    corpus = settings["lineage"].get("corpus")
-    return fields | {"subject_pattern": settings.get("subject_pattern"), "the corpus's fingerprint": corpus}
 
 
 def _warn(counts: Counts, corpus: Corpus, mel: MelConfig, progress: Progress) -> None:

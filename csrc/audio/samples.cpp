@@ -1,0 +1,133 @@
+#include "audio/samples.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace clinaug {
+namespace {
+
+constexpr std::int64_t kLanes = 8;
+constexpr float kClippedFrom = 1.0f - 0x1p-15f, kSilentBelow = 1e-3f;
+constexpr std::int16_t kClippedFromInt = 32767, kSilentUpToInt = 32;  // the same limits times 32768
+
+float unit(std::int16_t sample) { return static_cast<float>(sample) * 0x1p-15f; }
+float unit(float sample) { return sample; }
+
+// With x = 256 high + low the three sums of a block fit 32 bits, which twice as many vector lanes add up as 64.
+double sum_of_squares(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
+  constexpr std::int64_t kBlock = 1 << 15;
+  std::int64_t sum = 0;
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    std::int32_t high_high = 0, high_low = 0, low_low = 0;
+    for (std::int64_t i = at; i < std::min(at + kBlock, n); ++i) {
+      const auto high = static_cast<std::int16_t>(x[i * stride] >> 8), low = static_cast<std::int16_t>(x[i * stride] & 255);
+      high_high += high * high;
+      high_low += high * low;
+      low_low += low * low;
+    }
+    sum += 65536LL * high_high + 512LL * high_low + low_low;
+  }
+  return static_cast<double>(sum) * 0x1p-30;
+}
+
+// Sample i goes into lane i % kLanes: an order that vector registers can follow.
+double sum_of_squares(const float* x, std::int64_t n, std::int64_t stride) {
+  std::array<double, kLanes> lanes{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+      const double value = x[(i + lane) * stride];
+      lanes[lane] += value * value;
+    }
+  }
+  for (std::int64_t lane = 0; i + lane < n; ++lane) {
+    const double value = x[(i + lane) * stride];
+    lanes[lane] += value * value;
+  }
+  double sum = 0.0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+// Two channels, in loops that vectorise. A sum of two int16 is exact in float, so scaling it afterwards changes no bit.
+float mean(std::int16_t left, std::int16_t right) { return static_cast<float>(left + right) * 0x1p-16f; }
+float mean(float left, float right) { return (left + right) / 2.0f; }
+
+template <class T>
+void mix(std::span<const T> from, std::int64_t channels, std::vector<float>& mono) {
+  mono.resize(from.size() / channels);
+  const auto n = static_cast<std::int64_t>(mono.size());
+  if (channels == 2) {
+    for (std::int64_t i = 0; i < n; ++i) mono[i] = mean(from[2 * i], from[2 * i + 1]);
+    return;
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    float sum = unit(from[i * channels]);
+    for (std::int64_t channel = 1; channel < channels; ++channel) sum += unit(from[i * channels + channel]);
+    mono[i] = sum / static_cast<float>(channels);
+  }
+}
+
+}  // namespace
+
+Level measure_level(std::span<const std::int16_t> samples) {
+  constexpr std::size_t kBlock = 1 << 14;  // counts of a block fit 16 bits, as the samples do
+  Level level;
+  std::int16_t lowest = 0, highest = 0;
+  for (std::size_t at = 0; at < samples.size(); at += kBlock) {
+    std::int16_t clipped = 0, silent = 0;
+    for (const std::int16_t sample : samples.subspan(at, std::min(kBlock, samples.size() - at))) {
+      lowest = std::min(lowest, sample);
+      highest = std::max(highest, sample);
+      clipped += static_cast<std::int16_t>((sample >= kClippedFromInt) | (sample <= -kClippedFromInt));
+      silent += static_cast<std::int16_t>((sample <= kSilentUpToInt) & (sample >= -kSilentUpToInt));
+    }
+    level.clipped += clipped;
+    level.silent += silent;
+  }
+  level.n = static_cast<std::int64_t>(samples.size());
+  level.peak = std::max<double>(highest, -static_cast<double>(lowest)) * 0x1p-15;
+  level.square_sum = sum_of_squares(samples.data(), level.n, 1);
+  return level;
+}
+
+Level measure_level(std::span<const float> samples) {
+  Level level;
+  float peak = 0.0f;
+  for (const float sample : samples) {
+    const float size = std::abs(sample);
+    peak = size > peak ? size : peak;
+    level.clipped += size >= kClippedFrom;
+    level.silent += size < kSilentBelow;
+  }
+  level.n = static_cast<std::int64_t>(samples.size());
+  level.peak = peak;
+  level.square_sum = sum_of_squares(samples.data(), level.n, 1);
+  return level;
+}
+
+void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, std::vector<float>& mono) {
+  mix(interleaved, channels, mono);
+}
+
+void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, std::vector<float>& mono) {
+  mix(interleaved, channels, mono);
+}
+
+template <class T>
+void window_energy(View<const T, 2> windows, double* energy) {
+  const auto length = static_cast<double>(windows.extent[1]);
+  for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
+    const T* window = windows.data + i * windows.stride[0];
+    // A stride that is known at compile time: without it the loop does not vectorise.
+    const double sum = windows.stride[1] == 1 ? sum_of_squares(window, windows.extent[1], 1)
+                                              : sum_of_squares(window, windows.extent[1], windows.stride[1]);
+    energy[i] = sum / length;
+  }
+}
+
+template void window_energy(View<const std::int16_t, 2>, double*);
+template void window_energy(View<const float, 2>, double*);
+
+}  // namespace clinaug

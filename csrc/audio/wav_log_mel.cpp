@@ -1,0 +1,129 @@
+#include "audio/wav_log_mel.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <variant>
+
+#include "audio/wav.hpp"
+
+namespace clinaug {
+namespace {
+
+// Memory that one file leaves to the next.
+struct Scratch {
+  std::vector<std::byte> bytes;
+  std::vector<float> converted, mono;
+  std::vector<std::int16_t> short_int16;
+  std::vector<float> short_float;
+  std::vector<double> energy;
+
+  std::vector<std::int16_t>& short_window(std::int16_t) { return short_int16; }
+  std::vector<float>& short_window(float) { return short_float; }
+};
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A waveform of at least one window: zeros behind, or repeated.
+template <class T>
+std::span<const T> at_least_a_window(std::span<const T> samples, const ClipCut& cut, Scratch& scratch) {
+  const auto length = static_cast<std::size_t>(cut.length);
+  if (samples.size() >= length) return samples;
+  std::vector<T>& window = scratch.short_window(T{});
+  window.assign(length, T{});
+  for (std::size_t i = 0; i < (cut.tile ? length : samples.size()); ++i) window[i] = samples[i % samples.size()];
+  return window;
+}
+
+template <class T>
+View<const T, 2> windows_of(std::span<const T> samples, const ClipCut& cut) {
+  const std::int64_t n = 1 + (static_cast<std::int64_t>(samples.size()) - cut.length) / cut.stride;
+  return {samples.data(), {n, cut.length}, {cut.stride, 1}};
+}
+
+template <class T>
+std::vector<std::int64_t> loud_windows(View<const T, 2> windows, double quiet_ratio, std::vector<double>& energy) {
+  if (windows.extent[0] == 1) return {0};
+  energy.resize(windows.extent[0]);
+  window_energy(windows, energy.data());
+  const double limit = *std::max_element(energy.begin(), energy.end()) * quiet_ratio;
+  std::vector<std::int64_t> loud;
+  for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
+    if (energy[i] >= limit) loud.push_back(i);
+  }
+  return loud;
+}
+
+// Neighbours are transformed together; the windows overlap in the waveform, nothing is copied.
+template <class T>
+void append_mels(const LogMelPlan& plan, View<const T, 2> windows, const std::vector<std::int64_t>& numbers, std::vector<float>& mels) {
+  const std::int64_t n_mels = plan.params().n_mels, n_frames = plan.params().n_frames(windows.extent[1]);
+  const std::int64_t clip_size = n_mels * n_frames;
+  const std::size_t first = mels.size();
+  mels.resize(first + numbers.size() * clip_size);
+  float* to = mels.data() + first;
+  for (std::size_t i = 0; i < numbers.size();) {
+    std::int64_t run = 1;
+    while (i + run < numbers.size() && numbers[i + run] == numbers[i] + run) ++run;
+    const View<const T, 2> from{windows.data + numbers[i] * windows.stride[0], {run, windows.extent[1]}, windows.stride};
+    plan.run(from, View<float, 3>{to, {run, n_mels, n_frames}, {clip_size, n_frames, 1}}, 1);
+    to += run * clip_size;
+    i += run;
+  }
+}
+
+WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& request, Scratch& scratch, WavBatch& batch) {
+  const std::int64_t began = now_ns();
+  const bool part = !std::isnan(request.start_s) || !std::isnan(request.end_s);
+  read_wav_bytes(request.path, {part, plan.params().sample_rate}, scratch.bytes);
+  const Wav wav = parse_wav(scratch.bytes);
+  if (wav.rate != plan.params().sample_rate) throw NotPlain("another sample rate");
+  const Segment segment = find_segment(wav, request.start_s, request.end_s);
+
+  WavClips clips;
+  clips.rate = wav.rate;
+  clips.channels = wav.channels;
+  clips.n_samples = segment.stop - segment.start;
+  if (static_cast<double>(clips.n_samples) < cut.min_seconds * static_cast<double>(wav.rate)) throw NotPlain("too short");
+
+  const auto finish = [&](auto mono) {
+    const auto windows = windows_of(at_least_a_window(mono, cut, scratch), cut);
+    clips.n_windows = windows.extent[0];
+    clips.numbers = loud_windows(windows, cut.quiet_ratio, scratch.energy);
+    const std::int64_t had_read = now_ns();
+    append_mels(plan, windows, clips.numbers, batch.mels);
+    batch.read_ns += had_read - began;
+    batch.mel_ns += now_ns() - had_read;
+  };
+  std::visit(
+      [&](auto samples) {
+        clips.level = measure_level(samples);
+        if (wav.channels == 1) return finish(samples);
+        mix_to_mono(samples, wav.channels, scratch.mono);
+        finish(std::span<const float>(scratch.mono));
+      },
+      interleaved(wav, segment, scratch.converted));
+  return clips;
+}
+
+}  // namespace
+
+WavBatch wav_log_mel(const LogMelPlan& plan, const ClipCut& cut, const std::vector<WavRequest>& requests) {
+  WavBatch batch;
+  batch.files.reserve(requests.size());
+  Scratch scratch;
+  for (const WavRequest& request : requests) {
+    try {
+      batch.files.push_back(clips_of(plan, cut, request, scratch, batch));
+    } catch (const NotPlain& reason) {
+      batch.files.emplace_back().not_taken = reason.what();
+    }
+  }
+  return batch;
+}
+
+}  // namespace clinaug

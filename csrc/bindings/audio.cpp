@@ -1,0 +1,136 @@
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "audio/samples.hpp"
+#include "audio/wav.hpp"
+#include "audio/wav_log_mel.hpp"
+#include "bindings/bindings.hpp"
+#include "bindings/buffers.hpp"
+
+namespace clinaug::bindings {
+namespace {
+
+// Memory that was filled here and that numpy takes over as it is, through the buffer protocol.
+template <class T>
+struct Owned {
+  std::vector<T> values;
+};
+
+template <class T>
+void bind_owned(py::module_& module, const char* name) {
+  py::class_<Owned<T>>(module, name, py::buffer_protocol()).def_buffer([](Owned<T>& owned) {
+    return py::buffer_info(owned.values.data(), static_cast<py::ssize_t>(owned.values.size()));
+  });
+}
+
+py::tuple as_tuple(const Level& level) {
+  return py::make_tuple(level.n, level.peak, level.clipped, level.square_sum, level.silent);
+}
+
+py::list as_list(const std::vector<std::int64_t>& numbers) {
+  py::list list(numbers.size());
+  for (std::size_t i = 0; i < numbers.size(); ++i) list[i] = numbers[i];
+  return list;
+}
+
+double seconds_or_nan(const py::handle& seconds) {
+  return seconds.is_none() ? std::numeric_limits<double>::quiet_NaN() : seconds.cast<double>();
+}
+
+py::tuple run(const LogMelPlan& plan, const py::list& requests, std::int64_t length, std::int64_t stride, bool tile,
+              double min_seconds, double quiet_ratio) {
+  if (length < 1 || stride < 1) throw std::invalid_argument("wav_log_mel: length and stride are at least 1");
+  std::vector<WavRequest> files;
+  for (const py::handle& request : requests) {
+    const auto fields = request.cast<py::tuple>();
+    files.push_back({fields[0].cast<std::string>(), seconds_or_nan(fields[1]), seconds_or_nan(fields[2])});
+  }
+  WavBatch batch;
+  {
+    py::gil_scoped_release released;
+    batch = wav_log_mel(plan, {length, stride, tile, min_seconds, quiet_ratio}, files);
+  }
+  py::list clips(batch.files.size());
+  for (std::size_t i = 0; i < batch.files.size(); ++i) {
+    const WavClips& file = batch.files[i];
+    clips[i] = py::make_tuple(file.not_taken, as_list(file.numbers), file.n_windows, file.rate, file.channels, file.n_samples, as_tuple(file.level));
+  }
+  return py::make_tuple(clips, Owned<float>{std::move(batch.mels)}, batch.read_ns, batch.mel_ns);
+}
+
+// (samples, rate, channels, level), or the reason why not.
+py::object read(const std::string& path, const py::object& start_s, const py::object& end_s) {
+  const double start = seconds_or_nan(start_s), end = seconds_or_nan(end_s);
+  Wav wav;
+  Level level;
+  std::variant<std::vector<std::int16_t>, std::vector<float>> mono;
+  try {
+    py::gil_scoped_release released;
+    std::vector<std::byte> bytes;
+    read_wav_bytes(path, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
+    wav = parse_wav(bytes);
+    std::vector<float> converted;
+    std::visit(
+        [&](auto samples) {
+          level = measure_level(samples);
+          if (wav.channels == 1) {
+            mono = std::vector(samples.begin(), samples.end());
+          } else {
+            mix_to_mono(samples, wav.channels, mono.emplace<std::vector<float>>());
+          }
+        },
+        interleaved(wav, find_segment(wav, start, end), converted));
+  } catch (const NotPlain& reason) {
+    return py::str(reason.what());
+  }
+  return std::visit(
+      [&](auto& values) -> py::object {
+        using T = typename std::decay_t<decltype(values)>::value_type;
+        return py::make_tuple(Owned<T>{std::move(values)}, wav.rate, wav.channels, as_tuple(level));
+      },
+      mono);
+}
+
+// `samples` is (n,), dense.
+py::tuple level(const py::tuple& samples) {
+  const Buffer from = as_buffer(samples);
+  const auto measure = [](const auto& view) {
+    py::gil_scoped_release released;
+    return measure_level(std::span(view.data, static_cast<std::size_t>(view.extent[0])));
+  };
+  if (from.dtype == "int16") return as_tuple(measure(as_view<const std::int16_t, 1>(from)));
+  if (from.dtype == "float32") return as_tuple(measure(as_view<const float, 1>(from)));
+  throw std::invalid_argument("level: samples are " + from.dtype);
+}
+
+void energy(const py::tuple& windows, const py::tuple& out) {
+  const Buffer from = as_buffer(windows);
+  const auto to = as_view<double, 1>(as_buffer(out));
+  const auto compute = [&](const auto& view) {
+    if (to.extent[0] != view.extent[0]) throw std::invalid_argument("window_energy: out does not have the shape (windows,)");
+    py::gil_scoped_release released;
+    window_energy(view, to.data);
+  };
+  if (from.dtype == "int16") return compute(as_view<const std::int16_t, 2>(from));
+  if (from.dtype == "float32") return compute(as_view<const float, 2>(from));
+  throw std::invalid_argument("window_energy: windows are " + from.dtype);
+}
+
+}  // namespace
+
+void bind_audio(py::module_& module) {
+  bind_owned<float>(module, "Floats");
+  bind_owned<std::int16_t>(module, "Int16s");
+  module.def("wav_log_mel", &run, py::arg("plan"), py::arg("requests"), py::arg("length"), py::arg("stride"), py::arg("tile"),
+             py::arg("min_seconds"), py::arg("quiet_ratio"), "Plain WAV files to log-mels: (files, mels, read_ns, mel_ns)");
+  module.def("read_wav", &read, py::arg("path"), py::arg("start_s"), py::arg("end_s"),
+             "(mono samples, rate, channels, level) of a plain WAV file, or the reason why it is not one");
+  module.def("level", &level, py::arg("samples"), "(n, peak, clipped, square_sum, silent) of a dense (n,) buffer");
+  module.def("window_energy", &energy, py::arg("windows"), py::arg("out"), "mean square of each row of (n, length) into (n,) float64");
+}
+
+}  // namespace clinaug::bindings

@@ -1,0 +1,32 @@
+"""`clinaug-fast merge`: the parts that several machines made become one feature set."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinaug_fast.cli.console import Json, Quiet, stage
+
+
+def merge(
+    parts: Annotated[
+        list[Path],
+        typer.Argument(help="All parts, as preprocess --shard left them; they are used up.", metavar="PART..."),
+    ],
+    out: Annotated[Path, typer.Argument(help="The feature set: a new folder beside the parts.", show_default=False)],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Join the parts of a feature set, moving their shards: the same bytes as from one machine."""
+    with stage("merge", as_json, quiet) as say:
+        from dataclasses import asdict
+
+        from clinaug_fast.data.merge import merge as join
+
+        counts = join(parts, out, say)
+        text = (
+            f"{out} is made of {len(parts)} parts: {counts.found} recordings found, {counts.kept} kept, "
+            f"{sum(counts.clips.values())} clips\n\nnext: clinaug-fast split {shlex.quote(str(out))}"
+        )
+        say.result(text, out=str(out), parts=len(parts), counts=asdict(counts))

@@ -1,0 +1,33 @@
+"""`clinaug-fast verify`: is a feature set still what was made?"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinaug_fast.cli.console import Json, Quiet, stage
+
+
+def verify(
+    features: Annotated[Path, typer.Argument(help="The feature set, real or generated.", show_default=False)],
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recompute every checksum and count of a feature set and name what is damaged; exit code 3 where anything is."""
+    with stage("verify", as_json, quiet) as say:
+        from clinaug_fast.data.verify import verify
+        from clinaug_fast.errors import InputError
+        from clinaug_fast.native import allowed_threads
+
+        report = verify(features, threads=threads or allowed_threads(), progress=say)
+        lines = [f"{features}: {report.clips} clips in {report.shards} shards"]
+        lines += [f"  checked: {', '.join(report.checks) or 'nothing could be'}"]
+        lines += [f"  {problem['file']}: {problem['problem']}" for problem in report.problems]
+        lines += ["" if report.whole else f"damaged: {', '.join(report.damaged)}"]
+        lines += ["everything is as it was made" if report.whole else "restore these files, or run preprocess again"]
+        fields = {"out": str(features), "whole": report.whole, "damaged": report.damaged} | asdict(report)
+        say.result("\n".join(filter(None, lines)), exit_code=0 if report.whole else InputError.exit_code, **fields)

@@ -1,0 +1,106 @@
+"""Finished blocks to a feature set: the index, the rejected recordings, the counts, the facts, features.json.
+
+Takes the blocks' sidecar files, whoever made them; leaves the set's other files, the same bytes for the same blocks.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clinaug_fast.data.blocks import BlockFiles
+from clinaug_fast.data.card import write_card
+from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
+from clinaug_fast.data.feature_set import INDEX_SCHEMA, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.errors import InputError, RejectedError
+from clinaug_fast.runs import provenance, write_json, write_json_lines
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Every file accounted for: `found` = `kept` + the sum of `rejected`."""
+
+    found: int  # recordings (files, or rows of a table)
+    kept: int
+    rejected: dict[str, int]  # by code
+    ignored: dict[str, int]  # files that are not audio, by suffix
+    unlabelled: int  # audio files outside any label's sub-folder
+    clips: dict[str, int]  # by label
+    quiet_clips: int  # dropped
+    subjects: int  # known ones
+    without_subject: int  # kept recordings
+    file_rates: dict[str, int]  # kept recordings by their file's sample rate in Hz
+    audio_seconds: float  # kept
+
+
+def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[str, Any], name: object) -> Counts:
+    """Make the feature set in `folder` of its shards and the blocks' sidecars.
+
+    made_with: what features.json says of the settings, and `corpus`: its counts `ignored` and `unlabelled`.
+    name: of the corpus, for errors.
+
+    Raises RejectedError or InputError where fewer than two labels are left.
+    """
+    blocks = [files.read(number) for number in range(n_blocks)]
+    rejected = [row for block in blocks for row in block["rejected"]]
+    columns = [name for name in FACTS_SCHEMA.names if name != "recording"]  # what grows with the corpus
+    facts = pa.concat_tables(pq.read_table(files.facts(number), columns=columns) for number in range(n_blocks))
+    _refuse_too_little(name, pc.unique(facts.column("label")).to_pylist(), rejected)
+    clips: Counter[str] = Counter()
+    with pq.ParquetWriter(folder / "index.parquet", INDEX_SCHEMA) as writer:
+        for number in range(n_blocks):
+            index = pq.read_table(files.index(number), schema=INDEX_SCHEMA)
+            writer.write_table(index)
+            clips.update(
+                {entry["values"]: entry["counts"] for entry in index.column("label").value_counts().to_pylist()}
+            )
+    write_json_lines(folder / "rejected.jsonl", rejected)
+    rates, n_of_rate = np.unique(facts.column("file_rate").to_numpy(), return_counts=True)
+    seen = made_with["corpus"]
+    counts = Counts(
+        found=sum(block["found"] for block in blocks),
+        kept=facts.num_rows,
+        rejected=dict(sorted(Counter(row["code"] for row in rejected).items())),
+        ignored=seen["ignored"],
+        unlabelled=seen["unlabelled"],
+        clips=dict(sorted(clips.items())),
+        quiet_clips=sum(block["quiet_clips"] for block in blocks),
+        subjects=pc.count_distinct(facts.column("subject")).as_py(),
+        without_subject=facts.column("subject").null_count,
+        file_rates={str(rate): int(n) for rate, n in zip(rates, n_of_rate, strict=True)},
+        audio_seconds=round(float(np.sum(facts.column("seconds").to_numpy())), 3),
+    )
+    about = {"schema_version": SCHEMA_VERSION} | {key: value for key, value in made_with.items() if key != "corpus"}
+    about |= {"labels": sorted(counts.clips), "counts": asdict(counts), "corpus_facts": corpus_facts(facts)}
+    about |= {"n_clips": sum(counts.clips.values())}
+    about["shards"] = [
+        {"file": f"shards/{number:05d}.npy", "rows": block["rows"], "xxh3_64": block["digests"]["shard"]}
+        for number, block in enumerate(blocks)
+    ]
+    digest = feature_set_fingerprint(about, folder / "index.parquet")
+    about |= {"fingerprint": digest, "provenance": provenance()}
+    write_json(folder / "features.json", about)
+    write_card(folder, about)
+    return counts
+
+
+def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[str, Any]]) -> None:
+    """Nothing is worth writing without recordings of two labels."""
+    rows = ((row.get("path", row.get("recording")), row["code"], row.get("reason")) for row in rejected[:3])
+    first = "; ".join(f"{path}: {code}" + (f", {reason}" if reason else "") for path, code, reason in rows)
+    if not labels:
+        raise RejectedError(
+            f"all {len(rejected)} recordings of {corpus} were rejected, nothing was written. The first reasons: "
+            f"{first}. Repair the files, or check that the table's paths start at its folder"
+        )
+    if len(labels) < 2:
+        raise InputError(
+            f"only the label {labels[0]!r} of {corpus} has recordings that can be used; expected two or more. "
+            f"The first reasons: {first}. Repair the files"
+        )

@@ -1,0 +1,62 @@
+"""A block's tables: a row a clip for the index, a row a recording for the facts; made by columns, not row by row."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clinaug_fast.data.clips import Kept
+from clinaug_fast.data.corpus import recordings_of
+from clinaug_fast.data.deidentify import public_fields
+from clinaug_fast.data.facts import FACTS_SCHEMA, FLOOR_DB
+from clinaug_fast.data.feature_set import INDEX_SCHEMA
+
+PUBLIC = ("id", "recording", "subject", "site", "device", "label")
+
+
+def public_table(rows: pa.Table, root: Path, key: bytes | None) -> pa.Table:
+    """What of the recordings may be told: the columns PUBLIC and start_s; hashed under a key."""
+    if key is None:
+        columns = {name: rows.column("path" if name == "recording" else name) for name in PUBLIC}
+    else:
+        fields = [public_fields(recording, key) for recording in recordings_of(rows, root)]
+        columns = {name: pa.array([row[name] for row in fields], pa.string()) for name in PUBLIC}
+    return pa.table(columns | {"start_s": rows.column("start_s")})
+
+
+def index_table(public: pa.Table, at: list[int], kept: list[Kept], shard: int, stride_s: float) -> pa.Table:
+    """INDEX_SCHEMA: the clips of the kept recordings, which are the rows `at` of `public`."""
+    counts = np.array([len(k.numbers) for k in kept], np.int64)
+    numbers = np.fromiter((number for k in kept for number in k.numbers), np.int64, counts.sum())
+    of_recording = public.take(pa.array(np.repeat(np.array(at, np.int64), counts)))
+    n = len(numbers)
+    ids = pc.binary_join_element_wise(of_recording.column("id"), pa.array(numbers).cast(pa.string()), "#")
+    starts = pc.fill_null(of_recording.column("start_s"), 0.0).to_numpy() + numbers * stride_s
+    columns = {name: of_recording.column(name) for name in PUBLIC[1:]}
+    columns |= {"id": ids, "start_s": starts, "fold": pa.nulls(n, pa.int32())}
+    columns |= {"shard": np.full(n, shard, np.int32), "row": np.arange(n, dtype=np.int32)}
+    return pa.table([columns[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA).combine_chunks()
+
+
+def facts_table(public: pa.Table, at: list[int], kept: list[Kept]) -> pa.Table:
+    """FACTS_SCHEMA: one row a kept recording, its level before mixing and resampling."""
+    of_recording = public.take(pa.array(at, pa.int64()))
+    levels = [k.level for k in kept]
+    n = np.array([level.n for level in levels], np.float64)
+    square = np.array([level.square_sum for level in levels], np.float64) / n
+    rms_db = 10.0 * np.log10(np.maximum(square, 10.0 ** (FLOOR_DB / 10.0)))
+    rates = np.array([k.rate for k in kept], np.int32)
+    columns = {
+        "recording": of_recording.column("id"),
+        "label": of_recording.column("label"),
+        "subject": of_recording.column("subject"),
+        "seconds": np.array([k.n_samples for k in kept], np.float64) / rates,
+        "file_rate": rates,
+        "channels": np.array([k.channels for k in kept], np.int32),
+        "peak": np.array([level.peak for level in levels], np.float32),
+        "rms_db": np.round(rms_db, 3).astype(np.float32),
+        "clipped_share": (np.array([level.clipped for level in levels]) / n).astype(np.float32),
+        "silent_share": (np.array([level.silent for level in levels]) / n).astype(np.float32),
+    }
+    return pa.table([columns[name] for name in FACTS_SCHEMA.names], schema=FACTS_SCHEMA).combine_chunks()

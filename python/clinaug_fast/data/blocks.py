@@ -1,0 +1,114 @@
+"""The block, the unit of preprocessing: some consecutive recordings that become one shard and its sidecar files.
+
+The listing alone says where the blocks are cut, so that resuming, any number of threads and any number of machines make
+the same bytes. A block is written under a hidden name; its JSON comes last and says that the rest is whole.
+"""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinaug_fast.data.shards import fingerprint_shard
+from clinaug_fast.errors import InputError
+from clinaug_fast.runs import fingerprint_file, read_json, write_json
+
+BLOCK_BYTES = 64 << 20  # of files
+BLOCK_RECORDINGS = 2048
+
+
+def cut_into_blocks(table: pa.Table) -> list[range]:
+    """The rows of each block of a table of RECORDINGS_SCHEMA: a new one begins where the next recording would pass
+    BLOCK_BYTES or BLOCK_RECORDINGS. Segments that follow one another in one file count its bytes once."""
+    starts, size, last = [0], 0, None
+    for row, (path, n_bytes) in enumerate(
+        zip(table.column("path").to_pylist(), table.column("bytes").to_pylist(), strict=True)
+    ):
+        n_bytes = 0 if path == last else n_bytes or 0
+        last = path
+        if row > starts[-1] and (size + n_bytes > BLOCK_BYTES or row - starts[-1] == BLOCK_RECORDINGS):
+            starts.append(row)
+            size = 0
+        size += n_bytes
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], table.num_rows], strict=True)]
+
+
+class BlockFiles:
+    """Where the files of a folder of blocks lie: shards in one place, sidecars in another."""
+
+    def __init__(self, shards: Path, sidecars: Path):
+        self.shards, self.sidecars = shards, sidecars
+
+    def make_folders(self) -> None:
+        self.shards.mkdir(parents=True, exist_ok=True)
+        self.sidecars.mkdir(parents=True, exist_ok=True)
+
+    def shard(self, number: int) -> Path:
+        return self.shards / f"{number:05d}.npy"
+
+    def about(self, number: int) -> Path:
+        """JSON: rows, counts, the rejected recordings, the digests of the other files. Its presence says: complete."""
+        return self.sidecars / f"{number:05d}.json"
+
+    def index(self, number: int) -> Path:
+        """Parquet of INDEX_SCHEMA: one row a clip."""
+        return self.sidecars / f"{number:05d}.index.parquet"
+
+    def facts(self, number: int) -> Path:
+        """Parquet of FACTS_SCHEMA: one row a recording."""
+        return self.sidecars / f"{number:05d}.facts.parquet"
+
+    def read(self, number: int) -> dict[str, Any]:
+        return read_json(self.about(number), "a block's sidecar file")
+
+    def is_whole(self, number: int) -> bool:
+        """Its files are there and hold the bytes that were written: power may have gone before the disk had them."""
+        if not self.about(number).exists():
+            return False
+        try:
+            digests = self.read(number)["digests"]
+            return digests == self._digests(number, fingerprint_shard(self.shard(number)))
+        except (OSError, InputError):
+            return False
+
+    def _digests(self, number: int, shard: str) -> dict[str, str]:
+        files = {"index": self.index(number), "facts": self.facts(number)}
+        return {"shard": shard} | {name: fingerprint_file(path) for name, path in files.items()}
+
+    def _parts(self, number: int) -> dict[str, Path]:
+        return {"shard": self.shard(number), "index": self.index(number), "facts": self.facts(number)}
+
+    @contextmanager
+    def draft_of_shard(self, number: int) -> Iterator[tuple[Path, BinaryIO]]:
+        """A hidden file that no other process or machine has; gone at the end unless it was renamed."""
+        draft = self.sidecars / f".{number:05d}.{platform.node()}.{os.getpid()}.draft"
+        try:
+            with open(draft, "w+b") as file:
+                yield draft, file
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def complete(
+        self, number: int, draft: Path, digest: str, index: pa.Table, facts: pa.Table, about: Mapping[str, Any]
+    ) -> None:
+        """Put the block's files in their places; draft: the shard, `digest` its fingerprint."""
+        for table, path in ((index, self.index(number)), (facts, self.facts(number))):
+            hidden = draft.with_name(f"{draft.name}.parquet")
+            pq.write_table(table, hidden)
+            os.replace(hidden, path)
+        os.replace(draft, self.shard(number))
+        digests = self._digests(number, digest)
+        write_json(self.about(number), {**about, "rows": index.num_rows, "digests": digests})
+
+    def move_from(self, other: "BlockFiles", number: int) -> None:
+        """Take a complete block of another folder over, its shard without copying; may be repeated after a kill."""
+        theirs, ours = other._parts(number), self._parts(number)
+        for name in theirs:
+            if theirs[name].exists():
+                os.rename(theirs[name], ours[name])
+        os.rename(other.about(number), self.about(number))

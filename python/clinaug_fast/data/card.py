@@ -1,0 +1,154 @@
+"""The dataset card: `README.md` in a feature set's folder, so that whoever opens the folder knows what it holds.
+
+Takes what features.json says; leaves Markdown. It tells nothing that features.json does not and no times, so equal sets
+have equal cards.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clinaug_fast.config import MelConfig
+from clinaug_fast.runs import write_text
+
+CARD = "README.md"
+
+
+def write_card(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write the card of the feature set in `folder`, whose features.json is `about`, with counts and corpus_facts."""
+    parts = [_head, _counts, _facts, _rejected, _opening, _reminder]
+    write_text(folder / CARD, "\n\n".join(make(about) for make in parts) + "\n")
+
+
+def _head(about: Mapping[str, Any]) -> str:
+    mel = MelConfig(**about["mel"])
+    counts, clip = about["counts"], about["clip"]
+    seconds = mel.n_samples(about["n_frames"]) / mel.sample_rate
+    n_clips = sum(counts["clips"].values())
+    quiet = f"{counts['quiet_clips']} dropped, {clip['quiet_db']:g} dB below the loudest of their recording"
+    privacy = (
+        "Paths, subjects, sites and devices are keyed hashes; the key is kept elsewhere."
+        if about.get("deidentified")
+        else "Paths and subjects are as the corpus has them: they may identify patients."
+    )
+    rows = [
+        ("Mel contract", f"`{mel.signature}`"),
+        ("Clip", f"{mel.n_mels} mels x {about['n_frames']} frames, {seconds:.2f} s, float32"),
+        ("Cut", f"a clip every {clip['stride_frames']} frames; short recordings: {clip['short']}"),
+        ("Quiet clips", quiet),
+        ("Subjects", f"{counts['subjects']} known; {counts['without_subject']} recordings without one"),
+        ("Lineage", ", ".join(f"{key} `{value}`" for key, value in about["lineage"].items())),
+        ("Fingerprint", f"`{about['fingerprint']}`"),
+    ]
+    return (
+        "# Log-mel feature set\n\n"
+        f"{n_clips} clips of {counts['kept']} recordings with {len(about['labels'])} labels, made by "
+        f"`clinaug-fast preprocess`. {privacy}\n\n" + _table(("", ""), rows, "ll")
+    )
+
+
+def _counts(about: Mapping[str, Any]) -> str:
+    counts, facts = about["counts"], about["corpus_facts"]
+    rows = []
+    for label, n_clips in counts["clips"].items():
+        of = facts["by_label"][label]
+        level, silent = f"{of['median_rms_db']:.1f}", f"{of['silent_share']:.1%}"
+        measured = (f"{of['median_seconds']:.2f}", level, of["clipped_recordings"], silent)
+        rows.append((_escape(label), of["recordings"], n_clips, f"{of['hours']:.3f}", *measured))
+    total = ("**all**", facts["recordings"], sum(counts["clips"].values()), f"{facts['hours']:.3f}")
+    spread = (f"{facts['seconds']['median']:.2f}", f"{facts['rms_db']['median']:.1f}")
+    rows.append((*total, *spread, facts["clipped_recordings"], f"{facts['silent_share']:.1%}"))
+    head = ("label", "recordings", "clips", "hours", "median s", "median dB", "clipped", "silent")
+    return "## By label\n\n" + _table(head, rows, "lrrrrrrr")
+
+
+def _facts(about: Mapping[str, Any]) -> str:
+    facts = about["corpus_facts"]
+    names = ("min", "p5", "median", "p95", "max")
+    rows = [
+        (title, *(f"{facts[key][name]:.{digits}f}" for name in names))
+        for title, key, digits in (
+            ("duration, s", "seconds", 2),
+            ("level (RMS), dB of full scale", "rms_db", 1),
+            ("peak, full scale 1", "peak", 3),
+            ("share of samples clipped", "clipped_share", 4),
+        )
+    ]
+    rates = ", ".join(f"{n} at {rate} Hz" for rate, n in facts["file_rates"].items())
+    channels = ", ".join(f"{n} of {c}" for c, n in facts["channels"].items())
+    return (
+        "## The audio\n\n"
+        f"Recordings by sample rate: {rates}. By channels: {channels}.\n"
+        f"Silent are samples below {facts['silence_below_db']:g} dB of full scale; "
+        f"{facts['mostly_silent_recordings']} recordings are so for more than half.\n\n"
+        + _table(("of a recording", "least", "5 %", "median", "95 %", "most"), rows, "lrrrrr")
+        + "\n\n"
+        + _shortcut(facts["shortcut"])
+    )
+
+
+def _shortcut(found: Mapping[str, Any]) -> str:
+    if found["macro_f1"] is None:
+        return "**Shortcut check.** Not done: fewer than two labels come from two subjects or recordings."
+    text = (
+        "**Shortcut check.** From duration, level and peak alone, the label is predicted with a macro-F1 of "
+        f"{found['macro_f1']:.2f}; chance is {found['chance']:.2f} (nearest neighbours, cross-validated over "
+        f"{found['recordings']} recordings, a subject's recordings left out together; from duration "
+        f"{found['by']['duration']:.2f}, from level {found['by']['level']:.2f})."
+    )
+    if found["labels_left_out"]:
+        text += f" Left out, with one subject or recording: {', '.join(map(_escape, found['labels_left_out']))}."
+    return text + (f"\n\n> **Warning:** {found['warning']}." if found["warning"] else "")
+
+
+def _rejected(about: Mapping[str, Any]) -> str:
+    counts = about["counts"]
+    text = (
+        f"## Nothing is lost\n\n{counts['found']} recordings found = {counts['kept']} kept + "
+        f"{sum(counts['rejected'].values())} rejected"
+    )
+    if counts["rejected"]:
+        text += " (`rejected.jsonl` says which):\n\n" + _table(("code", "recordings"), counts["rejected"].items(), "lr")
+    else:
+        text += "."
+    if counts["ignored"] or counts["unlabelled"]:
+        ignored = ", ".join(f"{n} {_escape(suffix)}" for suffix, n in counts["ignored"].items()) or "none"
+        text += f"\n\nOther files seen: {ignored}. Audio outside any label's folder: {counts['unlabelled']}."
+    return text + (
+        "\n\n`clinaug-fast verify` on this folder recomputes every checksum and count. How fast the run was is in "
+        "`FOLDER.receipt.json` beside it: times are not the same twice, and this folder is."
+    )
+
+
+def _opening(about: Mapping[str, Any]) -> str:
+    first = about["shards"][0]["file"]
+    return (
+        "## How to open it\n\n"
+        "```python\n"
+        "import json, numpy as np, pyarrow.parquet as pq\n"
+        'about = json.load(open("features.json"))      # the mel contract, counts, facts, lineage\n'
+        'index = pq.read_table("index.parquet")        # a row a clip: label, subject, start_s, shard, row\n'
+        f'clips = np.load("{first}", mmap_mode="r")  # (clips, mels, frames), of shard 0\n'
+        "```\n\n"
+        "A clip is row `row` of the shard at place `shard` in `about['shards']`."
+    )
+
+
+def _reminder(about: Mapping[str, Any]) -> str:
+    return (
+        "## Before you share it\n\n"
+        "Log-mels of people are patient data: speech can be made from them again, and a voice recognised. The licence "
+        "and the consent of the recordings hold for this folder too. Split by subject before training anything "
+        "(`clinaug-fast split`)."
+    )
+
+
+def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]], align: str) -> str:
+    """A Markdown table; `align` has l or r a column."""
+    rule = ["---:" if side == "r" else "---" for side in align]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [head, rule, *rows])
+
+
+def _escape(text: str) -> str:
+    """`text` as Markdown shows it, also in a table."""
+    return "".join("\\" + c if c in "\\`*_[]<>|#" else " " if c in "\r\n" else c for c in text)

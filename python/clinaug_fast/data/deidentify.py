@@ -1,0 +1,115 @@
+"""De-identification: what of a recording may be seen outside, once names are replaced by keyed hashes.
+
+Takes a Recording and a key; leaves the columns of the index with every path, subject, site and device as the hex digits
+of a keyed BLAKE2b, so that equal names stay equal and nothing leads back without the key. Labels and times stay;
+tags embedded in a file are never read, and reasons of rejection, which may quote a name, are dropped.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clinaug_fast.data.corpus import Recording
+from clinaug_fast.errors import SettingsError
+
+KEY_BYTES = 32
+HASH_BYTES = 12
+
+
+def public_fields(recording: Recording, key: bytes | None) -> dict[str, Any]:
+    """`id` of the recording and the index columns recording, subject, site, device, label; hashed under `key`.
+
+    Without a key they are as the corpus has them. A clip's id is this id, "#" and its window's number.
+    Sort the recordings of a de-identified set by this id: the order of the paths would tell the order of the names.
+    """
+    hashed = _same if key is None else lambda kind, value: keyed_hash(key, kind, value)
+    return {
+        "id": hashed("recording", recording.id),
+        "recording": hashed("recording", recording.relative),
+        "subject": hashed("subject", recording.subject),
+        "site": hashed("site", recording.site),
+        "device": hashed("device", recording.device),
+        "label": recording.label,
+    }
+
+
+def public_suffixes(ignored: Mapping[str, int], key: bytes | None) -> dict[str, int]:
+    """Ignored files by suffix; under a key one number, since what follows a name's last dot may be a name too."""
+    return dict(ignored) if key is None or not ignored else {"any suffix": sum(ignored.values())}
+
+
+def public_pattern(pattern: str | None, key: bytes | None) -> str | None:
+    """The subject pattern, which may list names; hashed under `key`."""
+    return pattern if key is None else keyed_hash(key, "pattern", pattern)
+
+
+def rejected_row(recording: Recording, code: str, reason: str, key: bytes | None) -> dict[str, Any]:
+    """The line of rejected.jsonl; under a key the path is hashed and the reason dropped."""
+    about = {"start_s": recording.start_s, "end_s": recording.end_s, "code": code}
+    if key is None:
+        return {"path": recording.relative} | about | {"reason": reason}
+    return {"recording": keyed_hash(key, "recording", recording.relative)} | about
+
+
+def keyed_hash(key: bytes, kind: str, value: str | None) -> str | None:
+    """Hex digits of BLAKE2b(value) under `key`; the same name as a subject and as a site gives two. None stays."""
+    if value is None:
+        return None
+    return hashlib.blake2b(
+        value.encode(errors="surrogateescape"), digest_size=HASH_BYTES, key=key, person=kind.encode()
+    ).hexdigest()
+
+
+def _same(kind: str, value: str | None) -> str | None:
+    return value
+
+
+def key_check(key: bytes) -> str:
+    """Digits that tell two keys apart and nothing else; stored with the settings, so that a resume takes the same."""
+    return hashlib.blake2b(b"", digest_size=HASH_BYTES, key=key, person=b"key check").hexdigest()
+
+
+def read_or_make_key(path: Path, out: Path) -> bytes:
+    """The key in `path` (64 hex digits); a new random one is written there, for its owner alone, if there is none.
+
+    Raises SettingsError where `path` lies inside `out`, a part or draft of it, or holds something else.
+    """
+    path, out = Path(path), Path(out)
+    made = re.compile(re.escape(out.name) + r"(\.part-\d+-of-\d+)?|" + re.escape(f".{out.name}") + r"\..*draft")
+    for folder in path.resolve().parents:
+        if folder == out.resolve() or (folder.parent == out.resolve().parent and made.fullmatch(folder.name)):
+            raise SettingsError(
+                f"the key {path} lies inside {folder}; expected it elsewhere, since whoever gets the feature set would "
+                "get the names. Name a file outside"
+            )
+    if not path.exists():
+        _write_new(path, secrets.token_hex(KEY_BYTES))
+    text = path.read_bytes().strip()
+    try:
+        key = bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SettingsError(
+            f"{path} is no key; expected {2 * KEY_BYTES} hex digits and nothing else. Name a file that does not exist, "
+            "and a key is made there"
+        )
+    return key
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write `path` whole, or leave the one that another process has written meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text + "\n")
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)

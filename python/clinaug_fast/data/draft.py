@@ -1,0 +1,106 @@
+"""The draft of an output folder: work in progress that survives its process, for one process at a time.
+
+`.OUT.draft` beside OUT holds `settings.json`, what is being made (`set/`, which becomes OUT by a rename) and a lock
+that goes when its process goes, however that ends.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from clinaug_fast.data.blocks import BlockFiles
+from clinaug_fast.errors import InputError
+from clinaug_fast.runs import read_json, refuse_changed, write_json
+
+
+class Draft:
+    """A draft that this process holds; `open_draft` makes one."""
+
+    def __init__(self, out: Path, folder: Path):
+        self.out, self.folder = out, folder
+        self.set = folder / "set"
+
+    def files(self, sidecars_stay: bool) -> BlockFiles:
+        """Where the blocks go. The sidecars of a part stay with it; those of a whole set go with the draft."""
+        whole, folder = self.set.absolute(), self.folder.absolute()  # a Dask worker starts elsewhere
+        files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks")
+        files.make_folders()
+        for left in files.sidecars.glob(".*"):  # by a process that was killed
+            left.unlink()
+        return files
+
+    def publish(self) -> None:
+        """The set is whole: put it in its place and remove the rest."""
+        os.rename(self.set, self.out)
+        self.remove()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]:
+    """The draft of `out`, new or as it was left; None where `out` is there, maybe since a moment.
+
+    Raises InputError where another process works on it, and where it was made with other settings, naming each; a draft
+    without a single finished block holds nobody to its settings.
+    """
+    folder = draft_of(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(out, folder)
+    try:
+        if out.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            yield None
+            return
+        stored = folder / "settings.json"
+        if stored.exists() and any(folder.glob("**/blocks/*.json")):
+            refuse_changed(folder, read_json(stored, "a draft's settings"), settings)
+        else:
+            write_json(stored, settings)
+        yield Draft(out, folder)
+    finally:
+        os.close(lock)
+
+
+def remove_left(out: Path) -> None:
+    """Remove the draft of a finished `out` whose process was killed just before it could."""
+    if draft_of(out).exists():
+        with contextlib.suppress(InputError), open_draft(out, {}):
+            pass
+
+
+def draft_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.draft")
+
+
+def _lock(out: Path, folder: Path) -> int:
+    """An open file that is locked for as long as this process lives."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        path = folder / "lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:  # its process has just finished and removed the folder
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(path).st_ino == os.fstat(lock).st_ino:
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            raise InputError(
+                f"another process is making {out}; expected one at a time. Wait for it, or name another output folder"
+            ) from None
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks: nobody is kept out
+                return lock
+            raise
+        os.close(lock)

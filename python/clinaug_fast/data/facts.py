@@ -1,0 +1,98 @@
+"""What a corpus is like: hours by label, rates, channels, levels, clipping, silence, and what gives the label away.
+
+Takes a table with one row a kept recording, measured while it is decoded; leaves `corpus_facts`, which goes into
+features.json and the dataset card.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clinaug_fast.data.shortcut import duration_and_level_shortcut
+
+SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
+FLOOR_DB = -120.0  # the level of digital silence, whose logarithm is not finite
+
+FACTS_SCHEMA = pa.schema(
+    [
+        pa.field("recording", pa.string(), nullable=False),  # Recording.id, hashed where de-identified
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("subject", pa.string()),
+        pa.field("seconds", pa.float64(), nullable=False),  # decoded, at the file's rate
+        pa.field("file_rate", pa.int32(), nullable=False),  # Hz
+        pa.field("channels", pa.int32(), nullable=False),
+        pa.field("peak", pa.float32(), nullable=False),  # largest |sample|, full scale 1
+        pa.field("rms_db", pa.float32(), nullable=False),  # dB relative to full scale
+        pa.field("clipped_share", pa.float32(), nullable=False),  # of samples at full scale
+        pa.field("silent_share", pa.float32(), nullable=False),  # of samples below SILENCE_DB
+    ]
+)
+
+
+def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
+    """`corpus_facts` of features.json from a table of FACTS_SCHEMA with at least one row. Draws with a fixed seed."""
+    names = ("seconds", "file_rate", "channels", "peak", "rms_db", "clipped_share", "silent_share")
+    column = {name: recordings.column(name).to_numpy() for name in names}
+    labels, of_label = _coded(recordings.column("label"))
+    seconds, silent = column["seconds"], column["silent_share"] * column["seconds"]
+    column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
+    clipped = column["clipped_share"] > 0
+    hours = np.bincount(of_label, seconds) / 3600.0
+    silent_hours = np.bincount(of_label, silent) / 3600.0
+    by_label = {
+        label: {
+            "recordings": int(np.count_nonzero(of_label == number)),
+            "hours": round(float(hours[number]), 4),
+            "median_seconds": _round(np.median(seconds[of_label == number])),
+            "median_rms_db": _round(np.median(column["rms_db"][of_label == number])),
+            "clipped_recordings": int(np.count_nonzero(clipped & (of_label == number))),
+            "silent_share": _round(silent_hours[number] / hours[number]),
+        }
+        for number, label in enumerate(labels)
+    }
+    return {
+        "recordings": len(seconds),
+        "hours": round(float(hours.sum()), 4),
+        "by_label": by_label,
+        "file_rates": _counts(column["file_rate"]),
+        "channels": _counts(column["channels"]),
+        "seconds": _spread(seconds),
+        "rms_db": _spread(column["rms_db"]),
+        "peak": _spread(column["peak"]),
+        "clipped_recordings": int(np.count_nonzero(clipped)),
+        "clipped_share": _spread(column["clipped_share"]),
+        "silence_below_db": SILENCE_DB,
+        "silent_share": _round(silent.sum() / seconds.sum()),
+        "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
+        "shortcut": duration_and_level_shortcut(
+            seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
+        ),
+    }
+
+
+def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """The different texts in order, and (n,) the number of each; no Python object a row."""
+    different = sorted(texts.unique().to_pylist())
+    return different, pc.index_in(texts, value_set=pa.array(different, texts.type)).to_numpy()
+
+
+def _groups(subjects: pa.ChunkedArray) -> np.ndarray:
+    """(n,) what is left out together: a subject's recordings, or one recording where the subject is not known."""
+    numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy()
+    return np.where(numbers < 0, len(numbers) + np.arange(len(numbers)), numbers)
+
+
+def _counts(values: np.ndarray) -> dict[str, int]:
+    return {str(value): int(n) for value, n in zip(*np.unique(values, return_counts=True), strict=True)}
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    """Five points of a distribution."""
+    points = np.percentile(values, [0, 5, 50, 95, 100])
+    return dict(zip(("min", "p5", "median", "p95", "max"), map(_round, points), strict=True))
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,113 @@
+"""A recording too long for memory, decoded in pieces: the samples are exactly those that `audio.decode` gives.
+
+A piece has a fixed size, so nothing depends on the memory at hand; soxr's stream gives the bits of soxr on the whole.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+import soxr
+
+from clinaug_fast import native
+from clinaug_fast.data.audio import MAX_SAMPLES_PER_BYTE, Code, Rejected, as_float, inspect, mixed
+from clinaug_fast.data.corpus import Recording
+
+PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
+COPIES = 5  # of a piece, at most, that live at once: read, mixed, resampled, joined, scaled
+
+
+def open_long(recording: Recording, sample_rate: int, clip_values: float) -> "LongRecording | None":
+    """The opened file; None where its header cannot be taken at its word: `decode` will say why.
+
+    clip_values: of the log-mels made of one sample at `sample_rate`; many where clips overlap.
+    """
+    try:
+        n_bytes = inspect(recording.path)
+        file = soundfile.SoundFile(recording.path)
+    except (Rejected, soundfile.LibsndfileError, OSError):
+        return None
+    opened = LongRecording(file, recording, sample_rate, clip_values)
+    if file.frames > MAX_SAMPLES_PER_BYTE * n_bytes or opened.n_samples <= 0:
+        file.close()
+        return None
+    return opened
+
+
+class LongRecording:
+    """An open audio file, or a segment of it."""
+
+    def __init__(self, file: soundfile.SoundFile, recording: Recording, sample_rate: int, clip_values: float):
+        self._file, self._sample_rate = file, sample_rate
+        self.rate, self.channels = file.samplerate, file.channels
+        self._start = round((recording.start_s or 0.0) * self.rate)
+        end_s = recording.end_s
+        stop = file.frames if end_s is None else min(file.frames, round(end_s * self.rate))
+        self.n_samples = stop - self._start  # a channel
+        self.level: Any = None  # of the pieces so far
+        # Values that a sample of the file stands for, at its widest.
+        self._width = max(self.channels, math.ceil(sample_rate / self.rate * max(1.0, clip_values)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def seconds(self) -> float:
+        return self.n_samples / self.rate
+
+    @property
+    def is_long(self) -> bool:
+        return self.n_samples * self._width > PIECE_VALUES
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory to hold while this recording is worked on."""
+        return 4 * COPIES * min(self.n_samples * self._width, PIECE_VALUES)
+
+    def pieces(self, seconds: Any) -> Iterator[np.ndarray]:
+        """(T,) mono samples at the contract's rate, piece by piece; `seconds` (clips.Seconds) learns the time taken."""
+        dtype = "int16" if self._file.subtype == "PCM_16" else "float32"
+        size = PIECE_VALUES // self._width
+        stream = None
+        if self.rate != self._sample_rate:
+            stream = soxr.ResampleStream(self.rate, self._sample_rate, 1, dtype="float32", quality="HQ")
+        done = 0
+        while done < self.n_samples:
+            begun = time.perf_counter()
+            samples = self._read(done, min(size, self.n_samples - done), dtype)
+            done += len(samples)
+            level = native.level(samples)
+            self.level = level if self.level is None else self.level + level
+            if samples.ndim == 2:
+                samples = mixed(samples)
+            decoded = time.perf_counter()
+            seconds.decode += decoded - begun
+            if stream is not None:
+                samples = stream.resample_chunk(as_float(samples), last=done == self.n_samples)
+                seconds.resample += time.perf_counter() - decoded
+            yield samples
+        seconds.audio += self.seconds
+
+    def _read(self, done: int, size: int, dtype: str) -> np.ndarray:
+        try:
+            if done == 0:
+                self._file.seek(self._start)
+            samples = self._file.read(size, dtype=dtype)
+        except soundfile.LibsndfileError as error:
+            raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
+        if len(samples) < size:
+            reason = f"{self._start + done + len(samples)} of {self._file.frames} declared samples could be decoded"
+            raise Rejected(Code.TRUNCATED, reason)
+        if samples.dtype != np.int16 and not np.isfinite(samples).all():
+            raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
+        return samples

@@ -1,0 +1,76 @@
+"""Parts to the feature set that one machine would have made, to the byte; shards are moved, not copied."""
+
+import errno
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clinaug_fast.data.assemble import Counts, assemble
+from clinaug_fast.data.draft import open_draft
+from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.parts import part_files, read_part
+from clinaug_fast.data.settings import flat_settings, refuse_other_set
+from clinaug_fast.errors import InputError
+from clinaug_fast.runs import Progress, Silent
+
+
+def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Counts:
+    """Join all parts of one feature set into `out`; the parts are used up. May be repeated after a kill.
+
+    Raises InputError, before anything is moved, for a missing, doubled, foreign or incomplete part, naming it.
+    """
+    parts, out = [Path(part) for part in parts], Path(out)
+    abouts = [read_part(part) for part in parts]
+    _refuse_misfits(parts, abouts)
+    made_with, n_blocks = abouts[0]["made_with"], abouts[0]["n_blocks"]
+    settings = flat_settings(made_with)
+    if out.exists():
+        refuse_other_set(out, settings)
+    with open_draft(out, settings) as draft:
+        if draft is None:
+            return Counts(**FeatureSet.open(out).about["counts"])
+        files = draft.files(sidecars_stay=False)
+        sources = {about["number"]: part_files(part) for part, about in zip(parts, abouts, strict=True)}
+        for number in range(n_blocks):
+            source = sources[number % len(parts)]
+            if not files.about(number).exists() and not source.about(number).exists():
+                raise InputError(f"{source.shards.parent} lacks block {number}; expected it. Make this part anew")
+        progress.start("merge", n_blocks)
+        for number in range(n_blocks):
+            if not files.about(number).exists():
+                try:
+                    files.move_from(sources[number % len(parts)], number)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    raise InputError(
+                        f"{out} is on another disk than its parts, and shards are moved, not copied. Name an output "
+                        "folder beside the parts"
+                    ) from None
+            progress.advance()
+        counts = assemble(draft.set, files, n_blocks, made_with, "the corpus")
+        draft.publish()
+    for part in parts:
+        shutil.rmtree(part)
+    return counts
+
+
+def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> None:
+    first, count = flat_settings(abouts[0]["made_with"]), abouts[0]["count"]
+    for part, about in zip(parts, abouts, strict=True):
+        other = flat_settings(about["made_with"]) | {"number of parts": about["count"]}
+        mine = first | {"number of parts": count}
+        fields = sorted(key for key in mine if mine[key] != other.get(key))
+        if fields:
+            listed = "; ".join(f"{key} is {other.get(key)!r} there, {mine[key]!r} in {parts[0]}" for key in fields)
+            raise InputError(f"{part} is a part of another feature set: {listed}. Leave it out, or make it anew")
+    doubled = [number for number, n in Counter(about["number"] for about in abouts).items() if n > 1]
+    if doubled:
+        names = [str(part) for part, about in zip(parts, abouts, strict=True) if about["number"] == doubled[0]]
+        raise InputError(f"{' and '.join(names)} are both part {doubled[0]}/{count}. Give each part once")
+    missing = sorted(set(range(count)) - {about["number"] for about in abouts})
+    if missing:
+        named = ", ".join(f"{number}/{count}" for number in missing)
+        raise InputError(f"the parts {named} are missing; expected all {count}. Make them with --shard, or name them")

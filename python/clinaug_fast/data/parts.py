@@ -1,0 +1,81 @@
+"""Parts of a feature set, made by several machines: every N-th block each, joined by `merge`.
+
+A part is a folder with shards, the blocks' sidecars and `part.json`, which says what it is a part of.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clinaug_fast.data.blocks import BlockFiles
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.runs import read_json, write_json
+
+SCHEMA_VERSION = 1
+SLURM = "slurm"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number` (from 0) of `count`."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """ "2/8", or "slurm": this task of its SLURM array."""
+        if text == SLURM:
+            return _of_slurm_array(os.environ)
+        number, slash, count = text.partition("/")
+        if not (slash and number.isdigit() and count.isdigit() and int(number) < int(count)):
+            raise SettingsError(f"shard is {text!r}; expected I/N with I from 0 to N - 1, such as 0/4, or {SLURM}")
+        return cls(int(number), int(count))
+
+    def has(self, block: int) -> bool:
+        return block % self.count == self.number
+
+    def path(self, out: Path) -> Path:
+        """The folder of this part of `out`."""
+        return out.with_name(f"{out.name}.part-{self.number}-of-{self.count}")
+
+
+def _of_slurm_array(environment: Mapping[str, str]) -> Part:
+    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN")
+    task, count, least = (environment.get(name, "") for name in names)
+    least = least or "0"
+    step = environment.get("SLURM_ARRAY_TASK_STEP") or "1"
+    if not all(value.isdigit() for value in (task, count, least, step)):
+        raise SettingsError(
+            f"shard is {SLURM}, but SLURM_ARRAY_TASK_ID is {task!r} and SLURM_ARRAY_TASK_COUNT is {count!r}; expected "
+            "the numbers of an array job. Submit with sbatch --array=0-N, or give I/N"
+        )
+    number, rest = divmod(int(task) - int(least), max(1, int(step)))
+    if rest or not 0 <= number < int(count):
+        raise SettingsError(
+            f"SLURM_ARRAY_TASK_ID is {task} of {count} tasks from {least} in steps of {step}; expected no gaps. "
+            "Submit with sbatch --array=0-N, or give I/N"
+        )
+    return Part(number, int(count))
+
+
+def part_files(folder: Path) -> BlockFiles:
+    return BlockFiles(folder / "shards", folder / "blocks")
+
+
+def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, Any]) -> None:
+    """Say in `folder` what it is; n_blocks: of the whole set."""
+    about = {"schema_version": SCHEMA_VERSION, "number": part.number, "count": part.count, "n_blocks": n_blocks}
+    write_json(folder / "part.json", about | {"made_with": made_with})
+
+
+def read_part(folder: Path) -> dict[str, Any]:
+    about = read_json(folder / "part.json", "a part's part.json (clinaug-fast preprocess --shard I/N makes one)")
+    if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{folder / 'part.json'} is not of schema version {SCHEMA_VERSION}. Make the part anew")
+    return about

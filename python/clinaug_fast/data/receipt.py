@@ -1,0 +1,75 @@
+"""The throughput receipt: where the time of a preprocess run went, in `OUT.receipt.json` beside the feature set.
+
+Takes seconds a stage; leaves hours of audio per second and what bound the run. Times differ from run to run, so the
+receipt lies outside the folder, whose bytes do not.
+"""
+
+import resource
+import sys
+import time
+from typing import Any
+
+STAGES = ("decode", "resample", "mel", "write")
+
+ADVICE = {
+    "decode": "reading and decoding the files; WAV decodes faster than FLAC, and a faster disk or page cache helps",
+    "resample": "resampling; store the corpus at the contract's rate, or choose a contract at the corpus's rate",
+    "mel": "the log-mel; more threads help, as does a longer hop",
+    "write": "writing the shards; a faster disk helps",
+}
+
+
+class Receipt:
+    """Adds up the seconds of a run's stages, from when it is made; one a run."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)  # summed over threads
+        self._begun = time.perf_counter()
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] += seconds
+
+    def about(self, audio_seconds: float, threads: int) -> dict[str, Any]:
+        """What goes into receipt.json, for `audio_seconds` of audio preprocessed by this run.
+
+        A resumed run counts what it did itself. Stages overlap on several threads, so their sum can exceed the wall.
+        """
+        wall = time.perf_counter() - self._begun
+        busy = sum(self.seconds.values())
+        hours = audio_seconds / 3600.0
+        slowest = max(STAGES, key=self.seconds.__getitem__)
+        return {
+            "wall_seconds": round(wall, 3),
+            "threads": threads,
+            "audio_hours": round(hours, 4),
+            "audio_hours_per_second": round(hours / wall, 5),
+            "stages": {
+                stage: {
+                    "seconds": round(seconds, 3),
+                    "share": round(seconds / busy, 4) if busy else 0.0,
+                    "audio_hours_per_second": round(hours / seconds, 5) if seconds else None,
+                }
+                for stage, seconds in self.seconds.items()
+            },
+            "peak_memory_mib": round(peak_memory_bytes() / 2**20, 1),
+            "bound_by": slowest if busy else None,
+            "advice": f"bound by {slowest}: {ADVICE[slowest]}" if busy else "nothing was left to do",
+        }
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory this process has had; ru_maxrss is in KiB, on macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def show_receipt(about: dict[str, Any]) -> str:
+    """The receipt as a few lines of text."""
+    lines = [
+        f"{about['audio_hours']:.2f} h of audio in {about['wall_seconds']:.1f} s on {about['threads']} threads: "
+        f"{3600 * about['audio_hours_per_second']:,.0f} x real time, "
+        f"peak memory {about['peak_memory_mib']:,.0f} MiB"
+    ]
+    for stage, part in about["stages"].items():
+        lines.append(f"  {stage:<8}  {part['seconds']:>9.2f} s  {part['share']:>6.1%}")
+    return "\n".join([*lines, f"  {about['advice']}"])

@@ -1,0 +1,47 @@
+"""SIGTERM and Ctrl-C during a long run: the first asks to finish the blocks in hand, the second stops at once."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED, StoppedError
+
+EXIT_CODES = {signal.SIGTERM: EXIT_STOPPED, signal.SIGINT: EXIT_INTERRUPTED}
+
+
+class Stopper:
+    """While it is entered, a signal is remembered instead of ending the process. `Stopper()` tells whether one came."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self._signal is not None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # Python allows no other
+            self._before = {number: signal.signal(number, self._remember) for number in EXIT_CODES}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            raise self._error(number)
+        self._signal = number
+
+    def refuse(self) -> None:
+        """Raise StoppedError if a signal came."""
+        if self._signal is not None:
+            raise self._error(self._signal)
+
+    def _error(self, number: int) -> StoppedError:
+        name = {signal.SIGTERM: "stopped by SIGTERM", signal.SIGINT: "interrupted"}[signal.Signals(number)]
+        return StoppedError(
+            f"{name}: nothing half-written was left, and what is done is kept. Run the same command again to go on",
+            EXIT_CODES[signal.Signals(number)],
+        )

@@ -1,0 +1,188 @@
+"""Is a feature set still what was made? Each shard's bytes, each row of the index and each count are looked at again.
+
+Takes the folder of a feature set, real or generated; leaves a `Report` that names each damaged file. Nothing is raised
+for damage: the checks that a missing file allows still run.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clinaug_fast.data.feature_set import INDEX_SCHEMA, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.data.shards import fingerprint_shard
+from clinaug_fast.errors import InputError
+from clinaug_fast.runs import Progress, Silent, read_json
+
+
+@dataclass
+class Report:
+    """What `verify` found."""
+
+    shards: int = 0  # listed in features.json
+    clips: int = 0  # in the index
+    checks: list[str] = field(default_factory=list)  # what could be checked, in order
+    problems: list[dict[str, str]] = field(default_factory=list)  # {"file", "problem"}
+
+    @property
+    def whole(self) -> bool:
+        return not self.problems
+
+    @property
+    def damaged(self) -> list[str]:
+        """The files with problems, each once."""
+        return list(dict.fromkeys(problem["file"] for problem in self.problems))
+
+
+def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Report:
+    """Check the feature set in `path` against what its features.json says. InputError where there is no such folder."""
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder; expected a feature set. Check the path")
+    if (path / "part.json").exists():
+        raise InputError(f"{path} is a part of a feature set. Run clinaug-fast merge on all parts, then verify the set")
+    report = Report()
+
+    def check(name: str, file: str, problems: Iterator[tuple[str, str]]) -> None:
+        """Run one check; where it cannot be done, because of `file`, that is the problem."""
+        report.checks.append(name)
+        try:
+            report.problems += [{"file": of, "problem": problem} for of, problem in problems]
+        except (InputError, OSError, pa.ArrowException) as error:
+            report.problems.append({"file": file, "problem": f"it cannot be read: {error}"})
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            report.problems.append({"file": file, "problem": f"{name} cannot be checked: {error!r}"})
+
+    try:
+        about = read_json(path / "features.json", "a feature set's features.json")
+        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(f"it is not of schema version {SCHEMA_VERSION}")
+    except InputError as error:
+        report.problems.append({"file": "features.json", "problem": str(error)})
+        return report
+    check("the fingerprint", "index.parquet", _fingerprint(path, about))
+    check("every shard's shape and digest", "features.json", _shards(path, about, threads, progress))
+    check("no other shards", "shards", _foreign(path, about))
+    try:
+        index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
+    except (OSError, pa.ArrowException) as error:
+        report.problems.append({"file": "index.parquet", "problem": f"it cannot be read: {error}"})
+        return report
+    report.shards, report.clips = len(about.get("shards", [])), index.num_rows
+    check("the index's rows, ids and places", "features.json", _index(about, index))
+    check("the labels", "features.json", _labels(about, index))
+    if "counts" in about:
+        check("the counts", "features.json", _counts(about["counts"], index))
+        check("the rejected recordings", "rejected.jsonl", _rejected(path, about["counts"]))
+    return report
+
+
+def _fingerprint(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    digest = feature_set_fingerprint(about, path / "index.parquet")
+    if about["fingerprint"] != digest:
+        told = f"the fingerprint is {about['fingerprint']}; expected {digest}: one of the two files was changed"
+        yield "features.json or index.parquet", told
+
+
+def _shards(path: Path, about: dict[str, Any], threads: int, progress: Progress) -> Iterator[tuple[str, str]]:
+    entries = about["shards"]
+    progress.start("verify", len(entries))
+    with ThreadPoolExecutor(threads) as pool:
+        for entry, problem in zip(entries, pool.map(lambda e: _shard(path, about, e), entries), strict=True):
+            if problem:
+                yield entry["file"], problem
+            progress.advance()
+
+
+def _shard(path: Path, about: dict[str, Any], entry: dict[str, Any]) -> str | None:
+    """What is wrong with one shard."""
+    file = path / entry["file"]
+    shape = (entry["rows"], about["mel"]["n_mels"], about["n_frames"])
+    try:
+        if (digest := fingerprint_shard(file)) == entry["xxh3_64"]:
+            shard = np.load(file, mmap_mode="r", allow_pickle=False)
+            if shard.shape == shape and shard.dtype == np.float32:
+                return None
+            return f"it holds {shard.dtype} {shard.shape}; expected float32 {shape}"
+        missing = 4 * int(np.prod(shape)) - file.stat().st_size
+        return f"its digest is {digest}; expected {entry['xxh3_64']}" + ("; it was cut short" if missing > 0 else "")
+    except FileNotFoundError:
+        return "it is missing"
+    except (OSError, ValueError, EOFError) as error:
+        return f"it cannot be read: {error}"
+
+
+def _foreign(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    listed = {entry["file"] for entry in about["shards"]}
+    for file in sorted((path / "shards").iterdir()):
+        if (name := f"shards/{file.name}") not in listed:
+            yield name, "features.json does not list it"
+
+
+def _index(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
+    rows = [entry["rows"] for entry in about["shards"]]
+    if not index.num_rows == about["n_clips"] == sum(rows):
+        yield (
+            "index.parquet",
+            f"it has {index.num_rows} rows, features.json says {about['n_clips']} clips, its shards hold {sum(rows)}",
+        )
+    for name in INDEX_SCHEMA.names:
+        if not INDEX_SCHEMA.field(name).nullable and index.column(name).null_count:
+            yield "index.parquet", f"the column {name} lacks {index.column(name).null_count} values"
+    doubled = index.num_rows - pc.count_distinct(index.column("id")).as_py()
+    if doubled:
+        counts = pc.value_counts(index.column("id")).to_pylist()
+        first = next(pair["values"] for pair in counts if pair["counts"] > 1)
+        yield "index.parquet", f"{doubled} ids come twice, the first is {first!r}"
+    # Each place of each shard is pointed to once.
+    shard, row = (index.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
+    begins = np.concatenate([[0], np.cumsum(rows)])
+    outside = (shard < 0) | (shard >= len(rows)) | (row < 0)
+    outside |= row >= np.array([*rows, 0])[np.where(outside, len(rows), shard)]
+    if outside.any():
+        yield "index.parquet", f"{outside.sum()} rows point outside the shards, the first is row {outside.argmax()}"
+    pointed = np.bincount(begins[shard[~outside]] + row[~outside], minlength=begins[-1])
+    if (pointed != 1).any():
+        place = int((pointed != 1).argmax())
+        number = int(np.searchsorted(begins, place, side="right")) - 1
+        yield (
+            "index.parquet",
+            f"{np.count_nonzero(pointed != 1)} places in shards are pointed to never or more than once, the first is "
+            f"row {place - begins[number]} of {about['shards'][number]['file']}",
+        )
+
+
+def _labels(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
+    foreign = sorted(set(index.column("label").unique().to_pylist()) - set(about["labels"]))
+    if foreign:
+        yield "index.parquet", f"it has the labels {', '.join(foreign)}, which features.json does not list"
+
+
+def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
+    rejected = sum(counts["rejected"].values())
+    if counts["found"] != counts["kept"] + rejected:
+        yield "features.json", f"found is {counts['found']}; expected kept {counts['kept']} + rejected {rejected}"
+    kept = pc.count_distinct(pc.replace_substring_regex(index.column("id"), "#[0-9]+$", "")).as_py()
+    if counts["kept"] != kept:
+        yield "features.json", f"{counts['kept']} recordings are kept; the index has clips of {kept}"
+    clips = {pair["values"]: pair["counts"] for pair in pc.value_counts(index.column("label")).to_pylist()}
+    if counts["clips"] != clips:
+        yield "features.json", f"clips by label are {counts['clips']}; the index has {clips}"
+    subjects = pc.count_distinct(index.column("subject"), mode="only_valid").as_py()
+    if counts["subjects"] != subjects:
+        yield "features.json", f"{counts['subjects']} subjects are known; the index has {subjects}"
+
+
+def _rejected(path: Path, counts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    with open(path / "rejected.jsonl", encoding="utf-8") as lines:
+        codes = Counter(json.loads(line)["code"] for line in lines)
+    if dict(codes) != counts["rejected"]:
+        yield "rejected.jsonl", f"it lists {dict(codes)}; features.json counts {counts['rejected']}"

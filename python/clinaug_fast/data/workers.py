@@ -1,0 +1,233 @@
+"""Blocks worked on by the threads of one process.
+
+Takes the rows of each block; leaves its files. Batches of recordings are decoded at once and written in the order of
+the corpus, so neither the bytes nor the memory depend on how many threads there are.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from clinaug_fast.data.audio import Rejected
+from clinaug_fast.data.block_tables import facts_table, index_table, public_table
+from clinaug_fast.data.blocks import BlockFiles
+from clinaug_fast.data.clips import ClipSettings, ClipSink, Kept, Seconds, clips_of_batch
+from clinaug_fast.data.corpus import recordings_of
+from clinaug_fast.data.deidentify import rejected_row
+from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget
+from clinaug_fast.data.shards import Shard
+from clinaug_fast.errors import RejectedError
+from clinaug_fast.runs import Progress
+
+BATCH_RECORDINGS = 64
+BATCH_BYTES = 4 << 20  # of files and their log-mels, as far as the listing tells
+PENDING_BYTES = 8 << 20  # of a batch's log-mels that wait for their turn
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker, maybe on another machine, needs to know besides the recordings."""
+
+    settings: ClipSettings
+    root: Path  # the folder that the recordings' paths start at
+    files: BlockFiles
+    memory: int  # bytes
+    fail_at_first: bool  # rejected recording
+    key: bytes | None  # of de-identification
+
+
+class Abandoned(Exception):  # noqa: N818 - another thread has failed, or the user is in a hurry
+    """This block will not be finished."""
+
+
+def run_blocks(
+    job: Job,
+    blocks: Iterable[tuple[int, pa.Table]],
+    threads: int,
+    progress: Progress,
+    stop: Callable[[], bool] = lambda: False,
+) -> Seconds:
+    """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one."""
+    budget = Budget(job.memory - INTERPRETER_BYTES)
+    pending: deque[tuple[_Block, int, Future[None]]] = deque()
+    total = Seconds()
+
+    def collect() -> None:
+        block, n, done = pending[0]
+        done.result()
+        pending.popleft()
+        progress.advance(n)
+        if not pending or pending[0][0] is not block:
+            _add(total, block.seconds)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for number, rows in blocks:
+                if stop():
+                    break
+                block = _Block(job, number, rows, budget)
+                for batch, recordings in enumerate(block.batches):
+                    pending.append((block, len(recordings), pool.submit(block.work, batch)))
+                    if len(pending) > 2 * threads:
+                        collect()
+            while pending:
+                collect()
+        except BaseException:
+            for block in {id(block): block for block, *_ in pending}.values():
+                block.abandon()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return total
+
+
+def _add(total: Seconds, more: Seconds) -> None:
+    for name in total.__dataclass_fields__:
+        setattr(total, name, getattr(total, name) + getattr(more, name))
+
+
+class _Block:
+    """A block under way: its shard grows batch by batch."""
+
+    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget):
+        self.job, self.number, self.rows, self.budget = job, number, rows, budget
+        self.n_bytes = rows.column("bytes").to_pylist()
+        self.batches = list(self._cut())
+        self.verdicts: list[Kept | Rejected] = []
+        self.seconds = Seconds()
+        self.finished = self.abandoned = False
+        self._turn = threading.Condition()
+        self._next = 0  # the batch whose turn it is
+        self._handed_in: dict[int, tuple[list[Kept | Rejected], list[np.ndarray]]] = {}
+        self._open = ExitStack()
+        self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
+        self.shard = Shard(file, job.settings.clip_shape)
+
+    def _cut(self) -> Iterable[range]:
+        """The rows of each batch; of no consequence for the result."""
+        n_mels, n_frames = self.job.settings.clip_shape
+        start = size = 0
+        for row, n_bytes in enumerate(self.n_bytes):
+            mel_bytes = 4 * n_mels * n_frames * (1 + (n_bytes or 0) / 2 / self.job.settings.stride)
+            cost = (n_bytes or 0) + mel_bytes
+            if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
+                yield range(start, row)
+                start, size = row, 0
+            size += cost
+        yield range(start, len(self.n_bytes))
+
+    def work(self, batch: int) -> None:
+        """Decode a batch and hand it in; the last one to do so finishes the block."""
+        span = self.batches[batch]
+        recordings = recordings_of(self.rows.slice(span.start, len(span)), self.job.root)
+        turn = _Turn(self, batch)
+        sink = ClipSink(turn.emit, turn.settle, turn.begin_long, turn.end_long)
+        verdicts = clips_of_batch(
+            recordings, self.n_bytes[span.start : span.stop], self.job.settings, sink, self.budget
+        )
+        if self.job.fail_at_first:
+            for recording, verdict in zip(recordings, verdicts, strict=True):
+                if isinstance(verdict, Rejected):
+                    raise RejectedError(
+                        f"{recording.path} was rejected ({verdict.code}: {verdict.reason}), and --on-error is fail. "
+                        "Repair it or take it out, or give --on-error skip"
+                    )
+        self._hand_in(batch, verdicts, turn.pending, sink.seconds)
+
+    def take_turn(self, batch: int) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._next == batch or self.abandoned)
+            if self.abandoned:
+                raise Abandoned
+
+    def abandon(self) -> None:
+        with self._turn:
+            self.abandoned = True
+            self._turn.notify_all()
+        if not self.finished:
+            self._open.close()
+
+    def _hand_in(self, batch: int, verdicts: list[Kept | Rejected], mels: list[np.ndarray], seconds: Seconds) -> None:
+        with self._turn:
+            if self.abandoned:
+                raise Abandoned
+            _add(self.seconds, seconds)
+            self._handed_in[batch] = verdicts, mels
+            begun = time.perf_counter()
+            while self._next in self._handed_in:
+                verdicts, mels = self._handed_in.pop(self._next)
+                self.verdicts += verdicts
+                for clips in mels:
+                    self.shard.append(clips)
+                self._next += 1
+            if self._next == len(self.batches):
+                self._finish()
+            self.seconds.write += time.perf_counter() - begun
+            self._turn.notify_all()
+
+    def _finish(self) -> None:
+        digest = self.shard.finish()
+        key = self.job.key
+        public = public_table(self.rows, self.job.root, key)
+        at = [row for row, verdict in enumerate(self.verdicts) if isinstance(verdict, Kept)]
+        kept = [self.verdicts[row] for row in at]
+        stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
+        index = index_table(public, at, kept, self.number, stride_s)
+        facts = facts_table(public, at, kept)
+        recordings = recordings_of(self.rows, self.job.root) if len(at) < self.rows.num_rows else ()
+        rejected = [
+            rejected_row(recording, verdict.code, verdict.reason, key)
+            for recording, verdict in zip(recordings, self.verdicts, strict=False)
+            if isinstance(verdict, Rejected)
+        ]
+        quiet = sum(k.n_windows - len(k.numbers) for k in kept)
+        about = {"block": self.number, "found": self.rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
+        self.job.files.complete(self.number, self.draft, digest, index, facts, about)
+        self.finished = True
+        self._open.close()
+
+
+class _Turn:
+    """Where a batch's clips go: into memory until it is its turn, into the shard from then on."""
+
+    def __init__(self, block: _Block, batch: int):
+        self._block, self._batch = block, batch
+        self.pending: list[np.ndarray] = []
+        self._bytes, self._is_on, self._mark = 0, False, 0
+
+    def emit(self, clips: np.ndarray) -> None:
+        if self._is_on:
+            if self._block.abandoned:
+                raise Abandoned
+            self._block.shard.append(clips)
+        else:
+            self.pending.append(clips)
+            self._bytes += clips.nbytes
+
+    def settle(self) -> None:
+        if self._bytes > PENDING_BYTES:
+            self._take()
+
+    def _take(self) -> None:
+        self._block.take_turn(self._batch)
+        self._is_on, self._bytes = True, 0
+        for clips in self.pending:
+            self._block.shard.append(clips)
+        self.pending.clear()
+
+    def begin_long(self) -> None:
+        if not self._is_on:
+            self._take()
+        self._mark = self._block.shard.rows
+
+    def end_long(self, numbers: np.ndarray | None) -> None:
+        shard = self._block.shard
+        if numbers is None or len(numbers) < shard.rows - self._mark:
+            shard.keep(self._mark, np.arange(0) if numbers is None else numbers)

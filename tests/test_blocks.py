@@ -1,0 +1,169 @@
+"""Blocks: where they are cut, shards that grow, and recordings too long for memory, which must not change a bit."""
+
+import io
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinaug_fast import native
+from clinaug_fast.config import ClipConfig
+from clinaug_fast.data import blocks, clips, long_recording, workers
+from clinaug_fast.data.blocks import cut_into_blocks
+from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.data.shards import Shard, fingerprint_shard
+from conftest import MEL, sound, write_corpus
+
+CLIP = ClipConfig(n_frames=32)
+
+
+def listing(n_bytes: list[int | None], paths: list[str] | None = None) -> pa.Table:
+    paths = paths or [f"{k}.wav" for k in range(len(n_bytes))]
+    return pa.table({"path": paths, "bytes": pa.array(n_bytes, pa.int64())})
+
+
+@given(st.lists(st.none() | st.integers(0, 100 << 20), min_size=1, max_size=60), st.integers(1, 8))
+def test_blocks_follow_one_another_and_are_as_large_as_they_may_be(n_bytes: list[int | None], most: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_RECORDINGS", most)
+        cut = cut_into_blocks(listing(n_bytes))
+    assert [row for block in cut for row in block] == list(range(len(n_bytes)))
+    size = [sum(n_bytes[row] or 0 for row in block) for block in cut]
+    assert all(len(block) == 1 or total <= blocks.BLOCK_BYTES for block, total in zip(cut, size, strict=True))
+    assert all(1 <= len(block) <= most for block in cut)
+    for k in range(len(cut) - 1):
+        assert len(cut[k]) == most or size[k] + (n_bytes[cut[k].stop] or 0) > blocks.BLOCK_BYTES
+
+
+def test_segments_of_one_file_count_its_bytes_once():
+    assert len(cut_into_blocks(listing([50 << 20] * 9, ["a.wav"] * 9))) == 1
+    assert len(cut_into_blocks(listing([50 << 20] * 9))) == 9
+
+
+@given(st.lists(st.integers(0, 5), max_size=6), st.data())
+def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
+    kept = np.zeros((0, 3, 2), np.float32)
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed and gone with the test
+    shard = Shard(file, (3, 2))
+    for k, n in enumerate(sizes):
+        some = np.random.default_rng(k).normal(size=(n, 3, 2)).astype(np.float32)
+        mark = shard.rows
+        shard.append(some)
+        numbers = np.flatnonzero([data.draw(st.booleans()) for _ in range(n)])
+        shard.keep(mark, numbers)
+        kept = np.concatenate([kept, some[numbers]])
+    digest = shard.finish()
+    expected = io.BytesIO()
+    np.save(expected, kept)
+    assert Path(file.name).read_bytes() == expected.getvalue()
+    assert digest == fingerprint_shard(Path(file.name))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+
+
+@pytest.mark.parametrize("stride", [8, 32, 70])
+def test_recordings_in_pieces_give_the_bytes_of_whole_ones(tmp_path: Path, monkeypatch, stride: int):
+    corpus = write_corpus(tmp_path / "corpus")
+    for number, (suffix, rate, channels, subtype) in enumerate(
+        [("flac", 8000, 1, "PCM_16"), ("flac", 16000, 2, "PCM_24"), ("aiff", 11025, 1, "FLOAT"), ("ogg", 8000, 2, None)]
+    ):
+        samples = np.concatenate([sound("hum", k, rate=rate) * (k != 1 or 1e-4) for k in range(4)])
+        soundfile.write(corpus / f"hum/{number}.{suffix}", np.stack([samples] * channels, axis=1), rate, subtype)
+    clip = CLIP.with_changes(stride_frames=stride)
+    whole = preprocess(corpus, tmp_path / "whole", MEL, clip).counts
+    assert whole.quiet_clips > 0
+    lengths = []
+    work = long_recording.LongRecording.pieces
+
+    def counted(self, seconds):
+        lengths.append(0)
+        for samples in work(self, seconds):
+            lengths[-1] += 1
+            yield samples
+
+    monkeypatch.setattr(long_recording.LongRecording, "pieces", counted)
+    monkeypatch.setattr(long_recording, "PIECE_VALUES", 5000)
+    for threads in (1, 3):
+        preprocess(corpus, tmp_path / f"pieces{threads}", MEL, clip, threads=threads)
+    assert len(lengths) == 8
+    assert min(lengths) > 4
+    one, three, expected = (files(tmp_path / name) for name in ("pieces1", "pieces3", "whole"))
+    assert one == three
+    for name in ("index.parquet", "shards/00000.npy", "rejected.jsonl"):
+        assert one[name] == expected[name]
+
+
+def test_the_native_route_gives_the_bytes_of_the_general_one(tiny_corpus: Path, tmp_path: Path, monkeypatch):
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    soundfile.write(corpus / "hum/stereo.wav", np.stack([sound("hum", 1), sound("hiss", 2)], axis=1), 8000)
+    soundfile.write(corpus / "hum/float.wav", sound("hum", 3), 8000, "FLOAT")
+    soundfile.write(corpus / "hum/deep.wav", sound("knock", 3), 8000, "PCM_24")
+    soundfile.write(corpus / "hum/fast.wav", sound("knock", 4, rate=16000), 16000)
+    (corpus / "hum/text.wav").write_text("text")
+    preprocess(corpus, tmp_path / "native", MEL, CLIP, max_bad=0.5)
+    monkeypatch.setattr(clips, "WAV_BYTES", 0)
+    monkeypatch.setattr(clips, "SMALL_WAV_BYTES", 0)
+    monkeypatch.setattr(native, "wav_log_mel", None)
+    monkeypatch.setattr(native, "read_wav", lambda *x: "not now")
+    preprocess(corpus, tmp_path / "general", MEL, CLIP, max_bad=0.5)
+    assert files(tmp_path / "native") == files(tmp_path / "general")
+
+
+def test_a_long_recording_that_breaks_off_leaves_no_clip(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(long_recording, "PIECE_VALUES", 3000)
+    corpus = write_corpus(tmp_path / "corpus")
+    bad = np.concatenate([sound("hum", 0), [np.nan], sound("hum", 1)])
+    soundfile.write(corpus / "hum/p0_5.aiff", bad, 8000, "FLOAT")
+    counts = preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.1).counts
+    assert (counts.found, counts.kept, counts.rejected) == (19, 18, {"NON_FINITE": 1})
+    monkeypatch.undo()
+    (corpus / "hum/p0_5.aiff").unlink()
+    preprocess(corpus, tmp_path / "without", MEL, CLIP)
+    assert files(tmp_path / "out")["shards/00000.npy"] == files(tmp_path / "without")["shards/00000.npy"]
+
+
+def test_clips_that_wait_for_their_turn_are_written_in_order(tmp_path: Path, monkeypatch):
+    corpus = write_corpus(tmp_path / "corpus")
+    for path in list(corpus.glob("*/*_0.wav")):
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path.with_suffix(".flac"), samples, rate)
+        path.unlink()
+    preprocess(corpus, tmp_path / "plain", MEL, CLIP)
+    monkeypatch.setattr(workers, "PENDING_BYTES", 1)
+    monkeypatch.setattr(workers, "BATCH_RECORDINGS", 2)
+    preprocess(corpus, tmp_path / "waiting", MEL, CLIP, threads=4)
+    assert files(tmp_path / "plain") == files(tmp_path / "waiting")
+
+
+def test_many_blocks_are_one_feature_set(tiny_corpus: Path, tmp_path: Path, monkeypatch):
+    preprocess(tiny_corpus, tmp_path / "one", MEL, CLIP)
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 4)
+    for threads in (1, 2, 5):
+        preprocess(tiny_corpus, tmp_path / f"many{threads}", MEL, CLIP, threads=threads)
+    assert files(tmp_path / "many1") == files(tmp_path / "many2") == files(tmp_path / "many5")
+    one, many = FeatureSet.open(tmp_path / "one"), FeatureSet.open(tmp_path / "many1")
+    assert len(many.about["shards"]) == 5
+    assert one.index.drop(["shard", "row"]).equals(many.index.drop(["shard", "row"]))
+    assert one.about["counts"] == many.about["counts"]
+    assert one.about["corpus_facts"] == many.about["corpus_facts"]
+    np.testing.assert_array_equal(one.clips(), many.clips())
+
+
+def test_a_block_without_a_clip_has_an_empty_shard(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 2)
+    corpus = write_corpus(tmp_path / "corpus")
+    for name in ("hum/p0_0.wav", "hum/p0_1.wav"):
+        (corpus / name).write_bytes(b"")
+    preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
+    features = FeatureSet.open(tmp_path / "out")
+    assert [entry["rows"] for entry in features.about["shards"]] == [8, 8, 8, 0, 8, 8, 8, 8, 8]
+    assert features.clips().shape == (64, 32, 32)

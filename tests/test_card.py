@@ -1,0 +1,104 @@
+"""The dataset card tells what features.json says, the same for the same set, and its code opens the set."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinaug_fast.config import ClipConfig
+from clinaug_fast.data.card import write_card
+from clinaug_fast.data.preprocess import preprocess
+from conftest import MEL, SUBJECT_PATTERN
+
+
+@pytest.fixture(scope="module")
+def made(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of the tiny corpus with a label of awkward name and a file that is no audio."""
+    folder = tmp_path_factory.mktemp("card")
+    corpus = shutil.copytree(tiny_corpus, folder / "corpus")
+    (corpus / "hiss").rename(corpus / "a|b_<i>*")
+    (corpus / "hum" / "p9_0.wav").write_bytes(b"no audio")
+    preprocess(corpus, folder / "set", MEL, ClipConfig(n_frames=32), subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+    return folder / "set"
+
+
+@pytest.fixture
+def about(made: Path) -> dict[str, Any]:
+    return json.loads((made / "features.json").read_text())
+
+
+def card(folder: Path, about: dict[str, Any]) -> str:
+    write_card(folder, about)
+    return (folder / "README.md").read_text()
+
+
+def rows(text: str, title: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head and rule."""
+    lines = text.split(title)[1].split("\n#")[0].splitlines()
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in cells[2:]]
+
+
+def test_counts_by_label_add_up(made: Path, about: dict[str, Any]) -> None:
+    text = (made / "README.md").read_text()
+    *labels, total = rows(text, "## By label")
+    assert [row[0].replace("\\", "") for row in labels] == about["labels"] == ["a|b_<i>*", "hum", "knock"]
+    assert sum(int(row[1]) for row in labels) == int(total[1]) == 18
+    assert sum(int(row[2]) for row in labels) == int(total[2]) == about["n_clips"]
+    assert {len(row) for row in [*labels, total]} == {8}
+    assert rows(text, "## Nothing is lost") == [["UNREADABLE", "1"]]
+    assert "19 recordings found = 18 kept + 1 rejected" in text
+
+
+def test_it_names_the_contract_the_lineage_and_the_subjects(made: Path, about: dict[str, Any]) -> None:
+    text = (made / "README.md").read_text()
+    for told in (
+        MEL.signature,
+        about["fingerprint"],
+        about["lineage"]["corpus"],
+        "3 known",
+        "18 at 8000 Hz",
+        "18 of 1",
+    ):
+        assert told in text
+    assert "they may identify patients" in text
+
+
+def test_the_card_follows_from_features_json_alone(made: Path, about: dict[str, Any], tmp_path: Path) -> None:
+    assert card(tmp_path, about) == (made / "README.md").read_text()
+
+
+def test_a_shortcut_is_warned_of(about: dict[str, Any], tmp_path: Path) -> None:
+    shortcut = about["corpus_facts"]["shortcut"]
+    assert "> **Warning:** beware." in card(tmp_path, about | facts(about, shortcut | {"warning": "beware"}))
+    assert "Warning" not in card(tmp_path, about | facts(about, shortcut | {"warning": None}))
+    assert "Not done" in card(tmp_path, about | facts(about, shortcut | {"macro_f1": None}))
+    assert "Left out" in card(tmp_path, about | facts(about, shortcut | {"labels_left_out": ["a*"]}))
+
+
+def facts(about: dict[str, Any], shortcut: dict[str, Any]) -> dict[str, Any]:
+    return {"corpus_facts": about["corpus_facts"] | {"shortcut": shortcut}}
+
+
+def test_a_deidentified_set_says_so(about: dict[str, Any], tmp_path: Path) -> None:
+    text = card(tmp_path, about | {"deidentified": "0" * 24})
+    assert "keyed hashes" in text
+    assert "identify patients" not in text
+
+
+def test_nothing_rejected_is_told_too(about: dict[str, Any], tmp_path: Path) -> None:
+    counts = about["counts"] | {"found": 18, "rejected": {}, "ignored": {".txt": 2}}
+    text = card(tmp_path, about | {"counts": counts})
+    assert "18 kept + 0 rejected." in text
+    assert "2 .txt" in text
+
+
+def test_the_code_of_the_card_opens_the_set(made: Path, about: dict[str, Any]) -> None:
+    code = re.search(r"```python\n(.*?)```", (made / "README.md").read_text(), re.DOTALL)[1]
+    check = f"assert index.num_rows == len(clips) == about['n_clips'] == {about['n_clips']}"
+    subprocess.run([sys.executable, "-c", code + check], cwd=made, check=True)

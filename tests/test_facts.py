@@ -1,0 +1,124 @@
+"""Corpus facts and the shortcut check, against numbers that are known beforehand."""
+
+import json
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
+from clinaug_fast.data.shortcut import MAX_RECORDINGS, duration_and_level_shortcut
+
+
+def table(*rows: dict) -> pa.Table:
+    usual = {"subject": None, "seconds": 3600.0, "file_rate": 8000, "channels": 1, "peak": 0.5, "rms_db": -20.0}
+    usual |= {"clipped_share": 0.0, "silent_share": 0.0}
+    return pa.Table.from_pylist([{"recording": f"r{k}"} | usual | row for k, row in enumerate(rows)], FACTS_SCHEMA)
+
+
+def test_hours_rates_levels_and_silence() -> None:
+    facts = corpus_facts(
+        table(
+            {"label": "a", "silent_share": 0.75},
+            {"label": "a", "seconds": 7200.0, "file_rate": 44100, "channels": 2},
+            {"label": "b", "seconds": 1800.0, "peak": 1.0, "clipped_share": 0.01, "rms_db": -np.inf},
+        )
+    )
+    assert (facts["recordings"], facts["hours"]) == (3, 3.5)
+    assert {label: (of["recordings"], of["hours"]) for label, of in facts["by_label"].items()} == {
+        "a": (2, 3.0),
+        "b": (1, 0.5),
+    }
+    assert facts["by_label"]["a"]["silent_share"] == 0.25  # weighted by duration
+    assert facts["silent_share"] == pytest.approx(0.75 / 3.5, abs=1e-4)
+    assert facts["mostly_silent_recordings"] == 1
+    assert facts["file_rates"] == {"8000": 2, "44100": 1}
+    assert facts["channels"] == {"1": 2, "2": 1}
+    assert (facts["clipped_recordings"], facts["by_label"]["b"]["clipped_recordings"]) == (1, 1)
+    assert facts["clipped_share"]["max"] == pytest.approx(0.01)
+    assert facts["rms_db"]["min"] == -120.0  # digital silence
+    assert facts["seconds"] == {"min": 1800.0, "p5": 1980.0, "median": 3600.0, "p95": 6840.0, "max": 7200.0}
+    json.dumps(facts, allow_nan=False)
+
+
+def test_one_recording_has_facts_and_no_shortcut() -> None:
+    facts = corpus_facts(table({"label": "a"}))
+    assert facts["shortcut"]["macro_f1"] is None
+    assert facts["shortcut"]["labels_left_out"] == ["a"]
+
+
+def drawn(n: int, told_by: float, groups: np.ndarray | None = None, seed: int = 0) -> dict:
+    """n recordings of 4 labels whose durations differ by `told_by` standard deviations from label to label."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(n) % 4
+    seconds = 20.0 + told_by * classes + rng.standard_normal(n)
+    rms_db, peak = rng.normal(-20.0, 3.0, n), rng.uniform(0.1, 1.0, n)
+    groups = np.arange(n) if groups is None else groups
+    return duration_and_level_shortcut(seconds, rms_db, peak, classes, groups, "abcd")
+
+
+def test_durations_that_tell_the_label_are_warned_of() -> None:
+    found = drawn(400, told_by=6.0)
+    assert found["macro_f1"] > 0.9
+    assert found["chance"] == 0.25
+    assert "duration and level alone predict the label" in found["warning"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_durations_that_tell_nothing_are_not(seed: int) -> None:
+    found = drawn(400, told_by=0.0, seed=seed)
+    assert found["macro_f1"] == pytest.approx(0.25, abs=0.1)
+    assert found["warning"] is None
+
+
+def test_luck_on_a_few_recordings_is_no_warning() -> None:
+    assert all(drawn(8, told_by=0.0, seed=seed)["warning"] is None for seed in range(20))
+
+
+def test_a_subject_is_left_out_whole() -> None:
+    """Each subject has its own level and one label: known subjects give the label away, new ones do not."""
+    rng = np.random.default_rng(0)
+    subject = np.repeat(np.arange(40), 10)
+    level = rng.normal(-20.0, 5.0, 40)[subject] + 0.001 * rng.standard_normal(400)
+    same = np.ones(400)
+    alone = duration_and_level_shortcut(same, level, same, subject % 4, np.arange(400), "abcd")
+    grouped = duration_and_level_shortcut(same, level, same, subject % 4, subject, "abcd")
+    assert alone["macro_f1"] > 0.8
+    assert grouped["macro_f1"] < 0.5
+
+
+def test_a_label_of_one_subject_is_left_out_and_named() -> None:
+    groups = np.arange(400)
+    groups[np.arange(400) % 4 == 3] = 1000
+    found = drawn(400, told_by=6.0, groups=groups)
+    assert found["labels_left_out"] == ["d"]
+    assert found["chance"] == pytest.approx(1 / 3, abs=1e-3)
+    assert found["macro_f1"] > 0.9
+
+
+def test_two_subjects_of_every_label_can_be_judged() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = drawn(40, told_by=6.0, groups=np.arange(40) // 20)
+    assert found["macro_f1"] > 0.8
+
+
+def test_a_large_corpus_is_judged_by_an_even_draw() -> None:
+    found = drawn(20000, told_by=6.0)
+    assert found["recordings"] == MAX_RECORDINGS
+    assert found["macro_f1"] > 0.9
+
+
+def test_the_same_facts_give_the_same_bytes() -> None:
+    rng = np.random.default_rng(1)
+    rows = [{"label": "ab"[k % 2], "seconds": float(rng.uniform(1, 9)), "subject": f"s{k // 5}"} for k in range(60)]
+    assert json.dumps(corpus_facts(table(*rows))) == json.dumps(corpus_facts(table(*rows)))
+
+
+def test_a_known_subject_is_one_group_and_each_unknown_one_its_own() -> None:
+    """Two recordings of one subject cannot be told apart from one; of unknown subjects they can."""
+    rows = [{"label": label, "subject": f"s{label}"} for label in "aabb"]
+    assert corpus_facts(table(*rows))["shortcut"]["labels_left_out"] == ["a", "b"]
+    rows = [{"label": label} for label in "aabb"]
+    assert corpus_facts(table(*rows))["shortcut"]["labels_left_out"] == []

@@ -1,0 +1,82 @@
+"""Memory stays bounded: one long file, many files, and what the limit may be."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from clinaug_fast.data.memory import Budget, default_limit, parse_bytes
+from clinaug_fast.errors import SettingsError
+from conftest import MEL_OPTIONS, write_corpus
+
+# The command in a process of its own that tells by how many MiB its memory grew, at most, while the command ran.
+MEASURED = """
+import resource, sys
+import clinaug_fast.data.preprocess
+from clinaug_fast.cli.main import app
+begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+app(standalone_mode=False)
+print("grew", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun) // 1024)
+"""
+
+
+def growth(corpus: Path, out: Path, *options: str) -> int:
+    arguments = ["preprocess", str(corpus), str(out), *MEL_OPTIONS, "--n-frames", "64", *options]
+    command = [sys.executable, "-c", MEASURED, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(result.stdout.split("grew ")[1])
+
+
+def long_file(path: Path, minutes: int) -> None:
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", 8000, 1, "PCM_16") as file:
+        for _ in range(minutes):
+            file.write((rng.standard_normal(8000 * 60) * 3000).astype(np.int16))
+
+
+def test_a_long_recording_takes_no_more_memory_than_a_piece(tmp_path: Path):
+    """Decoded it is 58 MB in int16 and 115 MB in float32, its log-mels are 58 MB, its overlapping ones 460 MB."""
+    corpus = write_corpus(tmp_path / "corpus")
+    long_file(corpus / "hum/long.flac", 60)
+    assert growth(corpus, tmp_path / "plain", "-j", "1") < 90
+    assert growth(corpus, tmp_path / "overlapping", "-j", "1", "--stride-frames", "8") < 90
+
+
+def test_a_budget_hands_out_no_more_than_it_has():
+    budget, held, most = Budget(100), [], []
+
+    def work(n_bytes: int) -> None:
+        with budget.hold(n_bytes):
+            held.append(min(n_bytes, 100))
+            most.append(sum(held))
+            time.sleep(0.002)
+            held.remove(min(n_bytes, 100))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (60, 50, 10, 1000, 40, 100, 1, 30) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert len(most) == 24
+    assert max(most) <= 100
+
+
+def test_sizes_are_read_and_small_ones_refused():
+    assert [parse_bytes(text) for text in ("512M", "4G", "4gib", "1.5g", "600000000")] == [
+        512 << 20,
+        4 << 30,
+        4 << 30,
+        3 << 29,
+        600000000,
+    ]
+    for text in ("", "M", "-1G", "many", "1X"):
+        with pytest.raises(SettingsError, match=r"expected (a size such as 512M or 4G|at least 384M)"):
+            parse_bytes(text)
+    with pytest.raises(SettingsError, match=r"'100M'; expected at least 384M.*Raise it"):
+        parse_bytes("100M")
+    assert 384 << 20 <= default_limit() <= 2 << 30

@@ -1,0 +1,136 @@
+"""Parts made by several machines become the very feature set of one; misfits are refused by name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from clinaug_fast.data import blocks
+from clinaug_fast.data.merge import merge
+from clinaug_fast.data.parts import Part
+from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.errors import InputError, SettingsError
+from conftest import MEL, MEL_OPTIONS, write_corpus
+from test_preprocess import CLIP, files
+
+SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 4)
+    for name in SLURM:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "hum/p1_1.wav").write_bytes(b"")
+    (corpus / "notes.txt").write_text("x")
+    return corpus
+
+
+def make_parts(corpus: Path, out: Path, count: int, **how) -> list[Path]:
+    return [preprocess(corpus, out, MEL, CLIP, part=Part(k, count), **how).out for k in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_the_parts_are_the_feature_set_of_one_machine(corpus: Path, tmp_path: Path, count: int):
+    one = preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5)
+    parts = make_parts(corpus, tmp_path / "out", count)
+    shards = {path.name: path.stat().st_ino for part in parts for path in part.glob("shards/*")}
+    assert len(shards) == 5
+    assert merge(parts[::-1], tmp_path / "out") == one.counts
+    assert files(tmp_path / "out") == files(tmp_path / "one")
+    assert {path.name: path.stat().st_ino for path in (tmp_path / "out/shards").iterdir()} == shards  # moved
+    assert sorted(tmp_path.glob("*part*")) == sorted(tmp_path.glob(".*")) == []
+    again = preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
+    assert again.already_done
+
+
+def test_a_part_says_what_it_is_and_is_not_made_twice(corpus: Path, tmp_path: Path):
+    first = preprocess(corpus, tmp_path / "out", MEL, CLIP, part=Part(1, 3))
+    assert (first.out.name, first.counts, first.already_done) == ("out.part-1-of-3", None, False)
+    assert json.loads((first.out / "part.json").read_text())["number"] == 1
+    before = files(first.out)
+    assert preprocess(corpus, tmp_path / "out", MEL, CLIP, part=Part(1, 3)).already_done
+    assert files(first.out) == before
+    with pytest.raises(InputError, match=r"mel\.n_mels is 32 there, 16 asked"):
+        preprocess(corpus, tmp_path / "out", MEL.with_changes(n_mels=16), CLIP, part=Part(1, 3))
+
+
+def test_a_merge_that_was_killed_goes_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5)
+    parts, out = make_parts(corpus, tmp_path / "out", 2), tmp_path / "out"
+    rename, left = blocks.os.rename, 9
+
+    def killed(*x):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        rename(*x)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks.os, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge(parts, out)
+    assert not out.exists()
+    merge(parts, out)
+    assert files(out) == files(tmp_path / "one")
+
+
+def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path: Path):
+    parts, out = make_parts(corpus, tmp_path / "out", 3), tmp_path / "out"
+    other = make_parts(corpus, tmp_path / "other", 3, max_hours=1.0)
+    four = make_parts(corpus, tmp_path / "four", 4)
+    copy = shutil.copytree(parts[0], tmp_path / "copy")
+    before = [files(part) for part in (*parts, *other, *four, copy)]
+    for given, sentence in [
+        (parts[:2], r"the parts 2/3 are missing; expected all 3"),
+        ([*parts, copy], r"out\.part-0-of-3 and .*copy are both part 0/3"),
+        ([*parts[:2], other[2]], r"other\.part-2-of-3 is a part of another .*: max_hours is 1\.0 there, 24\.0 in"),
+        ([*parts[:2], four[2]], r"four\.part-2-of-4 is a part of another feature set: number of parts is 4 there, 3"),
+        ([*parts[:2], corpus], r"part\.json does not exist; expected a part's part\.json"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            merge(given, out)
+    assert [files(part) for part in (*parts, *other, *four, copy)] == before
+    (parts[1] / "blocks/00004.json").unlink()
+    with pytest.raises(InputError, match=r"out\.part-1-of-3 lacks block 4"):
+        merge(parts, out)
+
+
+def test_the_shard_is_read_as_given_or_from_slurm(monkeypatch: pytest.MonkeyPatch):
+    assert Part.parse("2/8") == Part(2, 8)
+    for text in ("8/8", "1", "a/b", "-1/4", "1/0", ""):
+        with pytest.raises(SettingsError, match=r"expected I/N with I from 0 to N - 1"):
+            Part.parse(text)
+    with pytest.raises(SettingsError, match=r"SLURM_ARRAY_TASK_ID is ''.*Submit with sbatch --array=0-N"):
+        Part.parse("slurm")
+    for values, part in [(("3", "4"), Part(3, 4)), (("5", "4", "2"), Part(3, 4)), (("6", "3", "2", "2"), Part(2, 3))]:
+        for name, value in zip(SLURM, values, strict=False):
+            monkeypatch.setenv(name, value)
+        assert Part.parse("slurm") == part
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
+    with pytest.raises(SettingsError, match=r"is 7 of 3 tasks from 2 in steps of 2; expected no gaps\."):
+        Part.parse("slurm")
+
+
+def test_the_commands_of_a_slurm_array(cli: Callable[..., Result], corpus: Path, tmp_path: Path, monkeypatch):
+    options = (*MEL_OPTIONS, "--n-frames", "32", "--max-bad", "0.5")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    for task in ("0", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        result = cli("preprocess", corpus, tmp_path / "out", *options, "--shard", "slurm")
+        assert result.exit_code == 0
+        assert "next, with all parts: clinaug-fast merge PART... OUT" in result.stdout
+    result = cli("merge", *sorted(tmp_path.glob("out.part*[0-9]")), tmp_path / "out")
+    assert result.exit_code == 0
+    assert f"{tmp_path / 'out'} is made of 2 parts: 18 recordings found, 17 kept, 68 clips" in result.stdout
+    assert cli("preprocess", corpus, tmp_path / "one", *options).exit_code == 0
+    assert files(tmp_path / "out") == files(tmp_path / "one")

@@ -1,0 +1,52 @@
+"""The throughput receipt adds up."""
+
+import json
+
+import pytest
+
+from clinaug_fast.data.receipt import STAGES, Receipt, peak_memory_bytes, show_receipt
+
+
+def filled() -> Receipt:
+    receipt = Receipt()
+    for stage, seconds in zip(STAGES, (6.0, 1.0, 2.0, 1.0), strict=True):
+        receipt.add(stage, seconds)
+    return receipt
+
+
+def test_shares_add_up_and_the_largest_is_named() -> None:
+    about = filled().about(audio_seconds=7200.0, threads=2)
+    assert about["bound_by"] == "decode"
+    assert "decode" in about["advice"]
+    assert about["stages"]["decode"] == {
+        "seconds": 6.0,
+        "share": 0.6,
+        "audio_hours_per_second": pytest.approx(1 / 3, abs=1e-4),
+    }
+    assert sum(part["share"] for part in about["stages"].values()) == pytest.approx(1.0)
+    assert about["audio_hours"] == 2.0
+    assert about["audio_hours_per_second"] * about["wall_seconds"] == pytest.approx(2.0, rel=0.5, abs=3.0)
+    assert about["peak_memory_mib"] > 10
+    json.dumps(about, allow_nan=False)
+
+
+def test_a_run_that_did_nothing_has_a_receipt() -> None:
+    about = Receipt().about(audio_seconds=0.0, threads=1)
+    assert about["bound_by"] is None
+    assert "nothing" in show_receipt(about)
+
+
+def test_text_names_each_stage() -> None:
+    text = show_receipt(filled().about(audio_seconds=7200.0, threads=2))
+    assert all(stage in text for stage in STAGES)
+    assert "60.0%" in text
+
+
+def test_peak_memory_never_falls() -> None:
+    before = peak_memory_bytes()
+    held = bytearray(64 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    grown = peak_memory_bytes()
+    del held
+    assert grown >= before
+    assert peak_memory_bytes() >= grown > 64 << 20

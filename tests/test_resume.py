@@ -1,0 +1,181 @@
+"""A run that is killed anywhere goes on: no clip is lost, doubled or changed; signals have their exit codes.
+
+CLINAUG_KILLS sets how many times the process is killed at a random moment: 6 by default, 50 in CI.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clinaug_fast.data import blocks, workers
+from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.errors import InputError
+from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, write_corpus
+from test_preprocess import CLIP, Listener, files
+
+OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN, "-j", "2")
+KILLS = int(os.environ.get("CLINAUG_KILLS", "6"))
+
+# The command in a process of its own with blocks of two recordings; each batch says so and takes a moment.
+SLOWLY = """
+import time
+from clinaug_fast.data import blocks, workers
+from clinaug_fast.cli.main import run
+blocks.BLOCK_RECORDINGS, work = 2, workers.clips_of_batch
+def slowly(*x):
+    print("batch", flush=True)
+    time.sleep(MOMENT)
+    return work(*x)
+workers.clips_of_batch = slowly
+run()
+"""
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 2)
+
+
+def command(corpus: Path, out: Path, moment: float, *options: str) -> list[str]:
+    code = SLOWLY.replace("MOMENT", repr(moment))
+    return [sys.executable, "-c", code, "preprocess", str(corpus), str(out), *OPTIONS, *options]
+
+
+def start(*x, **how) -> subprocess.Popen:
+    return subprocess.Popen(command(*x), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny corpus with a bad file."""
+    corpus = write_corpus(tmp_path_factory.mktemp("corpus") / "corpus")
+    (corpus / "hum/p1_1.wav").write_bytes(b"")
+    return corpus
+
+
+@pytest.fixture
+def expected(corpus: Path, tmp_path: Path) -> dict[str, bytes]:
+    preprocess(corpus, tmp_path / "expected", MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+    return files(tmp_path / "expected")
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(corpus: Path, tmp_path: Path, expected: dict):
+    seeded, kills, out = random.Random(0), 0, tmp_path / "out"
+    whole = 0.4  # seconds from the start of the work to its end, about; 9 blocks of 0.08 s on two threads
+    while kills < KILLS:
+        with start(corpus, out, 0.08, "--max-bad", "0.5") as process:
+            process.stdout.readline()  # the work begins
+            time.sleep(seeded.uniform(0.0, 1.2 * whole))
+            process.kill()
+        assert process.returncode in (0, -signal.SIGKILL)
+        kills += process.returncode == -signal.SIGKILL
+        if out.exists():
+            assert files(out) == expected
+            shutil.rmtree(out)
+    preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+    assert files(out) == expected
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_finishes_the_blocks_in_hand(
+    corpus: Path, tmp_path: Path, expected: dict, number: int, exit_code: int
+):
+    out = tmp_path / "out"
+    with start(corpus, out, 0.2, "--max-bad", "0.5", "--json") as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        stdout, stderr = process.communicate()
+    assert process.returncode == exit_code
+    assert "what is done is kept. Run the same command again to go on" in stderr
+    assert json.loads(stdout.splitlines()[-1])["exit_code"] == exit_code
+    assert not out.exists()
+    done = len(list(tmp_path.glob(".out.draft/blocks/*.json")))
+    assert 1 <= done < 9
+    assert sorted(tmp_path.glob(".out.draft/blocks/.*")) == []
+    listener = Listener()
+    preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5, progress=listener)
+    assert listener.total == listener.done == 18 - 2 * done
+    assert files(out) == expected
+
+
+def test_a_second_signal_stops_at_once(corpus: Path, tmp_path: Path):
+    with start(corpus, tmp_path / "out", 2.0) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    assert list(tmp_path.glob(".out.draft/blocks/*.json")) == []
+
+
+def test_a_second_process_on_the_same_output_is_refused(corpus: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    with start(corpus, out, 0.5) as process:
+        process.stdout.readline()
+        with pytest.raises(InputError, match=r"another process is making .*out; expected one at a time. Wait for it"):
+            preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN)
+        process.kill()
+    preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+
+
+def interrupted(corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the draft of a run that broke in its fourth block."""
+
+    def broken(*x):
+        if list(out.parent.glob(".out.draft/blocks/00002.json")):
+            raise ZeroDivisionError
+        return work(*x)
+
+    work = workers.clips_of_batch
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "clips_of_batch", broken)
+        with pytest.raises(ZeroDivisionError):
+            preprocess(corpus, out, MEL, CLIP)
+
+
+def test_a_draft_made_with_other_settings_is_refused_by_name(corpus: Path, tmp_path: Path, monkeypatch):
+    corpus = shutil.copytree(corpus, tmp_path / "corpus")
+    interrupted(corpus, tmp_path / "out", monkeypatch)
+    before = files(tmp_path / ".out.draft")
+    with pytest.raises(InputError, match=r"out\.draft was made with other .*: mel\.n_mels is 32 there, 24 asked\."):
+        preprocess(corpus, tmp_path / "out", MEL.with_changes(n_mels=24), CLIP)
+    (corpus / "hum/p0_0.wav").unlink()
+    with pytest.raises(InputError, match=r"the corpus's fingerprint is '\w{16}' there, '\w{16}' asked"):
+        preprocess(corpus, tmp_path / "out", MEL, CLIP)
+    assert files(tmp_path / ".out.draft") == before
+
+
+@pytest.mark.parametrize("damaged", ["set/shards/00001.npy", "blocks/00001.index.parquet", "blocks/00001.json"])
+def test_a_block_that_lost_bytes_in_a_power_cut_is_made_anew(corpus: Path, tmp_path: Path, monkeypatch, damaged: str):
+    interrupted(corpus, tmp_path / "out", monkeypatch)
+    path = tmp_path / ".out.draft" / damaged
+    path.write_bytes(bytes(path.stat().st_size))
+    preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
+    preprocess(corpus, tmp_path / "expected", MEL, CLIP, max_bad=0.5)
+    assert files(tmp_path / "out") == files(tmp_path / "expected")
+
+
+def test_a_draft_left_beside_a_finished_set_is_removed(corpus: Path, tmp_path: Path, monkeypatch):
+    def killed(path: Path, **how) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(corpus, out, MEL, CLIP, max_bad=0.5)
+    assert (tmp_path / ".out.draft").exists()
+    before = files(out)
+    assert preprocess(corpus, out, MEL, CLIP, max_bad=0.5).already_done
+    assert not (tmp_path / ".out.draft").exists()
+    assert files(out) == before
