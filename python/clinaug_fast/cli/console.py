@@ -7,6 +7,7 @@ stdout gets one object at the end, also when the command fails.
 import contextlib
 import errno
 import json
+import os
 import sys
 import time
 import traceback
@@ -99,6 +100,7 @@ class Say:
             from rich.console import Console
 
             Console(highlight=False).print(text)
+        sys.stdout.flush()
         if exit_code:
             raise typer.Exit(exit_code)
 
@@ -148,6 +150,8 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except MemoryError as error:
         raise say.fail(_out_of_memory(error)) from None
+    except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
         kind = ResourceError if full else InputError
