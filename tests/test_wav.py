@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clinaug_fast import native
@@ -169,6 +169,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@settings(max_examples=400)
 @given(damaged())
 @example(riff(fmt(), DATA))
 def test_a_damaged_header_never_gives_other_samples(tmp_path_factory: pytest.TempPathFactory, data: bytes):
