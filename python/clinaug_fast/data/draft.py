@@ -30,7 +30,7 @@ class Draft:
         whole, folder = self.set.absolute(), self.folder.absolute()  # a Dask worker starts elsewhere
         files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks")
         files.make_folders()
-        for left in files.sidecars.glob(".*"):  # by a process that was killed
+        for left in [*files.sidecars.glob(".*"), *self.set.glob(".*")]:  # by a process that was killed
             left.unlink()
         return files
 
