@@ -59,13 +59,19 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
             yield None
             return
         stored = folder / "settings.json"
-        if stored.exists() and any(folder.glob("**/blocks/*.json")):
+        if stored.exists() and _has_blocks(folder):
             refuse_changed(folder, read_json(stored, "a draft's settings"), settings)
         else:
             write_json(stored, settings)
         yield Draft(out, folder)
     finally:
+        if not _has_blocks(folder):  # nothing to go on from
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _has_blocks(folder: Path) -> bool:
+    return any(folder.glob("**/blocks/*.json"))
 
 
 def remove_left(out: Path) -> None:
