@@ -247,6 +247,11 @@ def test_refuses_what_it_cannot_do():
     read_only.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         native.log_mel(x, SMALL, out=read_only)
+    packed = np.zeros(1000, np.dtype([("sample", np.float32), ("flag", np.int8)]))["sample"]
+    with pytest.raises(ValueError, match=r"no multiple of the item size.*Copy the array"):
+        native.log_mel(packed, SMALL)
+    x.flags.writeable = False
+    assert native.log_mel(x, SMALL).shape == (12, 26)
     with pytest.raises(TypeError, match=r"torch.float16.*expected"):
         ops.log_mel(torch.zeros(10, dtype=torch.float16), SMALL)
     with pytest.raises(SettingsError, match=r"mel bands are empty: 0 .*n_mels \d+ or n_fft \d+"):

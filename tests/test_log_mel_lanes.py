@@ -29,7 +29,7 @@ def lanes(x, config, instruction_set, *, threads=1, out=None):
     """native.log_mel of a batch on an instruction set of one's choice."""
     if out is None:
         out = np.empty((len(x), config.n_mels, config.n_frames(x.shape[1])), np.float32)
-    native.plan(config, instruction_set).run(native._buffer(x), native._buffer(out), threads)
+    native.plan(config, instruction_set).run(x, out, threads)
     return out
 
 

@@ -96,7 +96,7 @@ py::object read(const std::string& path, const py::object& start_s, const py::ob
 }
 
 // `samples` is (n,), dense.
-py::tuple level(const py::tuple& samples) {
+py::tuple level(const py::object& samples) {
   const Buffer from = as_buffer(samples);
   const auto measure = [](const auto& view) {
     py::gil_scoped_release released;
@@ -107,7 +107,7 @@ py::tuple level(const py::tuple& samples) {
   throw std::invalid_argument("level: samples are " + from.dtype);
 }
 
-void energy(const py::tuple& windows, const py::tuple& out) {
+void energy(const py::object& windows, const py::object& out) {
   const Buffer from = as_buffer(windows);
   const auto to = as_view<double, 1>(as_buffer(out));
   const auto compute = [&](const auto& view) {

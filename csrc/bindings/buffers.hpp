@@ -1,13 +1,16 @@
-// The one place that turns Python's description of memory into views. A buffer is a tuple
-// (address, dtype, shape, strides in elements), so that numpy arrays and torch tensors look alike and neither library
-// is needed here. Shapes and dtypes are checked by the Python side, which also keeps the memory alive during the call.
+// The one place that turns Python's description of memory into views. A buffer is an object of the buffer protocol, such as
+// a numpy array, or a tuple (address, dtype, shape, strides in elements), as of a torch tensor; neither library is needed
+// here. Shapes and dtypes are checked by the Python side, which also keeps the memory alive during the call.
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/view.hpp"
 
@@ -16,15 +19,37 @@ namespace clinaug::bindings {
 namespace py = pybind11;
 
 struct Buffer {
-  void* address;
+  void* address = nullptr;
   std::string dtype;
-  py::tuple shape;
-  py::tuple strides;
+  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> strides;  // in elements
 };
 
-inline Buffer as_buffer(const py::tuple& described) {
+inline Buffer from_tuple(const py::tuple& described) {
   return {reinterpret_cast<void*>(described[0].cast<std::uintptr_t>()), described[1].cast<std::string>(),
-          described[2].cast<py::tuple>(), described[3].cast<py::tuple>()};
+          described[2].cast<std::vector<std::int64_t>>(), described[3].cast<std::vector<std::int64_t>>()};
+}
+
+inline Buffer from_protocol(const py::handle& array) {
+  Py_buffer seen;
+  if (PyObject_GetBuffer(array.ptr(), &seen, PyBUF_STRIDED_RO | PyBUF_FORMAT) != 0) throw py::error_already_set();
+  Buffer buffer;
+  buffer.address = seen.buf;
+  const std::string_view format = seen.format == nullptr ? "B" : seen.format;
+  buffer.dtype = format == "f" ? "float32" : format == "d" ? "float64" : format == "e" ? "float16" : format == "h" ? "int16" : "unknown";
+  bool whole = true;
+  for (int i = 0; i < seen.ndim; ++i) {
+    buffer.shape.push_back(seen.shape[i]);
+    buffer.strides.push_back(seen.strides[i] / seen.itemsize);
+    whole = whole && seen.strides[i] % seen.itemsize == 0;
+  }
+  PyBuffer_Release(&seen);  // the caller's reference keeps the memory
+  if (!whole) throw std::invalid_argument("a stride is no multiple of the item size; expected whole items. Copy the array");
+  return buffer;
+}
+
+inline Buffer as_buffer(const py::object& given) {
+  return py::isinstance<py::tuple>(given) ? from_tuple(given.cast<py::tuple>()) : from_protocol(given);
 }
 
 template <class T, std::size_t Rank>
@@ -33,8 +58,8 @@ View<T, Rank> as_view(const Buffer& buffer) {
   View<T, Rank> view;
   view.data = static_cast<T*>(buffer.address);
   for (std::size_t i = 0; i < Rank; ++i) {
-    view.extent[i] = buffer.shape[i].cast<std::int64_t>();
-    view.stride[i] = buffer.strides[i].cast<std::int64_t>();
+    view.extent[i] = buffer.shape[i];
+    view.stride[i] = buffer.strides[i];
   }
   return view;
 }

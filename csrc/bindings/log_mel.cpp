@@ -57,8 +57,18 @@ void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::i
   throw std::invalid_argument("log_mel: out is " + out.dtype);
 }
 
-void run(const LogMelPlan& plan, const py::tuple& x, const py::tuple& out, std::int64_t threads) {
-  const Buffer from = as_buffer(x), to = as_buffer(out);
+// A single waveform is a batch of one.
+void add_batch(Buffer& buffer) {
+  buffer.shape.insert(buffer.shape.begin(), 1);
+  buffer.strides.insert(buffer.strides.begin(), 0);
+}
+
+void run(const LogMelPlan& plan, const py::object& x, const py::object& out, std::int64_t threads) {
+  Buffer from = as_buffer(x), to = as_buffer(out);
+  if (from.shape.size() == 1) {
+    add_batch(from);
+    add_batch(to);
+  }
   if (from.dtype == "float32") return run_into<float>(plan, from, to, threads);
   if (from.dtype == "float64") return run_into<double>(plan, from, to, threads);
   if (from.dtype == "int16") return run_into<std::int16_t>(plan, from, to, threads);
@@ -79,7 +89,7 @@ void bind_log_mel(py::module_& module) {
            }),
            py::arg("contract"), py::arg("instruction_set"))
       .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"),
-           "x (batch, samples) float32|float64|int16, out (batch, n_mels, n_frames) float32|float16|float64: buffer tuples");
+           "x ([batch,] samples) float32|float64|int16, out ([batch,] n_mels, n_frames) float32|float16|float64: buffers");
 }
 
 }  // namespace clinaug::bindings

@@ -72,9 +72,8 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
         raise ValueError(f"out has shape {out.shape}; expected {shape} for x of shape {x.shape}")
     elif not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
-    batched, batched_out = (x[None], out[None]) if x.ndim == 1 else (x, out)
     threads = min(threads, allowed_threads()) if threads > 1 else threads
-    plan(config).run(_buffer(batched), _buffer(batched_out), threads)
+    plan(config).run(x, out, threads)
     return out
 
 
@@ -167,13 +166,13 @@ def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float
 
 def level(samples: np.ndarray) -> Level:
     """The level of (T,) or (T, channels) int16 or float32 samples, dense."""
-    return Level(*_native.level(_buffer(samples.reshape(-1))))
+    return Level(*_native.level(samples.reshape(-1)))
 
 
 def window_energy(windows: np.ndarray) -> np.ndarray:
     """(n, length) int16 or float32, any strides -> (n,) float64: the mean square of each window, full scale being 1."""
     energy = np.empty(len(windows))
-    _native.window_energy(_buffer(windows), _buffer(energy))
+    _native.window_energy(windows, energy)
     return energy
 
 
@@ -185,15 +184,6 @@ def loud(energy: np.ndarray, quiet_db: float) -> np.ndarray:
 def quiet_ratio(quiet_db: float) -> float:
     """The fraction of the loudest window's energy below which a window is quiet."""
     return 10.0 ** (-quiet_db / 10.0)
-
-
-def _buffer(array: np.ndarray) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
-    """(address, dtype, shape, strides in elements): what the extension takes."""
-    item = array.itemsize
-    strides = tuple([stride // item for stride in array.strides])
-    if not array.flags.c_contiguous and any(stride % item for stride in array.strides):
-        raise ValueError(f"strides {array.strides} are no multiple of the item size {item}. Copy the array")
-    return array.__array_interface__["data"][0], _DTYPE_NAMES[array.dtype], array.shape, strides
 
 
 def _kind(value: object) -> str:
