@@ -35,7 +35,7 @@ def ours(x: np.ndarray, config: MelConfig, instruction_set: str, threads: int = 
 
     def call() -> np.ndarray:
         out = np.empty(shape, np.float32)
-        plan.run(native._buffer(x), native._buffer(out), threads)
+        plan.run(x, out, threads)
         return out
 
     return call
