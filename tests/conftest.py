@@ -13,6 +13,7 @@ import hypothesis
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner, Result
 
 from clinaug_fast.cli.main import app
@@ -36,14 +37,17 @@ MEL_OPTIONS = ("--sample-rate", "8000", "--n-fft", "256", "--hop-length", "64", 
 CORPORA = Path(os.environ.get("CLINAUG_CORPORA") or Path(__file__).parents[2] / "shared" / "data")
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("cuda"):
-        import torch
+@pytest.fixture(autouse=True)
+def seeded_layers() -> None:
+    """torch draws the first weights of a layer from its global generator."""
+    torch.manual_seed(0)
 
-        if not torch.cuda.is_available():
-            if os.environ.get("CLINAUG_REQUIRE_CUDA") == "1":
-                pytest.fail("CLINAUG_REQUIRE_CUDA is 1, but torch sees no CUDA device")
-            pytest.skip("torch sees no CUDA device")
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        if os.environ.get("CLINAUG_REQUIRE_CUDA") == "1":
+            pytest.fail("CLINAUG_REQUIRE_CUDA is 1, but torch sees no CUDA device")
+        pytest.skip("torch sees no CUDA device")
     if item.get_closest_marker("corpus") and not CORPORA.is_dir():
         pytest.skip(f"no real corpora in {CORPORA}; CLINAUG_CORPORA may name their folder")
 
