@@ -14,27 +14,36 @@ struct Doubts {
   V power = {};
   V weakest = V{} + Real(3e38);
 
-  inline void band(const Tables& tables, int m, V value) {
-    power += tables.doubt.shares[m] * value;
-    const V quiet = V{} + tables.doubt.quiet;
-    const V level = value < tables.mel.floor * Real(0.5) ? quiet : tables.doubt.inverse_widths[m] * value;
-    weakest = level < weakest ? level : weakest;
+  // Knows no floor, and so doubts the frames that have a silent band.
+  inline void look(const Doubt& doubt, int m, V value) { add(doubt.shares[m] * value, doubt.inverse_widths[m] * value); }
+
+  inline void look_closely(const Doubt& doubt, int m, V value, Real floor) {
+    const V quiet = V{} + doubt.quiet;
+    add(doubt.shares[m] * value, value < floor * Real(0.5) ? quiet : doubt.inverse_widths[m] * value);
   }
 
   // Below kFaint bins may have been denormal numbers, above kLoud infinite; nothing sure is said of NaN.
-  inline void judge(const Tables& tables, std::int32_t* doubtful) const {
+  inline bool judge(const Tables& tables, std::int32_t* doubtful) const {
     constexpr Real kFaint = Real(1e-30), kLoud = Real(1e37);
     const V level = tables.magnitude ? weakest * weakest : weakest;
     const auto sure = (level >= power * tables.doubt.noise + kFaint) & (power < kLoud);
-    for (int i = 0; i < kLanes; ++i) doubtful[i] = sure[i] == 0;
+    std::int32_t any = 0;
+    for (int i = 0; i < kLanes; ++i) any |= doubtful[i] = sure[i] == 0;
+    return any != 0;
+  }
+
+ private:
+  inline void add(V share, V level) {
+    power += share;
+    weakest = level < weakest ? level : weakest;
   }
 };
 
-// `groups` groups of frames, bin k of them at power[k * kTogether]. A band is complete when the segment it falls in is
-// done. Even and odd bins have sums of their own, for shorter chains of additions and smaller errors.
-template <int groups, bool denormals>
-static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, Real* out, Index out_stride) {
-  const Mel& mel = tables.mel;
+// `groups` groups of frames, bin k of them at power[k * kTogether]; hands each band on to take(m, group, value). A band is
+// complete when the segment it falls in is done. Even and odd bins have sums of their own, for shorter chains of additions
+// and smaller errors.
+template <int groups, class Take>
+static inline void for_each_band(const Mel& mel, const V* power, const Take& take) {
   const Real* slopes = mel.slopes;
   const V* bin = power + mel.starts[0] * kTogether;
   V rising[groups] = {};
@@ -61,30 +70,53 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, Real*
     }
     for (int g = 0; g < groups; ++g) {
       rising[g] = next[g] + odd_next[g];
-      if (s == 0) continue;
-      const V value = band[g] + odd_band[g];
-      const V silence = V{} + mel.log_floor;
-      const V y = natural_log<denormals>(value) * mel.log_scale;
-      if constexpr (kSingle) doubts[g].band(tables, s - 1, value);
-      store(out + (s - 1) * out_stride + g * kLanes, value <= mel.floor ? silence : y);
+      if (s > 0) take(s - 1, g, band[g] + odd_band[g]);
     }
   }
 }
 
-// The bins [begin, end) that no band counts whole.
+template <int groups, bool denormals>
+static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, Real* out, Index out_stride) {
+  const Mel mel = tables.mel;
+  const Doubt doubt = tables.doubt;
+  const V silence = V{} + mel.log_floor;
+  Doubts local[groups];  // stays in registers, as no store can be of the same place
+  for (int g = 0; g < groups; ++g) local[g] = doubts[g];
+  for_each_band<groups>(mel, power, [&](int m, int g, V value) {
+    const V y = natural_log<denormals>(value) * mel.log_scale;
+    if constexpr (kSingle) local[g].look(doubt, m, value);
+    store(out + m * out_stride + g * kLanes, value <= mel.floor ? silence : y);
+  });
+  for (int g = 0; g < groups; ++g) doubts[g] = local[g];
+}
+
+// Doubtful frames are looked at again with the floor in mind.
 template <int groups>
-static void add_bins(const V* power, Index begin, Index end, Doubts* doubts) {
-  for (Index k = begin; k < end; ++k) {
-    for (int g = 0; g < groups; ++g) doubts[g].power += power[k * kTogether + g];
+static void judge(const Tables& tables, const V* power, Doubts* doubts, const V* outside, std::int32_t* doubtful) {
+  bool any = false;
+  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, doubtful + g * kLanes);
+  if (!any) return;
+  for (int g = 0; g < groups; ++g) {
+    doubts[g] = Doubts{};
+    doubts[g].power = outside[g];
   }
+  for_each_band<groups>(tables.mel, power, [&](int m, int g, V value) { doubts[g].look_closely(tables.doubt, m, value, tables.mel.floor); });
+  for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + g * kLanes);
 }
 
 template <int groups>
 static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, Real* out, Index out_stride) {
   Doubts doubts[groups];
+  V outside[groups] = {};  // power of the bins that no band counts whole
   if constexpr (kSingle) {
-    add_bins<groups>(power, 0, tables.doubt.inner_begin, doubts);
-    add_bins<groups>(power, tables.doubt.inner_end, tables.n_bins, doubts);
+    const auto add = [&](Index begin, Index end) {
+      for (Index k = begin; k < end; ++k) {
+        for (int g = 0; g < groups; ++g) outside[g] += power[k * kTogether + g];
+      }
+    };
+    add(0, tables.doubt.inner_begin);
+    add(tables.doubt.inner_end, tables.n_bins);
+    for (int g = 0; g < groups; ++g) doubts[g].power = outside[g];
   }
   if (tables.magnitude) {
     Real* values = reinterpret_cast<Real*>(power);
@@ -93,9 +125,7 @@ static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful,
   }
   tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, out, out_stride)
                                      : mel_rows<groups, false>(tables, power, doubts, out, out_stride);
-  if constexpr (kSingle) {
-    for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + g * kLanes);
-  }
+  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, doubtful);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET
