@@ -1,6 +1,7 @@
-// Natural logarithms of a vector, to about one unit in the last place. NaN stays NaN, infinity infinity; x >= 0.
+// Natural logarithms of a vector, x >= 0, to about one unit in the last place.
 //
-// x = 2^e m with sqrt(1/2) <= m < sqrt(2). `denormals`: x may lie below the smallest normal number.
+// x = 2^e m with sqrt(1/2) <= m < sqrt(2). `denormals`: x may lie below the smallest normal number. In single precision x is
+// finite, as frames that hold anything else are computed in double precision; there NaN stays NaN, infinity infinity.
 #pragma once
 
 #include "log_mel/lanes/vector.hpp"
@@ -31,9 +32,7 @@ static inline SingleV natural_log(SingleV x) {
   p = p * f + 3.3334225451e-1f;
   p = p * f - 4.9999981981e-1f;
   p = p * f + 1.0f;
-  const SingleV value = (p * f - e * 2.12194440e-4f) + e * 0.693359375f;  // ln 2 in two parts: the large product is exact
-  const SingleV infinity = SingleV{} + __builtin_inff();
-  return x < infinity ? value : x;
+  return p * f + e * 0.693147181f;
 }
 
 // ln m = 2 artanh(s), s = (m - 1) / (m + 1), by its series: |s| < 0.172. The floors of a log-mel are no denormal doubles.

@@ -119,14 +119,18 @@ class Walk {
     const auto* zeros = work.zeros.at_least(0);
     auto* staged = reinterpret_cast<In*>(work.staged.at_least(sizeof(In) * rows * tables_.row_stride()));
     work.columns.resize(n);
-    for (Index j = 0; j < n; ++j) {
-      const Index column = first + j, clip = column / pitch();
-      if (column < 0 || column >= x_.extent[0] * pitch()) {
+    Index clip = first < 0 ? -1 : first / pitch(), within = first - clip * pitch();
+    for (Index j = 0; j < n; ++j, ++within) {
+      if (within == pitch()) {
+        ++clip;
+        within = 0;
+      }
+      if (clip < 0 || clip >= x_.extent[0]) {
         work.columns[j] = zeros;
         continue;
       }
       const In* x = x_.data + clip * x_.stride[0];
-      const Index start = (column - clip * pitch()) * params_.hop_length - params_.padding();
+      const Index start = within * params_.hop_length - params_.padding();
       if (x_.stride[1] == 1 && start >= 0 && start + rows <= x_.extent[1]) {
         work.columns[j] = x + start;
       } else {
