@@ -35,13 +35,13 @@ struct LogMelPlan::Workspace {
   std::vector<double> power;
 };
 
-LogMelPlan::LogMelPlan(const LogMelParams& params, const lanes::InstructionSet& instruction_set)
+LogMelPlan::LogMelPlan(const LogMelParams& params, InstructionSet instruction_set)
     : params_(params),
       window_(make_window(params)),
       bands_(make_mel_bands(params)),
       fft_(is_even(params.n_fft) ? params.n_fft / 2 : params.n_fft),
       log_scale_(log_scale(params)),
-      lanes_(params, *instruction_set.kernel) {
+      lanes_(params, lanes::kernel_of(instruction_set)) {
   if (!is_even(params.n_fft)) return;
   for (std::int64_t k = 0; k <= params.n_fft / 4; ++k) {
     const double angle = -2.0 * std::numbers::pi * static_cast<double>(k) / static_cast<double>(params.n_fft);

@@ -16,7 +16,7 @@ namespace clinaug {
 // Tables of a contract; immutable, so any number of threads may run it at once.
 class LogMelPlan {
  public:
-  LogMelPlan(const LogMelParams& params, const lanes::InstructionSet& instruction_set);
+  LogMelPlan(const LogMelParams& params, InstructionSet instruction_set);
 
   const LogMelParams& params() const { return params_; }
 

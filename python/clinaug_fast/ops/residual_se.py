@@ -2,22 +2,38 @@
 
 ``y = act(x * gate + skip)``, ``gate = sigmoid(w2 relu(w1 mean_hw(x) + b1) + b2)`` (Hu, Shen, Sun 2018, in the residual
 form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
-b2: (C,); all float32 or all float64. act: "relu", "leaky_relu" (with `slope` below zero) or "none". Contiguous and
-channels_last x are read where they are, and y has the memory format of x. Twice differentiable, as a gradient penalty
-asks for; relu's gradient at zero is zero. Raises TypeError or ValueError naming what was given and what is expected.
+b2: (C,); all of one dtype, float32, float64 or bfloat16, the last computed in float32 and rounded once. act: "relu",
+"leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else is
+copied first; y has the memory format of x. Under autocast everything is cast to its dtype. Twice differentiable, as a
+gradient penalty asks for: the first derivative is one native operator, the second is composed of PyTorch's; relu's
+gradient at zero is zero. Raises TypeError or ValueError naming what was given and what is expected.
 """
 
 import torch
 from torch.nn import functional as F
 
-from clinaug_fast import _native
-from clinaug_fast.ops.library import LIBRARY, buffer
+from clinaug_fast import _native, native
+from clinaug_fast.ops.library import LIBRARY
 
 ACTIVATIONS = ("relu", "leaky_relu", "none")
+DTYPES = {
+    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
 
+_INPUTS = "Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor? skip, str act, float slope"
+LIBRARY.define(f"residual_se({_INPUTS}) -> Tensor")
+# What the gradient needs besides, in the dtype that was computed in: mean (B, C), hidden (B, hidden) before its relu, gate (B, C).
+LIBRARY.define(f"residual_se_forward({_INPUTS}) -> (Tensor y, Tensor mean, Tensor hidden, Tensor gate)")
+# grad_skip has no elements unless with_skip; it is dL/dy times act'.
 LIBRARY.define(
-    "residual_se(Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor? skip, str act, float slope) -> Tensor"
+    "residual_se_backward(Tensor grad, Tensor x, Tensor y, Tensor w1, Tensor w2, Tensor mean, Tensor hidden, Tensor gate, "
+    "str act, float slope, bool with_skip) -> (Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor skip)"
 )
+_OPERATOR = torch.ops.clinaug_fast.residual_se.default
+_FORWARD = torch.ops.clinaug_fast.residual_se_forward.default
+_BACKWARD = torch.ops.clinaug_fast.residual_se_backward.default
+_KERNEL = _native.ResidualSe(native.INSTRUCTION_SET)
 
 
 def residual_se(
@@ -31,8 +47,7 @@ def residual_se(
     slope: float = 0.0,
 ) -> torch.Tensor:
     """The operator; see the module's text."""
-    _check(x, w1, b1, w2, b2, skip, act, slope)
-    return torch.ops.clinaug_fast.residual_se(x, w1, b1, w2, b2, skip, act, slope)
+    return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
 
 
 def residual_se_reference(
@@ -47,7 +62,7 @@ def residual_se_reference(
 ) -> torch.Tensor:
     """The same in plain PyTorch."""
     _check(x, w1, b1, w2, b2, skip, act, slope)
-    return _reference(x, w1, b1, w2, b2, skip, act, slope)
+    return _excite(x, _gate(x, w1, b1, w2, b2)[2], skip, act, slope)
 
 
 class ResidualSE(torch.nn.Module):
@@ -75,13 +90,28 @@ class ResidualSE(torch.nn.Module):
 
 
 def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
+    """Each attribute of a tensor costs a call some 0.1 microseconds, so what is right is told first and at once."""
+    shape, dtype = x.shape, x.dtype
+    if (
+        len(shape) == 4
+        and len(w1.shape) == 2
+        and x.device == w1.device == b1.device == w2.device == b2.device
+        and dtype is w1.dtype is b1.dtype is w2.dtype is b2.dtype
+    ):
+        pass
+    _explain(x, w1, b1, w2, b2, skip, act, slope)
+
+
+def _explain(x, w1, b1, w2, b2, skip, act, slope) -> None:
     if x.ndim != 4 or x.shape[1:].numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, C, H, W) with C, H, W at least 1")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"x is {x.dtype}; expected float32 or float64. Convert it with .to()")
+    dtypes = DTYPES.get(x.device.type, DTYPES["cuda"])
+    if x.dtype not in dtypes:
+        *names, last = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise TypeError(f"x is {x.dtype}; expected {', '.join(names)} or {last}. Convert it with .to()")
     if act not in ACTIVATIONS:
         raise ValueError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
-    if slope < 0:
+    if not slope >= 0:
         raise ValueError(f"slope is {slope}; expected 0 or more")
     channels, hidden = x.shape[1], max(1, w1.shape[0]) if w1.ndim == 2 else 1
     expected = {
@@ -99,6 +129,9 @@ def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
             raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; expected {x.dtype} on {x.device} as x")
 
 
+# ---- in plain PyTorch -------------------------------------------------------------------------------------------------
+
+
 def _gate(x, w1, b1, w2, b2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """mean (B, C), hidden (B, hidden) before its relu, gate (B, C)."""
     mean = x.mean((2, 3))
@@ -106,74 +139,215 @@ def _gate(x, w1, b1, w2, b2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return mean, hidden, torch.sigmoid(F.linear(hidden.relu(), w2, b2))
 
 
-def _reference(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    _, _, gate = _gate(x, w1, b1, w2, b2)
+def _excite(x, gate, skip, act, slope) -> torch.Tensor:
     y = x * gate[:, :, None, None]
     if skip is not None:
         y = y + skip
     return {"relu": F.relu, "leaky_relu": lambda z: F.leaky_relu(z, slope), "none": lambda z: z}[act](y)
 
 
-def _memory_format(x: torch.Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
-
-
-@torch.library.impl(LIBRARY, "residual_se", "CPU")
-def _cpu(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    layout = _memory_format(x)
-    dense = [x.contiguous(memory_format=layout), *(w.contiguous() for w in (w1, b1, w2, b2))]
-    skip = None if skip is None else skip.contiguous(memory_format=layout)
-    y = torch.empty_like(dense[0], memory_format=layout)
-    _native.residual_se(
-        *map(buffer, dense),
-        skip=None if skip is None else buffer(skip),
-        y=buffer(y),
-        channels_last=layout is torch.channels_last,
-        activation=act,
-        slope=slope,
-        threads=torch.get_num_threads(),
-    )
-    return y
-
-
-@torch.library.impl(LIBRARY, "residual_se", "CUDA")
-def _cuda(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    return _reference(x, w1, b1, w2, b2, skip, act, slope).contiguous(memory_format=_memory_format(x))
-
-
-@torch.library.register_fake("clinaug_fast::residual_se", lib=LIBRARY)
-def _fake(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    return torch.empty_like(x, memory_format=_memory_format(x))
-
-
-def _setup_context(ctx, inputs, output) -> None:
-    x, w1, b1, w2, b2, skip, ctx.act, ctx.slope = inputs
-    ctx.has_skip = skip is not None
-    ctx.save_for_backward(x, w1, b1, w2, b2, output)
-
-
-def _autograd(ctx, grad: torch.Tensor):
-    """Composed of differentiable operations on the inputs; the sign of y only says where act is flat."""
-    x, w1, b1, w2, b2, y = ctx.saved_tensors
-    mean, hidden, gate = _gate(x, w1, b1, w2, b2)
-    if ctx.act != "none":
-        slope = ctx.slope if ctx.act == "leaky_relu" else 0.0
-        grad = torch.where(y.detach() > 0, grad, grad * slope)
+def _gradients(grad, x, y, w1, w2, mean, hidden, gate, act, slope) -> tuple[torch.Tensor, ...]:
+    """dL/d(x, w1, b1, w2, b2, skip) of dL/dy, differentiable again; the sign of y only says where act is flat."""
+    if act != "none":
+        grad = torch.where(y.detach() > 0, grad, grad * (slope if act == "leaky_relu" else 0.0))
     grad_logit = (grad * x).sum((2, 3)) * gate * (1 - gate)
     grad_hidden = (grad_logit @ w2) * (hidden > 0)
     grad_mean = grad_hidden @ w1 / x.shape[2:].numel()
     grad_x = grad * gate[:, :, None, None] + grad_mean[:, :, None, None]
+    return grad_x, grad_hidden.T @ mean, grad_hidden.sum(0), grad_logit.T @ hidden.relu(), grad_logit.sum(0), grad
+
+
+# ---- on the CPU -------------------------------------------------------------------------------------------------------
+
+
+def _layout(x: torch.Tensor) -> torch.memory_format:
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _computed_in(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype is torch.float64 else torch.float32
+
+
+def _run(x, w1, b1, w2, b2, skip, act, slope, state) -> torch.Tensor:
+    """state: mean, hidden and gate to be filled, or nothing."""
+    layout = _layout(x)
+    x, w1, b1, w2, b2 = x.contiguous(memory_format=layout), w1.contiguous(), b1.contiguous(), w2.contiguous(), b2.contiguous()
+    skip = None if skip is None else skip.contiguous(memory_format=layout)
+    y = torch.empty_like(x)
+    batch, channels, height, width = x.shape
+    _KERNEL.forward(
+        x.data_ptr(),
+        w1.data_ptr(),
+        b1.data_ptr(),
+        w2.data_ptr(),
+        b2.data_ptr(),
+        0 if skip is None else skip.data_ptr(),
+        y.data_ptr(),
+        *([tensor.data_ptr() for tensor in state] if state else (0, 0, 0)),
+        x.itemsize,
+        batch,
+        channels,
+        b1.shape[0],
+        height * width,
+        layout is torch.channels_last,
+        act,
+        slope,
+        torch.get_num_threads(),
+    )
+    return y
+
+
+@torch.library.impl(LIBRARY, "residual_se", "CPU")
+def _cpu(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    _check(x, w1, b1, w2, b2, skip, act, slope)
+    return _run(x, w1, b1, w2, b2, skip, act, slope, ())
+
+
+@torch.library.impl(LIBRARY, "residual_se_forward", "CPU")
+def _cpu_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
+    _check(x, w1, b1, w2, b2, skip, act, slope)
+    state = _empty_state(x, w1)
+    return _run(x, w1, b1, w2, b2, skip, act, slope, state), *state
+
+
+@torch.library.impl(LIBRARY, "residual_se_backward", "CPU")
+def _cpu_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    layout = _layout(y)
+    grad, x = grad.contiguous(memory_format=layout), x.contiguous(memory_format=layout)
+    w1, w2 = w1.contiguous(), w2.contiguous()
+    grads = _empty_gradients(y, w1, w2, with_skip)
+    batch, channels, height, width = x.shape
+    _KERNEL.backward(
+        *[tensor.data_ptr() for tensor in (grad, x, y, w1, w2, mean, hidden, gate, *grads)],
+        x.itemsize,
+        batch,
+        channels,
+        w1.shape[0],
+        height * width,
+        layout is torch.channels_last,
+        act,
+        slope,
+        torch.get_num_threads(),
+    )
+    return grads
+
+
+# ---- on CUDA, until there is a kernel: plain PyTorch ------------------------------------------------------------------
+
+
+@torch.library.impl(LIBRARY, "residual_se", "CUDA")
+def _cuda(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    return _cuda_forward(x, w1, b1, w2, b2, skip, act, slope)[0]
+
+
+@torch.library.impl(LIBRARY, "residual_se_forward", "CUDA")
+def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
+    _check(x, w1, b1, w2, b2, skip, act, slope)
+    state = _gate(*(tensor.to(_computed_in(x.dtype)) for tensor in (x, w1, b1, w2, b2)))
+    y = _excite(x, state[2], skip, act, slope).to(x.dtype).contiguous(memory_format=_layout(x))
+    return y, *state
+
+
+@torch.library.impl(LIBRARY, "residual_se_backward", "CUDA")
+def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    wide = [tensor.to(mean.dtype) for tensor in (grad, x, y, w1, w2)]
+    grad_x, *grads, grad_skip = (t.to(x.dtype) for t in _gradients(*wide, mean, hidden, gate, act, slope))
+    layout = _layout(y)
+    grad_skip = grad_skip.contiguous(memory_format=layout) if with_skip else y.new_empty(0)
+    return grad_x.contiguous(memory_format=layout), *grads, grad_skip
+
+
+# ---- without numbers, for torch.compile -------------------------------------------------------------------------------
+
+
+def _empty_state(x, w1) -> tuple[torch.Tensor, ...]:
+    dtype = _computed_in(x.dtype)
+    return tuple(x.new_empty((x.shape[0], n), dtype=dtype) for n in (x.shape[1], w1.shape[0], x.shape[1]))
+
+
+def _empty_gradients(y, w1, w2, with_skip) -> tuple[torch.Tensor, ...]:
+    hidden, channels = w1.shape
     return (
-        grad_x,
-        grad_hidden.T @ mean,
-        grad_hidden.sum(0),
-        grad_logit.T @ hidden.relu(),
-        grad_logit.sum(0),
-        grad if ctx.has_skip else None,
-        None,
-        None,
+        torch.empty_like(y),
+        w1.new_empty((hidden, channels)),
+        w1.new_empty(hidden),
+        w2.new_empty((channels, hidden)),
+        w2.new_empty(channels),
+        torch.empty_like(y) if with_skip else y.new_empty(0),
     )
 
 
-torch.library.register_autograd("clinaug_fast::residual_se", _autograd, setup_context=_setup_context, lib=LIBRARY)
+@torch.library.register_fake("clinaug_fast::residual_se", lib=LIBRARY)
+def _fake(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    _check(x, w1, b1, w2, b2, skip, act, slope)
+    return torch.empty_like(x, memory_format=_layout(x))
+
+
+@torch.library.register_fake("clinaug_fast::residual_se_forward", lib=LIBRARY)
+def _fake_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
+    return _fake(x, w1, b1, w2, b2, skip, act, slope), *_empty_state(x, w1)
+
+
+@torch.library.register_fake("clinaug_fast::residual_se_backward", lib=LIBRARY)
+def _fake_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    return _empty_gradients(y, w1, w2, with_skip)
+
+
+# ---- derivatives ------------------------------------------------------------------------------------------------------
+
+
+class _ResidualSe(torch.autograd.Function):
+    """On the Autograd key: a third of what `register_autograd` costs a call."""
+
+    @staticmethod
+    def forward(ctx, x, w1, b1, w2, b2, skip, act, slope):
+        with torch._C._AutoDispatchBelowAutograd():
+            y, mean, hidden, gate = _FORWARD(x, w1, b1, w2, b2, skip, act, slope)
+        ctx.act, ctx.slope = act, slope
+        ctx.save_for_backward(x, w1, b1, w2, b2, y, mean, hidden, gate)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, w1, b1, w2, b2, y, mean, hidden, gate = ctx.saved_tensors
+        wants_skip = ctx.needs_input_grad[5]
+        if torch.is_grad_enabled():  # create_graph: to be differentiated again
+            wide = _computed_in(x.dtype)
+            state = _gate(*(tensor.to(wide) for tensor in (x, w1, b1, w2, b2)))
+            wider = (tensor.to(wide) for tensor in (grad, x, y, w1, w2))
+            *grads, grad_skip = (t.to(x.dtype) for t in _gradients(*wider, *state, ctx.act, ctx.slope))
+        else:
+            bends = ctx.act != "none"
+            *grads, grad_skip = _BACKWARD(
+                grad, x, y, w1, w2, mean, hidden, gate, ctx.act, ctx.slope, wants_skip and bends
+            )
+            grad_skip = grad_skip if bends else grad
+        return *grads, grad_skip if wants_skip else None, None, None
+
+
+@torch.library.impl(LIBRARY, "residual_se", "Autograd")
+def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, w1, b1, w2, b2, skip)):
+        return _ResidualSe.apply(x, w1, b1, w2, b2, skip, act, slope)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
+
+
+def _autocast(device: str):
+    def cast(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+        dtype = torch.get_autocast_dtype(device)
+        dtype = dtype if dtype in DTYPES[device] else torch.float32
+        tensors = (
+            t.to(dtype) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t
+            for t in (x, w1, b1, w2, b2, skip)
+        )
+        with torch.autocast(device, enabled=False):
+            return _OPERATOR(*tensors, act, slope)
+
+    return cast
+
+
+torch.library.impl(LIBRARY, "residual_se", "AutocastCPU")(_autocast("cpu"))
+torch.library.impl(LIBRARY, "residual_se", "AutocastCUDA")(_autocast("cuda"))
