@@ -18,7 +18,7 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
   const Layout layout = make_layout(params, kernel.stream_bytes / static_cast<Index>(sizeof(T)));
   const Slabs slabs(layout);
   const auto act = make_act<Real>(params);
-  const bool stream = may_stream(params, layout, kernel, arrays.y);
+  const bool stream = may_stream(params, layout, kernel, arrays.y, arrays.gate == nullptr ? kStreamBytes : kStreamBytesOfRead);
   const Index channels = params.channels, hidden = params.hidden, sample = channels * params.spatial, width = padded(channels);
 
   thread_local std::vector<Real> w1, w2, b1, b2;
@@ -62,8 +62,8 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const Layout layout = make_layout(params, kernel.stream_bytes / static_cast<Index>(sizeof(T)));
   const Slabs slabs(layout);
   const auto act = make_act<Real>(params);
-  const bool stream = may_stream(params, layout, kernel, arrays.grad_x) &&
-                      (arrays.grad_skip == nullptr || may_stream(params, layout, kernel, arrays.grad_skip));
+  const bool stream = may_stream(params, layout, kernel, arrays.grad_x, kStreamBytes) &&
+                      (arrays.grad_skip == nullptr || may_stream(params, layout, kernel, arrays.grad_skip, kStreamBytes));
   const Index batch = params.batch, channels = params.channels, hidden = params.hidden, width = padded(channels);
   const Index sample = channels * params.spatial;
 

@@ -131,15 +131,16 @@ Real* row_scratch(const Layout& layout) {
   return row.data();
 }
 
-// Outputs that are so large that they leave the caches before they are read again bypass them: a store to memory that is not
-// in the cache reads it first.
-inline constexpr Index kStreamBytes = Index{1} << 62;
+// A store to memory that is not in the cache reads it first; a large output bypasses the caches instead. That of forward is
+// read again where backward follows, so it bypasses them only where it would not have stayed. Found by measuring.
+inline constexpr Index kStreamBytes = Index{4} << 20;
+inline constexpr Index kStreamBytesOfRead = Index{64} << 20;
 
 template <class T>
-bool may_stream(const ResidualSeParams& params, const Layout& layout, const Kernel<T>& kernel, const T* out) {
+bool may_stream(const ResidualSeParams& params, const Layout& layout, const Kernel<T>& kernel, const T* out, Index from_bytes) {
   const Index bytes = params.batch * params.channels * params.spatial * static_cast<Index>(sizeof(T));
   const Index row = layout.length * static_cast<Index>(sizeof(T));
-  return bytes >= kStreamBytes && layout.last_length == layout.length && row % kernel.stream_bytes == 0 &&
+  return bytes >= from_bytes && layout.last_length == layout.length && row % kernel.stream_bytes == 0 &&
          reinterpret_cast<std::uintptr_t>(out) % kernel.stream_bytes == 0;
 }
 

@@ -110,12 +110,12 @@ static inline void store_part(T* to, Vector<Compute<T>> value, Index n) {
 
 template <class Real>
 static inline Real sum_of_lanes(Vector<Real> value) {
-  Real lanes[Lanes<Real>::n];
-  store(lanes, value);
-  for (Index half = Lanes<Real>::n / 2; half > 0; half /= 2) {
-    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  typename Lanes<Real>::Bits other;
+  for (int half = Lanes<Real>::n / 2; half > 0; half /= 2) {
+    for (int i = 0; i < Lanes<Real>::n; ++i) other[i] = i ^ half;
+    value += __builtin_shuffle(value, other);
   }
-  return lanes[0];
+  return value[0];
 }
 
 // The value where `lane number >= first`, zero below.
