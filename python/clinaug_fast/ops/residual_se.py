@@ -34,6 +34,8 @@ _OPERATOR = torch.ops.clinaug_fast.residual_se.default
 _FORWARD = torch.ops.clinaug_fast.residual_se_forward.default
 _BACKWARD = torch.ops.clinaug_fast.residual_se_backward.default
 _KERNEL = _native.ResidualSe(native.INSTRUCTION_SET)
+_CPU_DTYPES = DTYPES["cpu"]
+_FIRST, _LAST = torch.contiguous_format, torch.channels_last
 
 
 def residual_se(
@@ -90,19 +92,6 @@ class ResidualSE(torch.nn.Module):
 
 
 def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
-    """Each attribute of a tensor costs a call some 0.1 microseconds, so what is right is told first and at once."""
-    shape, dtype = x.shape, x.dtype
-    if (
-        len(shape) == 4
-        and len(w1.shape) == 2
-        and x.device == w1.device == b1.device == w2.device == b2.device
-        and dtype is w1.dtype is b1.dtype is w2.dtype is b2.dtype
-    ):
-        pass
-    _explain(x, w1, b1, w2, b2, skip, act, slope)
-
-
-def _explain(x, w1, b1, w2, b2, skip, act, slope) -> None:
     if x.ndim != 4 or x.shape[1:].numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, C, H, W) with C, H, W at least 1")
     dtypes = DTYPES.get(x.device.type, DTYPES["cuda"])
@@ -161,22 +150,46 @@ def _gradients(grad, x, y, w1, w2, mean, hidden, gate, act, slope) -> tuple[torc
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:
-    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
-        return torch.contiguous_format
-    return torch.channels_last
+    return _LAST if not x.is_contiguous() and x.is_contiguous(memory_format=_LAST) else _FIRST
 
 
 def _computed_in(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype is torch.float64 else torch.float32
 
 
-def _run(x, w1, b1, w2, b2, skip, act, slope, state) -> torch.Tensor:
-    """state: mean, hidden and gate to be filled, or nothing."""
-    layout = _layout(x)
-    x, w1, b1, w2, b2 = x.contiguous(memory_format=layout), w1.contiguous(), b1.contiguous(), w2.contiguous(), b2.contiguous()
-    skip = None if skip is None else skip.contiguous(memory_format=layout)
+def _run(x, w1, b1, w2, b2, skip, act, slope, keep) -> list[torch.Tensor]:
+    """[y], and with `keep` mean, hidden and gate.
+
+    Each look at a tensor costs a call some 0.1 microseconds, so one condition finds out whether all is right, and only
+    where it is not is `_check` asked what is wrong. All are on the CPU, or this would not have been called.
+    """
+    shape, dtype, hidden = x.shape, x.dtype, b1.numel()
+    channels = shape[1] if len(shape) == 4 else -1
+    if not (
+        w1.shape == (hidden, channels)
+        and w2.shape == (channels, hidden)
+        and b2.shape == (channels,)
+        and b1.dim() == 1
+        and (skip is None or (skip.shape == shape and skip.dtype is dtype))
+        and w1.dtype is dtype
+        and w2.dtype is dtype
+        and b1.dtype is dtype
+        and b2.dtype is dtype
+        and dtype in _CPU_DTYPES
+        and act in ACTIVATIONS
+        and slope >= 0
+        and hidden
+        and x.numel()
+    ):
+        _check(x, w1, b1, w2, b2, skip, act, slope)
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=_LAST)
+    layout = _LAST if last else _FIRST
+    x = x.contiguous(memory_format=layout)
+    w1, b1, w2, b2 = w1.contiguous(), b1.contiguous(), w2.contiguous(), b2.contiguous()
+    if skip is not None:
+        skip = skip.contiguous(memory_format=layout)
     y = torch.empty_like(x)
-    batch, channels, height, width = x.shape
+    made = [y, *_empty_state(x, w1)] if keep else [y]
     _KERNEL.forward(
         x.data_ptr(),
         w1.data_ptr(),
@@ -185,31 +198,28 @@ def _run(x, w1, b1, w2, b2, skip, act, slope, state) -> torch.Tensor:
         b2.data_ptr(),
         0 if skip is None else skip.data_ptr(),
         y.data_ptr(),
-        *([tensor.data_ptr() for tensor in state] if state else (0, 0, 0)),
+        *([tensor.data_ptr() for tensor in made[1:]] if keep else (0, 0, 0)),
         x.itemsize,
-        batch,
+        shape[0],
         channels,
-        b1.shape[0],
-        height * width,
-        layout is torch.channels_last,
+        hidden,
+        shape[2] * shape[3],
+        last,
         act,
         slope,
         torch.get_num_threads(),
     )
-    return y
+    return made
 
 
 @torch.library.impl(LIBRARY, "residual_se", "CPU")
 def _cpu(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    _check(x, w1, b1, w2, b2, skip, act, slope)
-    return _run(x, w1, b1, w2, b2, skip, act, slope, ())
+    return _run(x, w1, b1, w2, b2, skip, act, slope, False)[0]
 
 
 @torch.library.impl(LIBRARY, "residual_se_forward", "CPU")
 def _cpu_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
-    _check(x, w1, b1, w2, b2, skip, act, slope)
-    state = _empty_state(x, w1)
-    return _run(x, w1, b1, w2, b2, skip, act, slope, state), *state
+    return tuple(_run(x, w1, b1, w2, b2, skip, act, slope, True))
 
 
 @torch.library.impl(LIBRARY, "residual_se_backward", "CPU")
@@ -226,7 +236,7 @@ def _cpu_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
         channels,
         w1.shape[0],
         height * width,
-        layout is torch.channels_last,
+        layout is _LAST,
         act,
         slope,
         torch.get_num_threads(),
@@ -329,7 +339,14 @@ class _ResidualSe(torch.autograd.Function):
 
 @torch.library.impl(LIBRARY, "residual_se", "Autograd")
 def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, w1, b1, w2, b2, skip)):
+    if torch.is_grad_enabled() and (
+        x.requires_grad
+        or w1.requires_grad
+        or b1.requires_grad
+        or w2.requires_grad
+        or b2.requires_grad
+        or (skip is not None and skip.requires_grad)
+    ):
         return _ResidualSe.apply(x, w1, b1, w2, b2, skip, act, slope)
     with torch._C._AutoDispatchBelowAutograd():
         return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
