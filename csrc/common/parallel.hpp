@@ -26,7 +26,7 @@ void parallel_for(std::int64_t items, std::int64_t threads, std::int64_t grain, 
     return;
   }
   // More ranges than threads: one that starts late or is disturbed takes fewer.
-  const std::int64_t ranges = std::min(items, 8 * workers);
+  const std::int64_t ranges = std::min(items, 16 * workers);
   std::atomic<std::int64_t> next{0};
   std::exception_ptr error;
   std::mutex error_mutex;

@@ -19,30 +19,27 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
   const Slabs slabs(layout);
   const auto act = make_act<Real>(params);
   const bool stream = may_stream(params, layout, kernel, arrays.y, arrays.gate == nullptr ? kStreamBytes : kStreamBytesOfRead);
-  const Index channels = params.channels, hidden = params.hidden, sample = channels * params.spatial, width = padded(channels);
+  const Index channels = params.channels, hidden = params.hidden, sample = channels * params.spatial;
 
-  thread_local std::vector<Real> w1, w2, b1, b2;
-  pad_rows(hidden, channels, arrays.w1, w1);
-  transpose_and_pad(channels, hidden, arrays.w2, w2);
-  pad_rows(1, hidden, arrays.b1, b1);
-  pad_rows(1, channels, arrays.b2, b2);
-
-  // Other threads see their own thread_local vectors: they are handed these.
-  const Real *const w1_data = w1.data(), *const w2_data = w2.data(), *const b1_data = b1.data(), *const b2_data = b2.data();
+  thread_local std::vector<Real> w1_room, w2_room, b1_room, b2_room;
+  const Real* const w1 = pad_rows(hidden, channels, arrays.w1, w1_room);
+  const Real* const w2 = pad_rows(channels, hidden, arrays.w2, w2_room);
+  const Real* const b1 = pad_rows(1, hidden, arrays.b1, b1_room);
+  const Real* const b2 = pad_rows(1, channels, arrays.b2, b2_room);
 
   const auto squeeze = [&](Index b, Index slab, State& state) {
     kernel.sums(layout, slabs[slab], arrays.x + b * sample, state.partial_of(layout, slab), row_scratch<Real>(layout));
   };
   const auto gate = [&](Index b, State& state) {
     state.total(layout, slabs.count(), Real{1} / static_cast<Real>(params.spatial), state.mean);
-    kernel.dots(hidden, width, w1_data, state.mean.data(), b1_data, state.hidden.data());
+    kernel.dots(hidden, padded(channels), w1, state.mean.data(), b1, state.hidden.data());
     if (arrays.gate != nullptr) {
       std::copy_n(state.mean.begin(), channels, arrays.mean + b * channels);
       std::copy_n(state.hidden.begin(), hidden, arrays.hidden + b * hidden);
     }
     for (Real& value : state.hidden) value = value < Real{0} ? Real{0} : value;
-    kernel.products(1, hidden, width, w2_data, state.hidden.data(), b2_data, state.gate.data());
-    kernel.sigmoid(width, state.gate.data());
+    kernel.dots(channels, padded(hidden), w2, state.hidden.data(), b2, state.gate.data());
+    kernel.sigmoid(padded(channels), state.gate.data());
     if (arrays.gate != nullptr) std::copy_n(state.gate.begin(), channels, arrays.gate + b * channels);
     factors(layout, state.gate, state.gate_row);
   };
@@ -67,16 +64,14 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const Index batch = params.batch, channels = params.channels, hidden = params.hidden, width = padded(channels);
   const Index sample = channels * params.spatial;
 
+  thread_local std::vector<Real> w1_room, w2_room, grad_logits, grad_hiddens, exciteds;
+  const Real* const w1 = pad_rows(hidden, channels, arrays.w1, w1_room);
+  const Real* const w2 = pad_rows(channels, hidden, arrays.w2, w2_room);
+  grad_logits.resize(batch * width);
+  grad_hiddens.resize(hidden * batch);
+  exciteds.resize(hidden * batch);
   // Of each sample: dL/dlogit (batch, width); dL/dhidden and relu(hidden), (hidden, batch).
-  thread_local std::vector<Real> w1, w2, grad_logit, grad_hidden, excited;
-  pad_rows(hidden, channels, arrays.w1, w1);
-  transpose_and_pad(channels, hidden, arrays.w2, w2);
-  grad_logit.resize(batch * width);
-  grad_hidden.resize(hidden * batch);
-  excited.resize(hidden * batch);
-  const std::vector<Real> none(hidden);
-  Real *const grad_logits = grad_logit.data(), *const grad_hiddens = grad_hidden.data(), *const exciteds = excited.data();
-  const Real *const w1_data = w1.data(), *const w2_data = w2.data();
+  Real *const grad_logit = grad_logits.data(), *const grad_hidden = grad_hiddens.data(), *const excited = exciteds.data();
 
   const auto squeeze = [&](Index b, Index slab, State& state) {
     kernel.weighted_sums(layout, slabs[slab], act, arrays.grad + b * sample, arrays.x + b * sample, arrays.y + b * sample,
@@ -84,21 +79,21 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   };
   const auto gate = [&](Index b, State& state) {
     state.total(layout, slabs.count(), Real{1}, state.mean);  // dL/dgate
-    Real* const logits = grad_logits + b * width;
+    Real* const logits = grad_logit + b * width;
     std::fill(logits + channels, logits + width, Real{0});
     for (Index c = 0; c < channels; ++c) {
       const Real g = arrays.gate[b * channels + c];
       state.gate[c] = g;
       logits[c] = state.mean[c] * g * (Real{1} - g);
     }
-    kernel.dots(hidden, width, w2_data, logits, none.data(), state.hidden.data());
+    kernel.products(1, channels, padded(hidden), w2, logits, nullptr, state.hidden.data());
     for (Index k = 0; k < hidden; ++k) {
       const Real before = arrays.hidden[b * hidden + k];
       state.hidden[k] = before > Real{0} ? state.hidden[k] : Real{0};
-      grad_hiddens[k * batch + b] = state.hidden[k];
-      exciteds[k * batch + b] = before < Real{0} ? Real{0} : before;
+      grad_hidden[k * batch + b] = state.hidden[k];
+      excited[k * batch + b] = before < Real{0} ? Real{0} : before;
     }
-    kernel.products(1, hidden, width, w1_data, state.hidden.data(), nullptr, state.shift.data());
+    kernel.products(1, hidden, width, w1, state.hidden.data(), nullptr, state.shift.data());
     for (Real& value : state.shift) value /= static_cast<Real>(params.spatial);
     factors(layout, state.gate, state.gate_row);
     factors(layout, state.shift, state.shift_row);
@@ -112,24 +107,21 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 
   // The weights': sums over samples in their order.
-  thread_local std::vector<Real> means, grad_w1, grad_w2;
-  pad_rows(batch, channels, arrays.mean, means);
-  grad_w1.resize(hidden * width);
-  grad_w2.resize(hidden * width);
-  kernel.products(hidden, batch, width, means.data(), grad_hidden.data(), nullptr, grad_w1.data());
-  kernel.products(hidden, batch, width, grad_logit.data(), excited.data(), nullptr, grad_w2.data());
+  thread_local std::vector<Real> mean_room, grad_rows, ones;
+  const Real* const means = pad_rows(batch, channels, arrays.mean, mean_room);
+  grad_rows.resize(hidden * width);
+  ones.assign(batch, Real{1});
+  kernel.products(hidden, batch, width, means, grad_hidden, nullptr, grad_rows.data());
+  unpad_rows(hidden, channels, grad_rows.data(), arrays.grad_w1);
+  kernel.products(hidden, batch, width, grad_logit, excited, nullptr, grad_rows.data());
+  unpad_transposed(hidden, channels, grad_rows.data(), arrays.grad_w2);
+  kernel.products(1, batch, width, grad_logit, ones.data(), nullptr, grad_rows.data());
+  unpad_rows(1, channels, grad_rows.data(), arrays.grad_b2);
   for (Index k = 0; k < hidden; ++k) {
     Real sum = 0;
     for (Index b = 0; b < batch; ++b) sum += grad_hidden[k * batch + b];
     from_real(sum, arrays.grad_b1[k]);
-    for (Index c = 0; c < channels; ++c) from_real(grad_w1[k * width + c], arrays.grad_w1[k * channels + c]);
   }
-  copy_in_tiles(
-      hidden, channels, [&](Index k, Index c) { return grad_w2[k * width + c]; },
-      [&](Index k, Index c, Real value) { from_real(value, arrays.grad_w2[c * hidden + k]); });
-  const std::vector<Real> ones(batch, Real{1});
-  kernel.products(1, batch, width, grad_logit.data(), ones.data(), nullptr, grad_w1.data());
-  for (Index c = 0; c < channels; ++c) from_real(grad_w1[c], arrays.grad_b2[c]);
 }
 
 #define CLINAUG_RESIDUAL_SE_OF(T)                                                                                           \

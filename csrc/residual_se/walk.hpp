@@ -63,7 +63,7 @@ struct SampleState {
   void fit(const Layout& layout, Index slabs, Index n_hidden) {
     partial.resize(layout.gate_per_element ? slabs * layout.channels : layout.channels);
     for (auto* row : {&mean, &gate, &shift}) row->resize(padded(layout.channels));
-    hidden.resize(n_hidden);
+    hidden.assign(padded(n_hidden), Real{0});
     if (layout.gate_per_element) {
       gate_row.resize(layout.length);
       shift_row.resize(layout.length);

@@ -1,10 +1,10 @@
-// The weights of the two layers as the kernels want them: in the numbers that are computed in, a row of channels for each
-// hidden unit in both, padded with zeros.
+// Matrices as the layers want them: in the numbers that are computed in, rows padded with zeros; and back.
 #pragma once
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "residual_se/passes/kernel.hpp"
@@ -25,40 +25,41 @@ inline void from_real(float value, Bfloat16& to) {
 
 inline Index padded(Index channels) { return (channels + kPadding - 1) / kPadding * kPadding; }
 
-// A matrix is transposed in tiles that stay in the nearest cache. get(row, column) is stored by put(row, column, value).
-template <class Get, class Put>
-void copy_in_tiles(Index rows, Index columns, const Get& get, const Put& put) {
+// (rows, columns) -> (rows, padded(columns)), in `room` unless it lies so already.
+template <class T, class Real>
+const Real* pad_rows(Index rows, Index columns, const T* from, std::vector<Real>& room) {
+  const Index width = padded(columns);
+  if constexpr (std::is_same_v<T, Real>) {
+    if (width == columns) return from;
+  }
+  room.resize(rows * width);
+  for (Index row = 0; row < rows; ++row) {
+    Real* out = room.data() + row * width;
+    for (Index c = 0; c < columns; ++c) out[c] = to_real(from[row * columns + c]);
+    std::fill(out + columns, out + width, Real{0});
+  }
+  return room.data();
+}
+
+// (rows, padded(columns)) -> (rows, columns)
+template <class T, class Real>
+void unpad_rows(Index rows, Index columns, const Real* from, T* to) {
+  for (Index row = 0; row < rows; ++row) {
+    for (Index c = 0; c < columns; ++c) from_real(from[row * padded(columns) + c], to[row * columns + c]);
+  }
+}
+
+// (rows, padded(columns)) -> (columns, rows), in tiles that stay in the nearest cache.
+template <class T, class Real>
+void unpad_transposed(Index rows, Index columns, const Real* from, T* to) {
   constexpr Index kTile = 16;
   for (Index r = 0; r < rows; r += kTile) {
     for (Index c = 0; c < columns; c += kTile) {
       for (Index i = r; i < std::min(r + kTile, rows); ++i) {
-        for (Index j = c; j < std::min(c + kTile, columns); ++j) put(i, j, get(i, j));
+        for (Index j = c; j < std::min(c + kTile, columns); ++j) from_real(from[i * padded(columns) + j], to[j * rows + i]);
       }
     }
   }
-}
-
-// (rows, columns) -> (rows, padded(columns))
-template <class T, class Real>
-void pad_rows(Index rows, Index columns, const T* from, std::vector<Real>& to) {
-  const Index width = padded(columns);
-  to.resize(rows * width);
-  for (Index row = 0; row < rows; ++row) {
-    Real* out = to.data() + row * width;
-    for (Index c = 0; c < columns; ++c) out[c] = to_real(from[row * columns + c]);
-    std::fill(out + columns, out + width, Real{0});
-  }
-}
-
-// (channels, hidden) -> (hidden, padded(channels))
-template <class T, class Real>
-void transpose_and_pad(Index channels, Index hidden, const T* from, std::vector<Real>& to) {
-  const Index width = padded(channels);
-  to.resize(hidden * width);
-  copy_in_tiles(
-      hidden, channels, [&](Index k, Index c) { return to_real(from[c * hidden + k]); },
-      [&](Index k, Index c, Real value) { to[k * width + c] = value; });
-  for (Index k = 0; k < hidden; ++k) std::fill(to.begin() + k * width + channels, to.begin() + (k + 1) * width, Real{0});
 }
 
 }  // namespace clinaug::se

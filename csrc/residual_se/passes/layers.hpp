@@ -15,24 +15,33 @@ static void dots(Index n, Index padded, const Real* matrix, const Real* v, const
   }
 }
 
-// `together` rows of out at once, so that their chains of additions overlap.
-template <int together, class Real>
+// `together` rows of out at once, and `chains` partial sums of each, so that additions need not wait for one another.
+template <int together, int chains, class Real>
 static inline void products_of(Index m, Index padded, Index c, const Real* matrix, const Real* factors, const Real* bias, Real* out) {
-  Vector<Real> sum[together];
-  for (int k = 0; k < together; ++k) sum[k] = bias == nullptr ? Vector<Real>{} : load(bias + c);
-  for (Index b = 0; b < m; ++b) {
-    const Vector<Real> row = load(matrix + b * padded + c);
-    for (int k = 0; k < together; ++k) sum[k] += factors[k * m + b] * row;
+  Vector<Real> sum[together][chains] = {};
+  Index b = 0;
+  for (; b + chains <= m; b += chains) {
+    for (int chain = 0; chain < chains; ++chain) {
+      const Vector<Real> row = load(matrix + (b + chain) * padded + c);
+      for (int k = 0; k < together; ++k) sum[k][chain] += factors[k * m + b + chain] * row;
+    }
   }
-  for (int k = 0; k < together; ++k) store(out + k * padded + c, sum[k]);
+  for (; b < m; ++b) {
+    const Vector<Real> row = load(matrix + b * padded + c);
+    for (int k = 0; k < together; ++k) sum[k][0] += factors[k * m + b] * row;
+  }
+  for (int k = 0; k < together; ++k) {
+    for (int chain = 1; chain < chains; ++chain) sum[k][0] += sum[k][chain];
+    store(out + k * padded + c, bias == nullptr ? sum[k][0] : sum[k][0] + load(bias + c));
+  }
 }
 
 template <class Real>
 static void products(Index n, Index m, Index padded, const Real* matrix, const Real* factors, const Real* bias, Real* out) {
   for (Index c = 0; c < padded; c += Lanes<Real>::n) {
     Index k = 0;
-    for (; k + 4 <= n; k += 4) products_of<4>(m, padded, c, matrix, factors + k * m, bias, out + k * padded);
-    for (; k < n; ++k) products_of<1>(m, padded, c, matrix, factors + k * m, bias, out + k * padded);
+    for (; k + 4 <= n; k += 4) products_of<4, 2>(m, padded, c, matrix, factors + k * m, bias, out + k * padded);
+    for (; k < n; ++k) products_of<1, 4>(m, padded, c, matrix, factors + k * m, bias, out + k * padded);
   }
 }
 
