@@ -1,10 +1,10 @@
 """residual_se, float32: ours against eager PyTorch, torch.compile and the traffic floor, which is one addition.
 
-Forward and forward + backward, contiguous and channels_last, one and two threads; then small and odd shapes against eager.
-`compile` of forward + backward has relu written as (z + |z|) / 2, since its bool mask costs more than the rest. Each
-contender must agree with eager in double precision before it is timed. Run it with MALLOC_MMAP_MAX_=0 and
-MALLOC_TRIM_THRESHOLD_=10000000000 in the environment: otherwise glibc maps large outputs afresh at each call, and that is
-what gets timed.
+Forward and forward + backward, contiguous and channels_last, one and two threads; then small and odd shapes against
+eager. `compile` of forward + backward has relu written as (z + |z|) / 2, since its bool mask costs more than the rest.
+Each contender must agree with eager in double precision before it is timed. Run it with MALLOC_MMAP_MAX_=0 and
+MALLOC_TRIM_THRESHOLD_=10000000000 in the environment: otherwise glibc maps large outputs afresh at each call, and that
+is what gets timed.
 """
 
 import os

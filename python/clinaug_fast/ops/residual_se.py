@@ -3,9 +3,9 @@
 ``y = act(x * gate + skip)``, ``gate = sigmoid(w2 relu(w1 mean_hw(x) + b1) + b2)`` (Hu, Shen, Sun 2018, in the residual
 form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
 b2: (C,); all of one dtype, float32, float64 or bfloat16, the last computed in float32 and rounded once. act: "relu",
-"leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else is
-copied first; y has the memory format of x. Under autocast everything is cast to its dtype. Twice differentiable, as a
-gradient penalty asks for: the first derivative is one native operator, the second is composed of PyTorch's; relu's
+"leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else
+is copied first; y has the memory format of x. Under autocast everything is cast to its dtype. Twice differentiable, as
+a gradient penalty asks for: the first derivative is one native operator, the second is composed of PyTorch's; relu's
 gradient at zero is zero. Raises TypeError or ValueError naming what was given and what is expected.
 """
 
@@ -23,12 +23,13 @@ DTYPES = {
 
 _INPUTS = "Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor? skip, str act, float slope"
 LIBRARY.define(f"residual_se({_INPUTS}) -> Tensor")
-# What the gradient needs besides, in the dtype that was computed in: mean (B, C), hidden (B, hidden) before its relu, gate (B, C).
+# What the gradient needs besides, in the dtype that was computed in: mean, gate (B, C); hidden (B, hidden) before relu.
 LIBRARY.define(f"residual_se_forward({_INPUTS}) -> (Tensor y, Tensor mean, Tensor hidden, Tensor gate)")
 # grad_skip has no elements unless with_skip; it is dL/dy times act'.
 LIBRARY.define(
-    "residual_se_backward(Tensor grad, Tensor x, Tensor y, Tensor w1, Tensor w2, Tensor mean, Tensor hidden, Tensor gate, "
-    "str act, float slope, bool with_skip) -> (Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor skip)"
+    "residual_se_backward(Tensor grad, Tensor x, Tensor y, Tensor w1, Tensor w2, Tensor mean, Tensor hidden, "
+    "Tensor gate, str act, float slope, bool with_skip) "
+    "-> (Tensor grad_x, Tensor grad_w1, Tensor grad_b1, Tensor grad_w2, Tensor grad_b2, Tensor grad_skip)"
 )
 _OPERATOR = torch.ops.clinaug_fast.residual_se.default
 _FORWARD = torch.ops.clinaug_fast.residual_se_forward.default
@@ -118,7 +119,27 @@ def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
             raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; expected {x.dtype} on {x.device} as x")
 
 
-# ---- in plain PyTorch -------------------------------------------------------------------------------------------------
+def _check_backward(grad, x, y, w1, w2, mean, hidden, gate) -> None:
+    batch, channels = x.shape[:2]
+    n_hidden, wide = w1.shape[0], _computed_in(x.dtype)
+    expected = {
+        "grad": (grad, x.shape, x.dtype),
+        "y": (y, x.shape, x.dtype),
+        "w1": (w1, (n_hidden, channels), x.dtype),
+        "w2": (w2, (channels, n_hidden), x.dtype),
+        "mean": (mean, (batch, channels), wide),
+        "hidden": (hidden, (batch, n_hidden), wide),
+        "gate": (gate, (batch, channels), wide),
+    }
+    for name, (tensor, shape, dtype) in expected.items():
+        if tensor.shape != shape or tensor.dtype is not dtype:
+            raise ValueError(
+                f"{name} is {tensor.dtype} {tuple(tensor.shape)}; expected {dtype} {tuple(shape)}, as residual_se_forward "
+                f"gave it for x {tuple(x.shape)}"
+            )
+
+
+# ---- in plain PyTorch ----------------------------------------------------------------------------------------------
 
 
 def _gate(x, w1, b1, w2, b2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -146,7 +167,7 @@ def _gradients(grad, x, y, w1, w2, mean, hidden, gate, act, slope) -> tuple[torc
     return grad_x, grad_hidden.T @ mean, grad_hidden.sum(0), grad_logit.T @ hidden.relu(), grad_logit.sum(0), grad
 
 
-# ---- on the CPU -------------------------------------------------------------------------------------------------------
+# ---- on the CPU ----------------------------------------------------------------------------------------------------
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:
@@ -224,9 +245,10 @@ def _cpu_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...
 
 @torch.library.impl(LIBRARY, "residual_se_backward", "CPU")
 def _cpu_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    _check_backward(grad, x, y, w1, w2, mean, hidden, gate)
     layout = _layout(y)
-    grad, x = grad.contiguous(memory_format=layout), x.contiguous(memory_format=layout)
-    w1, w2 = w1.contiguous(), w2.contiguous()
+    grad, x, y = (tensor.contiguous(memory_format=layout) for tensor in (grad, x, y))
+    w1, w2, mean, hidden, gate = (tensor.contiguous() for tensor in (w1, w2, mean, hidden, gate))
     grads = _empty_gradients(y, w1, w2, with_skip)
     batch, channels, height, width = x.shape
     _KERNEL.backward(
@@ -244,7 +266,7 @@ def _cpu_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
     return grads
 
 
-# ---- on CUDA, until there is a kernel: plain PyTorch ------------------------------------------------------------------
+# ---- on CUDA, until there is a kernel: plain PyTorch ---------------------------------------------------------------
 
 
 @torch.library.impl(LIBRARY, "residual_se", "CUDA")
@@ -269,7 +291,7 @@ def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip
     return grad_x.contiguous(memory_format=layout), *grads, grad_skip
 
 
-# ---- without numbers, for torch.compile -------------------------------------------------------------------------------
+# ---- without numbers, for torch.compile ----------------------------------------------------------------------------
 
 
 def _empty_state(x, w1) -> tuple[torch.Tensor, ...]:
@@ -305,7 +327,7 @@ def _fake_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip
     return _empty_gradients(y, w1, w2, with_skip)
 
 
-# ---- derivatives ------------------------------------------------------------------------------------------------------
+# ---- derivatives ---------------------------------------------------------------------------------------------------
 
 
 class _ResidualSe(torch.autograd.Function):
