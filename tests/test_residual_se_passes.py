@@ -1,6 +1,5 @@
 """The native passes of residual_se on every instruction set: forward and all gradients against float64."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -10,9 +9,8 @@ import pytest
 import torch
 
 from clinaug_fast import _native, ops
+from clinaug_fast.ops import residual_se_cpu, residual_se_plain
 from tolerance import BFLOAT16, FLOAT32, FLOAT64
-
-module = importlib.import_module("clinaug_fast.ops.residual_se")
 
 ACTS = [("relu", 0.0), ("leaky_relu", 0.2), ("none", 0.0)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -32,7 +30,7 @@ SHAPES = [
 
 @pytest.fixture(params=_native.instruction_sets)
 def instruction_set(request, monkeypatch) -> str:
-    monkeypatch.setattr(module, "_KERNEL", _native.ResidualSe(request.param))
+    monkeypatch.setattr(residual_se_cpu, "_KERNEL", _native.ResidualSe(request.param))
     return request.param
 
 
@@ -64,9 +62,9 @@ def native(inputs, grad, act, slope, with_skip=True):
 def exact(inputs, grad, y, act, slope, with_skip=True):
     """The same in float64. The side of act's bend is that of the y given, as rounding may move a z across it."""
     x, w1, b1, w2, b2, skip = (t.double() for t in inputs)
-    state = module._gate(x, w1, b1, w2, b2)
-    expected = module._excite(x, state[2], skip if with_skip else None, act, slope)
-    gradients = module._gradients(grad.double(), x, y.double(), w1, w2, *state, act, slope)
+    state = residual_se_plain.gate(x, w1, b1, w2, b2)
+    expected = residual_se_plain.excite(x, state[2], skip if with_skip else None, act, slope)
+    gradients = residual_se_plain.gradients(grad.double(), x, y.double(), w1, w2, *state, act, slope)
     return [expected, *(gradients if with_skip else gradients[:5])]
 
 
