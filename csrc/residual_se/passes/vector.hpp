@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
@@ -108,14 +109,15 @@ static inline void store_part(T* to, Vector<Compute<T>> value, Index n) {
   for (Index i = 0; i < n; ++i) to[i] = part[i];
 }
 
-template <class Real>
+template <int half, class V, int... lane>
+static inline V swap_halves(V value, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(value, value, (lane ^ half)...);
+}
+
+template <class Real, int half = Lanes<Real>::n / 2>
 static inline Real sum_of_lanes(Vector<Real> value) {
-  typename Lanes<Real>::Bits other;
-  for (int half = Lanes<Real>::n / 2; half > 0; half /= 2) {
-    for (int i = 0; i < Lanes<Real>::n; ++i) other[i] = i ^ half;
-    value += __builtin_shuffle(value, other);
-  }
-  return value[0];
+  if constexpr (half == 0) return value[0];
+  else return sum_of_lanes<Real, half / 2>(value + swap_halves<half>(value, std::make_integer_sequence<int, Lanes<Real>::n>{}));
 }
 
 // The value where `lane number >= first`, zero below.
