@@ -9,6 +9,7 @@ from clinaug_fast import ResidualSE, ops
 from tolerance import FLOAT32, FLOAT64, worst
 
 ACTS = [("relu", 0.0), ("leaky_relu", 0.2), ("none", 0.0)]
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
 SHAPES = [(1, 8, 4, 4), (2, 6, 3, 5), (3, 1, 1, 1), (5, 33, 7, 2), (0, 4, 2, 2), (2, 64, 16, 16)]
 
 
@@ -83,13 +84,64 @@ def test_first_and_second_derivatives(act, slope, with_skip):
     assert torch.autograd.gradgradcheck(f, tensors)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("with_skip", [True, False])
 def test_opcheck(layout, with_skip):
     x, *rest = inputs((2, 5, 3, 2), with_skip=with_skip)
     x = x.to(memory_format=layout)
     leaves = [None if t is None else t.requires_grad_() for t in (x, *rest)]
     torch.library.opcheck(torch.ops.clinaug_fast.residual_se.default, (*leaves, "leaky_relu", 0.1))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_opcheck_of_what_autograd_calls(layout, dtype):
+    x, *rest = inputs((2, 5, 3, 2), dtype=dtype)
+    x = x.to(memory_format=layout)
+    # They have no derivative of their own: that of residual_se is made of them.
+    checks = ("test_schema", "test_faketensor")
+    forward, backward = torch.ops.clinaug_fast.residual_se_forward, torch.ops.clinaug_fast.residual_se_backward
+    torch.library.opcheck(forward.default, (x, *rest, "relu", 0.0), test_utils=checks)
+    y, mean, hidden, gate = forward(x, *rest, "relu", 0.0)
+    for with_skip in (True, False):
+        arguments = (torch.ones_like(y), x, y, rest[0], rest[2], mean, hidden, gate, "relu", 0.0, with_skip)
+        torch.library.opcheck(backward.default, arguments, test_utils=checks)
+
+
+@pytest.mark.parametrize(("act", "slope"), ACTS)
+def test_the_native_gradient_is_the_composed_one(act, slope):
+    leaves = [t.requires_grad_() for t in inputs((3, 6, 4, 5))]
+    y = ops.residual_se(*leaves, act, slope)
+    native = torch.autograd.grad(y.square().sum(), leaves, retain_graph=True)
+    composed = torch.autograd.grad(y.square().sum(), leaves, create_graph=True)
+    assert all(worst(one, other.detach()) < FLOAT64 for one, other in zip(native, composed, strict=True))
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1, 4), (5,), (0, 2, 3)])
+def test_gradients_of_some_inputs(wanted):
+    tensors = inputs((2, 6, 3, 4))
+    every = [t.clone().requires_grad_() for t in tensors]
+    some = [t.clone().requires_grad_(i in wanted) for i, t in enumerate(tensors)]
+    for leaves in (every, some):  # the gradient of a sum has strides of zero
+        ops.residual_se(*leaves).sum().backward()
+    assert all((t.grad is not None) == (i in wanted) for i, t in enumerate(some))
+    assert all(torch.equal(some[i].grad, every[i].grad) for i in wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(dtype):
+    x, *rest = inputs((2, 8, 4, 4), dtype=torch.float32)
+    leaves = [t.requires_grad_() for t in (x, *rest)]
+    with torch.autocast("cpu", dtype=dtype):
+        y = ops.residual_se(*leaves)
+    # The CPU has no passes in float16: float32 is kept.
+    assert y.dtype == (torch.bfloat16 if dtype == torch.bfloat16 else torch.float32)
+    assert worst(y.detach().float(), ops.residual_se_reference(*leaves).detach()) < 0.05
+    y.sum().backward()
+    assert all(t.grad.dtype == torch.float32 for t in leaves)
+    doubles = [t.detach().double() for t in leaves]
+    with torch.autocast("cpu", dtype=dtype):
+        assert ops.residual_se(*doubles).dtype == torch.float64
 
 
 def test_gradient_penalty_reaches_the_weights():
@@ -114,14 +166,21 @@ def test_module_is_the_operator():
     assert ResidualSE(3).w1.shape == (1, 3)
 
 
-def test_compiles_without_a_graph_break():
-    module = ResidualSE(8)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_compiles_without_a_graph_break(layout):
+    module = ResidualSE(8, act="leaky_relu", slope=0.1)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
-    x = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(2), requires_grad=True)
-    compiled(x, x).sum().backward()
-    grad, x.grad = x.grad.clone(), None
-    module(x, x).sum().backward()
-    assert worst(grad, x.grad) < FLOAT32
+    x = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(2)).to(memory_format=layout).requires_grad_()
+    gradients = []
+    for f in (compiled, module):
+        y = f(x, x)
+        gradients.append(torch.autograd.grad(y.square().sum(), [x, *module.parameters()]))
+        assert y.is_contiguous(memory_format=layout)
+    assert all(worst(one, other) < FLOAT32 for one, other in zip(*gradients, strict=True))
+    with torch.no_grad():
+        assert worst(compiled(x, None), module(x)) < FLOAT32
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(compiled(x, x), module(x, x))
 
 
 def test_refuses_what_it_cannot_do():
@@ -144,5 +203,23 @@ def test_refuses_what_it_cannot_do():
         ops.residual_se(x, w1, b1, w2, b2, act="gelu")
     with pytest.raises(ValueError, match=r"slope is -1"):
         ops.residual_se(x, w1, b1, w2, b2, act="leaky_relu", slope=-1)
+    with pytest.raises(ValueError, match=r"w2 has shape \(2, 5\); expected \(5, 2\)"):
+        ops.residual_se(x, w1, b1, w2.T, b2)
+    with pytest.raises(TypeError, match=r"x is torch.float16; expected float32, float64 or bfloat16"):
+        ops.residual_se(x.half(), w1.half(), b1.half(), w2.half(), b2.half())
+    with pytest.raises(ValueError, match=r"slope is nan"):
+        torch.ops.clinaug_fast.residual_se(x, w1, b1, w2, b2, skip, "relu", float("nan"))
+    with pytest.raises(TypeError, match=r"skip is torch.float32"):
+        ops.residual_se(x.requires_grad_(), w1, b1, w2, b2, skip.float())
     with pytest.raises(ValueError, match="channels is 0"):
         ResidualSE(0)
+
+
+def test_the_backward_operator_refuses_what_forward_did_not_give():
+    x, w1, b1, w2, b2, skip = inputs((2, 5, 3, 2))
+    y, *state = torch.ops.clinaug_fast.residual_se_forward(x, w1, b1, w2, b2, skip, "relu", 0.0)
+    backward = torch.ops.clinaug_fast.residual_se_backward
+    with pytest.raises(ValueError, match=r"grad is torch.float64 \(2, 5, 3\); expected torch.float64 \(2, 5, 3, 2\)"):
+        backward(y[..., 0], x, y, w1, w2, *state, "relu", 0.0, True)
+    with pytest.raises(ValueError, match=r"gate is torch.float32 \(2, 5\); expected torch.float64"):
+        backward(y, x, y, w1, w2, *state[:2], state[2].float(), "relu", 0.0, True)

@@ -19,6 +19,9 @@ FLOAT32_LOUD = 2e-5
 # residual_se in float32: one product, one sum and a mean of up to some ten thousand terms.
 FLOAT32 = 1e-5
 
+# residual_se in bfloat16: computed in float32 from bfloat16 inputs and rounded once, relative to the largest value.
+BFLOAT16 = 2.0**-8
+
 
 def worst(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
     """The largest absolute difference; infinite where one is NaN and the other is not, or the shapes differ."""

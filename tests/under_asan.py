@@ -13,7 +13,12 @@ import pybind11
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "asan"
-TESTS = ("tests/test_log_mel_lanes.py", "tests/test_log_mel.py", "tests/test_residual_se.py")
+TESTS = (
+    "tests/test_log_mel_lanes.py",
+    "tests/test_log_mel.py",
+    "tests/test_residual_se.py",
+    "tests/test_residual_se_passes.py",
+)
 SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 # An editable install finds the package by a hook that comes before PYTHONPATH.

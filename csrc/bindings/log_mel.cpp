@@ -79,13 +79,13 @@ void run(const LogMelPlan& plan, const py::object& x, const py::object& out, std
 
 void bind_log_mel(py::module_& module) {
   py::list sets;
-  for (const lanes::InstructionSet& set : lanes::supported_sets()) sets.append(set.name);
+  for (const InstructionSet set : supported_sets()) sets.append(name_of(set));
   module.attr("instruction_sets") = sets;
-  module.def("find_instruction_set", [](const std::string& name) { return lanes::find_set(name).name; }, py::arg("name"),
+  module.def("find_instruction_set", [](const std::string& name) { return name_of(find_set(name)); }, py::arg("name"),
              "the name itself, or the fastest for an empty one; ValueError if it does not run here");
   py::class_<LogMelPlan>(module, "LogMelPlan", "The tables of one mel contract, ready to run on waveforms.")
       .def(py::init([](const py::dict& contract, const std::string& instruction_set) {
-             return std::make_unique<LogMelPlan>(parse_params(contract), lanes::find_set(instruction_set));
+             return std::make_unique<LogMelPlan>(parse_params(contract), find_set(instruction_set));
            }),
            py::arg("contract"), py::arg("instruction_set"))
       .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"),

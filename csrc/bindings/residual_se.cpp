@@ -1,57 +1,88 @@
 #include "residual_se/residual_se.hpp"
 
-#include <map>
-#include <optional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "bindings/bindings.hpp"
-#include "bindings/buffers.hpp"
 
+// A call on a small tensor is a few microseconds of bookkeeping and next to no arithmetic, so tensors come as bare addresses
+// (0: none), not as buffers. Python has checked shapes, types and that all is dense.
 namespace clinaug::bindings {
 namespace {
 
-const std::map<std::string, Activation> kActivations = {
-    {"none", Activation::none}, {"relu", Activation::relu}, {"leaky_relu", Activation::leaky_relu}};
+namespace py = pybind11;
+using Address = std::uintptr_t;
 
-template <class Real>
-const Real* address(const Buffer& buffer) {
-  return static_cast<const Real*>(buffer.address);
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
 }
 
-template <class Real>
-void run_as(const ResidualSeParams& params, const Buffer& x, const Buffer& w1, const Buffer& b1, const Buffer& w2,
-            const Buffer& b2, const std::optional<Buffer>& skip, const Buffer& y, std::int64_t threads) {
-  py::gil_scoped_release released;
-  residual_se<Real>(params, address<Real>(x), address<Real>(w1), address<Real>(b1), address<Real>(w2), address<Real>(b2),
-                    skip ? address<Real>(*skip) : nullptr, static_cast<Real*>(y.address), threads);
+ResidualSeParams make_params(std::int64_t batch, std::int64_t channels, std::int64_t hidden, std::int64_t spatial, bool channels_last,
+                             std::string_view act, double slope) {
+  const Activation activation = act == "relu" ? Activation::relu : act == "leaky_relu" ? Activation::leaky_relu : Activation::none;
+  return {batch, channels, hidden, spatial, channels_last, activation, slope};
 }
 
-void run(const py::object& x, const py::object& w1, const py::object& b1, const py::object& w2, const py::object& b2,
-         const py::object& skip, const py::object& y, bool channels_last, const std::string& activation, double slope,
-         std::int64_t threads) {
-  const Buffer xb = as_buffer(x), w1b = as_buffer(w1), b1b = as_buffer(b1), w2b = as_buffer(w2), b2b = as_buffer(b2), yb = as_buffer(y);
-  const auto shape = as_view<const void*, 4>(xb).extent;
-  ResidualSeParams params;
-  params.batch = shape[0];
-  params.channels = shape[1];
-  params.hidden = b1b.shape.at(0);
-  params.spatial = shape[2] * shape[3];
-  params.channels_last = channels_last;
-  params.activation = kActivations.at(activation);
-  params.slope = slope;
-  std::optional<Buffer> skip_or_none;
-  if (!skip.is_none()) skip_or_none = as_buffer(skip);
-  if (xb.dtype == "float32") return run_as<float>(params, xb, w1b, b1b, w2b, b2b, skip_or_none, yb, threads);
-  if (xb.dtype == "float64") return run_as<double>(params, xb, w1b, b1b, w2b, b2b, skip_or_none, yb, threads);
-  throw std::invalid_argument("residual_se: x is " + xb.dtype);
+// Calls f with a null pointer of the type that has so many bytes.
+template <class F>
+void with_type(int item_bytes, const F& f) {
+  switch (item_bytes) {
+    case 2: return f(static_cast<Bfloat16*>(nullptr));
+    case 4: return f(static_cast<float*>(nullptr));
+    case 8: return f(static_cast<double*>(nullptr));
+    default: throw std::invalid_argument("residual_se: " + std::to_string(item_bytes) + " bytes an element; expected 2, 4 or 8");
+  }
 }
+
+class ResidualSe {
+ public:
+  explicit ResidualSe(const std::string& instruction_set) : set_(find_set(instruction_set)) {}
+
+  void forward(Address x, Address w1, Address b1, Address w2, Address b2, Address skip, Address y, Address mean, Address hidden, Address gate,
+               int item_bytes, std::int64_t batch, std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last,
+               std::string_view act, double slope, std::int64_t threads) const {
+    const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
+    py::gil_scoped_release released;
+    with_type(item_bytes, [&]<class T>(T*) {
+      using Real = se::Compute<T>;
+      residual_se<T>(params,
+                     {at<T>(x), at<T>(w1), at<T>(b1), at<T>(w2), at<T>(b2), at<T>(skip), at<T>(y), at<Real>(mean), at<Real>(hidden), at<Real>(gate)},
+                     set_, threads);
+    });
+  }
+
+  void backward(Address grad, Address x, Address y, Address w1, Address w2, Address mean, Address hidden, Address gate, Address grad_x,
+                Address grad_w1, Address grad_b1, Address grad_w2, Address grad_b2, Address grad_skip, int item_bytes, std::int64_t batch,
+                std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last, std::string_view act, double slope,
+                std::int64_t threads) const {
+    const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
+    py::gil_scoped_release released;
+    with_type(item_bytes, [&]<class T>(T*) {
+      using Real = se::Compute<T>;
+      residual_se_backward<T>(params,
+                              {at<T>(grad), at<T>(x), at<T>(y), at<T>(w1), at<T>(w2), at<Real>(mean), at<Real>(hidden), at<Real>(gate),
+                               at<T>(grad_x), at<T>(grad_w1), at<T>(grad_b1), at<T>(grad_w2), at<T>(grad_b2), at<T>(grad_skip)},
+                              set_, threads);
+    });
+  }
+
+ private:
+  InstructionSet set_;
+};
 
 }  // namespace
 
 void bind_residual_se(py::module_& module) {
-  module.def("residual_se", &run, py::arg("x"), py::arg("w1"), py::arg("b1"), py::arg("w2"), py::arg("b2"), py::arg("skip"),
-             py::arg("y"), py::arg("channels_last"), py::arg("activation"), py::arg("slope"), py::arg("threads"),
-             "act(x * sigmoid(W2 relu(W1 mean(x) + b1) + b2) + skip) on dense buffers, float32|float64");
+  py::class_<ResidualSe>(module, "ResidualSe", "The passes of residual_se on one instruction set; addresses of dense arrays, 0 for none.")
+      .def(py::init<const std::string&>(), py::arg("instruction_set"))
+      .def("forward", &ResidualSe::forward,
+           "x, w1, b1, w2, b2, skip | 0, y, mean | 0, hidden | 0, gate | 0; bytes an element, batch, channels, hidden, spatial, "
+           "channels_last, act, slope, threads")
+      .def("backward", &ResidualSe::backward,
+           "grad, x, y, w1, w2, mean, hidden, gate, grad_x, grad_w1, grad_b1, grad_w2, grad_b2, grad_skip | 0; bytes an element, "
+           "batch, channels, hidden, spatial, channels_last, act, slope, threads");
 }
 
 }  // namespace clinaug::bindings

@@ -3,13 +3,18 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <functional>
+#include <mutex>
 
 namespace clinaug {
+
+// Runs `job` on the caller and on at most `helpers` threads that stand by from call to call, and returns when all that began
+// it are done. A helper that wakes up after the caller is through never begins. `job` must not throw. Any number of threads
+// may call; after a fork the child has helpers of its own.
+void run_with_helpers(std::int64_t helpers, const std::function<void()>& job);
 
 // Calls body(begin, end) on disjoint ranges that cover [0, items), on at most `threads` threads, the caller's among
 // them. `grain` is the number of items below which another thread costs more than it saves. Rethrows the first error.
@@ -20,30 +25,23 @@ void parallel_for(std::int64_t items, std::int64_t threads, std::int64_t grain, 
     if (items > 0) body(std::int64_t{0}, items);
     return;
   }
-  std::vector<std::exception_ptr> errors(workers);
-  const auto run = [&](std::int64_t worker) {
-    try {
-      body(items * worker / workers, items * (worker + 1) / workers);
-    } catch (...) {
-      errors[worker] = std::current_exception();
+  // More ranges than threads: one that starts late or is disturbed takes fewer.
+  const std::int64_t ranges = std::min(items, 16 * workers);
+  std::atomic<std::int64_t> next{0};
+  std::exception_ptr error;
+  std::mutex error_mutex;
+  run_with_helpers(workers - 1, [&] {
+    for (std::int64_t range = next++; range < ranges; range = next++) {
+      try {
+        body(items * range / ranges, items * (range + 1) / ranges);
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(error_mutex);
+        if (!error) error = std::current_exception();
+        next = ranges;
+      }
     }
-  };
-  std::vector<std::thread> pool;
-  pool.reserve(workers - 1);
-  std::int64_t started = 1;
-  for (; started < workers; ++started) {
-    try {
-      pool.emplace_back(run, started);
-    } catch (const std::system_error&) {  // no more threads to be had: the caller does what is left
-      break;
-    }
-  }
-  for (std::int64_t worker = started; worker < workers; ++worker) run(worker);
-  run(0);
-  for (std::thread& thread : pool) thread.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  });
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace clinaug

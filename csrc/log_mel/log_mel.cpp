@@ -36,12 +36,12 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
 }  // namespace
 
 const lanes::LanesPlan<float>& LogMelPlan::single() const {
-  std::call_once(single_.made, [&] { single_.plan = std::make_unique<lanes::LanesPlan<float>>(params_, *instruction_set_.single); });
+  std::call_once(single_.made, [&] { single_.plan = std::make_unique<lanes::LanesPlan<float>>(params_, lanes::kernel_of<float>(instruction_set_)); });
   return *single_.plan;
 }
 
 const lanes::LanesPlan<double>& LogMelPlan::full() const {
-  std::call_once(full_.made, [&] { full_.plan = std::make_unique<lanes::LanesPlan<double>>(params_, *instruction_set_.full); });
+  std::call_once(full_.made, [&] { full_.plan = std::make_unique<lanes::LanesPlan<double>>(params_, lanes::kernel_of<double>(instruction_set_)); });
   return *full_.plan;
 }
 

@@ -19,7 +19,7 @@ namespace clinaug {
 // Tables of a contract; immutable as seen from outside, so any number of threads may run it at once.
 class LogMelPlan {
  public:
-  LogMelPlan(const LogMelParams& params, const lanes::InstructionSet& instruction_set)
+  LogMelPlan(const LogMelParams& params, InstructionSet instruction_set)
       : params_(params), instruction_set_(instruction_set) {}
 
   const LogMelParams& params() const { return params_; }
@@ -41,7 +41,7 @@ class LogMelPlan {
   const lanes::LanesPlan<double>& full() const;
 
   LogMelParams params_;
-  lanes::InstructionSet instruction_set_;
+  InstructionSet instruction_set_;
   mutable Precision<float> single_;
   mutable Precision<double> full_;
 };

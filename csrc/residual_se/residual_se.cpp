@@ -1,117 +1,135 @@
 #include "residual_se/residual_se.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <vector>
 
-#include "common/parallel.hpp"
+#include "residual_se/walk.hpp"
+#include "residual_se/weights.hpp"
 
 namespace clinaug {
-namespace {
 
-constexpr std::int64_t kElementsWorthAThread = 1 << 15;
+using namespace se;
 
-// Partial sums side by side, so that the compiler may use vector registers; their number fixes the order of the sums.
-constexpr std::int64_t kLanes = 16;
+template <class T>
+void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arrays, InstructionSet set, std::int64_t threads) {
+  using Real = Compute<T>;
+  using State = SampleState<Real>;
+  const Kernel<T>& kernel = kernel_of<T>(set);
+  const Layout layout = make_layout(params, kernel.stream_bytes / static_cast<Index>(sizeof(T)));
+  const Slabs slabs(layout);
+  const auto act = make_act<Real>(params);
+  const bool stream = may_stream(params, layout, kernel, arrays.y, arrays.gate == nullptr ? kStreamBytes : kStreamBytesOfRead);
+  const Index channels = params.channels, hidden = params.hidden, sample = channels * params.spatial;
 
-template <Activation kActivation, class Real>
-Real activate(Real value, Real slope) {
-  if constexpr (kActivation == Activation::none) return value;
-  if constexpr (kActivation == Activation::relu) return value < Real{0} ? Real{0} : value;
-  if constexpr (kActivation == Activation::leaky_relu) return value < Real{0} ? value * slope : value;
-}
+  thread_local std::vector<Real> w1_room, w2_room, b1_room, b2_room;
+  const Real* const w1 = pad_rows(hidden, channels, arrays.w1, w1_room);
+  const Real* const w2 = pad_rows(channels, hidden, arrays.w2, w2_room);
+  const Real* const b1 = pad_rows(1, hidden, arrays.b1, b1_room);
+  const Real* const b2 = pad_rows(1, channels, arrays.b2, b2_room);
 
-// Sum of term(0), ..., term(n - 1).
-template <class Real, class Term>
-Real sum_of(std::int64_t n, const Term& term) {
-  std::array<Real, kLanes> lanes{};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += term(i + lane);
-  }
-  for (std::int64_t lane = 0; i < n; ++i, ++lane) lanes[lane] += term(i);
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (std::int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0];
-}
-
-template <class Real>
-void channel_means(const ResidualSeParams& params, const Real* x, std::vector<Real>& mean) {
-  const std::int64_t channels = params.channels, spatial = params.spatial;
-  if (params.channels_last) {
-    std::fill(mean.begin(), mean.end(), Real{0});
-    for (std::int64_t s = 0; s < spatial; ++s) {
-      for (std::int64_t c = 0; c < channels; ++c) mean[c] += x[s * channels + c];
+  const auto squeeze = [&](Index b, Index slab, State& state) {
+    kernel.sums(layout, slabs[slab], arrays.x + b * sample, state.partial_of(layout, slab), row_scratch<Real>(layout));
+  };
+  const auto gate = [&](Index b, State& state) {
+    state.total(layout, slabs.count(), Real{1} / static_cast<Real>(params.spatial), state.mean);
+    kernel.dots(hidden, padded(channels), w1, state.mean.data(), b1, state.hidden.data());
+    if (arrays.gate != nullptr) {
+      std::copy_n(state.mean.begin(), channels, arrays.mean + b * channels);
+      std::copy_n(state.hidden.begin(), hidden, arrays.hidden + b * hidden);
     }
-  } else {
-    for (std::int64_t c = 0; c < channels; ++c) mean[c] = sum_of<Real>(spatial, [row = x + c * spatial](std::int64_t i) { return row[i]; });
-  }
-  for (Real& value : mean) value /= static_cast<Real>(spatial);
+    for (Real& value : state.hidden) value = value < Real{0} ? Real{0} : value;
+    kernel.dots(channels, padded(hidden), w2, state.hidden.data(), b2, state.gate.data());
+    kernel.sigmoid(padded(channels), state.gate.data());
+    if (arrays.gate != nullptr) std::copy_n(state.gate.begin(), channels, arrays.gate + b * channels);
+    factors(layout, state.gate, state.gate_row);
+  };
+  const auto excite = [&](Index b, Index slab, State& state) {
+    const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
+    const T* skip = arrays.skip == nullptr ? nullptr : arrays.skip + b * sample;
+    kernel.excite(layout, slabs[slab], act, arrays.x + b * sample, gates, skip, arrays.y + b * sample, stream);
+  };
+  walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 }
 
-// y[i] = act(x[i] * gate(i) + skip[i]); gate is one number (a channel of NCHW) or one a channel (a pixel of NHWC).
-template <Activation kActivation, class Real, class Gate>
-void scale_row(std::int64_t n, const Real* x, const Gate& gate, const Real* skip, Real* y, Real slope) {
-  if (skip == nullptr) {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = activate<kActivation>(x[i] * gate(i), slope);
-  } else {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = activate<kActivation>(x[i] * gate(i) + skip[i], slope);
-  }
-}
+template <class T>
+void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackward<T>& arrays, InstructionSet set, std::int64_t threads) {
+  using Real = Compute<T>;
+  using State = SampleState<Real>;
+  const Kernel<T>& kernel = kernel_of<T>(set);
+  const Layout layout = make_layout(params, kernel.stream_bytes / static_cast<Index>(sizeof(T)));
+  const Slabs slabs(layout);
+  const auto act = make_act<Real>(params);
+  const bool stream = may_stream(params, layout, kernel, arrays.grad_x, kStreamBytes) &&
+                      (arrays.grad_skip == nullptr || may_stream(params, layout, kernel, arrays.grad_skip, kStreamBytes));
+  const Index batch = params.batch, channels = params.channels, hidden = params.hidden, width = padded(channels);
+  const Index sample = channels * params.spatial;
 
-template <Activation kActivation, class Real>
-void excite(const ResidualSeParams& params, const Real* x, const std::vector<Real>& gate, const Real* skip, Real* y) {
-  const bool last = params.channels_last;
-  const std::int64_t rows = last ? params.spatial : params.channels;
-  const std::int64_t length = last ? params.channels : params.spatial;
-  const auto slope = static_cast<Real>(params.slope);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::int64_t at = row * length;
-    const Real* skip_row = skip == nullptr ? nullptr : skip + at;
-    if (last) {
-      scale_row<kActivation>(length, x + at, [&](std::int64_t c) { return gate[c]; }, skip_row, y + at, slope);
-    } else {
-      scale_row<kActivation>(length, x + at, [g = gate[row]](std::int64_t) { return g; }, skip_row, y + at, slope);
+  thread_local std::vector<Real> w1_room, w2_room, grad_logits, grad_hiddens, exciteds;
+  const Real* const w1 = pad_rows(hidden, channels, arrays.w1, w1_room);
+  const Real* const w2 = pad_rows(channels, hidden, arrays.w2, w2_room);
+  grad_logits.resize(batch * width);
+  grad_hiddens.resize(hidden * batch);
+  exciteds.resize(hidden * batch);
+  // Of each sample: dL/dlogit (batch, width); dL/dhidden and relu(hidden), (hidden, batch).
+  Real *const grad_logit = grad_logits.data(), *const grad_hidden = grad_hiddens.data(), *const excited = exciteds.data();
+
+  const auto squeeze = [&](Index b, Index slab, State& state) {
+    kernel.weighted_sums(layout, slabs[slab], act, arrays.grad + b * sample, arrays.x + b * sample, arrays.y + b * sample,
+                         state.partial_of(layout, slab), row_scratch<Real>(layout));
+  };
+  const auto gate = [&](Index b, State& state) {
+    state.total(layout, slabs.count(), Real{1}, state.mean);  // dL/dgate
+    Real* const logits = grad_logit + b * width;
+    std::fill(logits + channels, logits + width, Real{0});
+    for (Index c = 0; c < channels; ++c) {
+      const Real g = arrays.gate[b * channels + c];
+      state.gate[c] = g;
+      logits[c] = state.mean[c] * g * (Real{1} - g);
     }
-  }
-}
-
-// out = W in + b, W (out.size(), in.size()).
-template <class Real>
-void affine(const Real* w, const Real* b, const std::vector<Real>& in, std::vector<Real>& out) {
-  for (std::size_t o = 0; o < out.size(); ++o) {
-    const Real* row = w + o * in.size();
-    out[o] = b[o] + sum_of<Real>(in.size(), [row, &in](std::int64_t i) { return row[i] * in[i]; });
-  }
-}
-
-}  // namespace
-
-template <class Real>
-void residual_se(const ResidualSeParams& params, const Real* x, const Real* w1, const Real* b1, const Real* w2,
-                 const Real* b2, const Real* skip, Real* y, std::int64_t threads) {
-  const std::int64_t sample = params.channels * params.spatial;
-  const auto excite_sample = params.activation == Activation::none   ? excite<Activation::none, Real>
-                             : params.activation == Activation::relu ? excite<Activation::relu, Real>
-                                                                     : excite<Activation::leaky_relu, Real>;
-  parallel_for(params.batch, threads, kElementsWorthAThread / (sample + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<Real> mean(params.channels), hidden(params.hidden), gate(params.channels);
-    for (std::int64_t b = begin; b < end; ++b) {
-      channel_means(params, x + b * sample, mean);
-      affine(w1, b1, mean, hidden);
-      for (Real& value : hidden) value = activate<Activation::relu>(value, Real{0});
-      affine(w2, b2, hidden, gate);
-      for (Real& value : gate) value = Real{1} / (Real{1} + std::exp(-value));
-      excite_sample(params, x + b * sample, gate, skip == nullptr ? nullptr : skip + b * sample, y + b * sample);
+    kernel.products(1, channels, padded(hidden), w2, logits, nullptr, state.hidden.data());
+    for (Index k = 0; k < hidden; ++k) {
+      const Real before = arrays.hidden[b * hidden + k];
+      state.hidden[k] = before > Real{0} ? state.hidden[k] : Real{0};
+      grad_hidden[k * batch + b] = state.hidden[k];
+      excited[k * batch + b] = before < Real{0} ? Real{0} : before;
     }
-  });
+    kernel.products(1, hidden, width, w1, state.hidden.data(), nullptr, state.shift.data());
+    for (Real& value : state.shift) value /= static_cast<Real>(params.spatial);
+    factors(layout, state.gate, state.gate_row);
+    factors(layout, state.shift, state.shift_row);
+  };
+  const auto excite = [&](Index b, Index slab, State& state) {
+    const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
+    const Real* shifts = layout.gate_per_element ? state.shift_row.data() : state.shift.data();
+    kernel.excite_backward(layout, slabs[slab], act, arrays.grad + b * sample, arrays.y + b * sample, gates, shifts,
+                           arrays.grad_x + b * sample, arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample, stream);
+  };
+  walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
+
+  // The weights': sums over samples in their order.
+  thread_local std::vector<Real> mean_room, grad_rows, ones;
+  const Real* const means = pad_rows(batch, channels, arrays.mean, mean_room);
+  grad_rows.resize(hidden * width);
+  ones.assign(batch, Real{1});
+  kernel.products(hidden, batch, width, means, grad_hidden, nullptr, grad_rows.data());
+  unpad_rows(hidden, channels, grad_rows.data(), arrays.grad_w1);
+  kernel.products(hidden, batch, width, grad_logit, excited, nullptr, grad_rows.data());
+  unpad_transposed(hidden, channels, grad_rows.data(), arrays.grad_w2);
+  kernel.products(1, batch, width, grad_logit, ones.data(), nullptr, grad_rows.data());
+  unpad_rows(1, channels, grad_rows.data(), arrays.grad_b2);
+  for (Index k = 0; k < hidden; ++k) {
+    Real sum = 0;
+    for (Index b = 0; b < batch; ++b) sum += grad_hidden[k * batch + b];
+    from_real(sum, arrays.grad_b1[k]);
+  }
 }
 
-template void residual_se(const ResidualSeParams&, const float*, const float*, const float*, const float*, const float*,
-                          const float*, float*, std::int64_t);
-template void residual_se(const ResidualSeParams&, const double*, const double*, const double*, const double*,
-                          const double*, const double*, double*, std::int64_t);
+#define CLINAUG_RESIDUAL_SE_OF(T)                                                                                           \
+  template void residual_se(const ResidualSeParams&, const ResidualSeForward<T>&, InstructionSet, std::int64_t);            \
+  template void residual_se_backward(const ResidualSeParams&, const ResidualSeBackward<T>&, InstructionSet, std::int64_t)
+CLINAUG_RESIDUAL_SE_OF(float);
+CLINAUG_RESIDUAL_SE_OF(double);
+CLINAUG_RESIDUAL_SE_OF(Bfloat16);
+#undef CLINAUG_RESIDUAL_SE_OF
 
 }  // namespace clinaug

@@ -1,8 +1,15 @@
-// residual_se: y = act(x * gate + skip), gate = sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2).
+// residual_se: y = act(x * gate + skip), gate = sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2), and its derivatives.
 // Squeeze-and-excitation of Hu, Shen, Sun 2018 with the residual sum and the activation in the same pass.
+//
+// A sample stays in the cache between the sums over its pixels and the pass that scales it, so that memory sees x, skip and
+// y once. Sums run in an order that the shape fixes: neither threads nor the size of the batch change a bit.
 #pragma once
 
 #include <cstdint>
+
+#include "common/instruction_set.hpp"
+#include "common/view.hpp"
+#include "residual_se/passes/kernel.hpp"
 
 namespace clinaug {
 
@@ -18,10 +25,46 @@ struct ResidualSeParams {
   double slope = 0.0;  // of leaky_relu below zero
 };
 
-// All arrays are dense. x, skip (may be null), y: batch * channels * spatial; w1: (hidden, channels); b1: (hidden);
-// w2: (channels, hidden); b2: (channels). A sum over pixels runs in a fixed order, so threads change nothing. y may not overlap the inputs.
-template <class Real>
-void residual_se(const ResidualSeParams& params, const Real* x, const Real* w1, const Real* b1, const Real* w2,
-                 const Real* b2, const Real* skip, Real* y, std::int64_t threads);
+// All arrays are dense. x, skip, y and their gradients: batch * channels * spatial; w1: (hidden, channels); b1: (hidden);
+// w2: (channels, hidden); b2: (channels); mean, gate: (batch, channels); hidden: (batch, hidden), before its relu.
+// T is float, double or Bfloat16; numbers between are Compute<T>: float, double, float. What is written may not overlap
+// what is read.
+template <class T>
+struct ResidualSeForward {
+  const T* x = nullptr;
+  const T* w1 = nullptr;
+  const T* b1 = nullptr;
+  const T* w2 = nullptr;
+  const T* b2 = nullptr;
+  const T* skip = nullptr;  // may be null
+  T* y = nullptr;
+  se::Compute<T>* mean = nullptr;  // these three are all null where no gradient will be asked for
+  se::Compute<T>* hidden = nullptr;
+  se::Compute<T>* gate = nullptr;
+};
+
+template <class T>
+struct ResidualSeBackward {
+  const T* grad = nullptr;  // dL/dy
+  const T* x = nullptr;
+  const T* y = nullptr;  // its sign tells where act bends; not read for Activation::none
+  const T* w1 = nullptr;
+  const T* w2 = nullptr;
+  const se::Compute<T>* mean = nullptr;
+  const se::Compute<T>* hidden = nullptr;
+  const se::Compute<T>* gate = nullptr;
+  T* grad_x = nullptr;
+  T* grad_w1 = nullptr;
+  T* grad_b1 = nullptr;
+  T* grad_w2 = nullptr;
+  T* grad_b2 = nullptr;
+  T* grad_skip = nullptr;  // may be null
+};
+
+template <class T>
+void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arrays, InstructionSet set, std::int64_t threads);
+
+template <class T>
+void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackward<T>& arrays, InstructionSet set, std::int64_t threads);
 
 }  // namespace clinaug

@@ -1,23 +1,13 @@
-// Which instruction sets the lanes kernel was built for, and which of them this processor has.
+// The lanes kernels of an instruction set.
 #pragma once
 
-#include <string>
-#include <vector>
-
+#include "common/instruction_set.hpp"
 #include "log_mel/lanes/tables.hpp"
 
 namespace clinaug::lanes {
 
-struct InstructionSet {
-  const char* name;
-  const Kernel<float>* single;
-  const Kernel<double>* full;
-};
-
-// Those that run here, the fastest first; "baseline" is always the last.
-std::vector<InstructionSet> supported_sets();
-
-// The set of that name, the fastest for an empty name. Throws std::invalid_argument naming those that run here.
-InstructionSet find_set(const std::string& name);
+// `set` is one of supported_sets(); Real is float or double.
+template <class Real>
+const Kernel<Real>& kernel_of(InstructionSet set);
 
 }  // namespace clinaug::lanes

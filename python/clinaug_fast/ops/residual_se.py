@@ -2,22 +2,32 @@
 
 ``y = act(x * gate + skip)``, ``gate = sigmoid(w2 relu(w1 mean_hw(x) + b1) + b2)`` (Hu, Shen, Sun 2018, in the residual
 form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
-b2: (C,); all float32 or all float64. act: "relu", "leaky_relu" (with `slope` below zero) or "none". Contiguous and
-channels_last x are read where they are, and y has the memory format of x. Twice differentiable, as a gradient penalty
-asks for; relu's gradient at zero is zero. Raises TypeError or ValueError naming what was given and what is expected.
+b2: (C,); all of one dtype, float32, float64 or bfloat16, the last computed in float32 and rounded once. act: "relu",
+"leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else
+is copied first; y has the memory format of x. Under autocast everything is cast to its dtype. Twice differentiable, as
+a gradient penalty asks for: the first derivative is one native operator, the second is composed of PyTorch's; relu's
+gradient at zero is zero. Raises TypeError or ValueError naming what was given and what is expected.
 """
 
 import torch
-from torch.nn import functional as F
 
-from clinaug_fast import _native
-from clinaug_fast.ops.library import LIBRARY, buffer
+from clinaug_fast.ops import residual_se_cpu, residual_se_plain
+from clinaug_fast.ops.library import LIBRARY
+from clinaug_fast.ops.residual_se_inputs import DTYPES, check, computed_in, empty_gradients, empty_state, layout
 
-ACTIVATIONS = ("relu", "leaky_relu", "none")
-
+_INPUTS = "Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor? skip, str act, float slope"
+LIBRARY.define(f"residual_se({_INPUTS}) -> Tensor")
+# What the gradient needs besides, in the dtype that was computed in: mean, gate (B, C); hidden (B, hidden) before relu.
+LIBRARY.define(f"residual_se_forward({_INPUTS}) -> (Tensor y, Tensor mean, Tensor hidden, Tensor gate)")
+# grad_skip has no elements unless with_skip; it is dL/dy times act'.
 LIBRARY.define(
-    "residual_se(Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor? skip, str act, float slope) -> Tensor"
+    "residual_se_backward(Tensor grad, Tensor x, Tensor y, Tensor w1, Tensor w2, Tensor mean, Tensor hidden, "
+    "Tensor gate, str act, float slope, bool with_skip) "
+    "-> (Tensor grad_x, Tensor grad_w1, Tensor grad_b1, Tensor grad_w2, Tensor grad_b2, Tensor grad_skip)"
 )
+_OPERATOR = torch.ops.clinaug_fast.residual_se.default
+_FORWARD = torch.ops.clinaug_fast.residual_se_forward.default
+_BACKWARD = torch.ops.clinaug_fast.residual_se_backward.default
 
 
 def residual_se(
@@ -31,8 +41,7 @@ def residual_se(
     slope: float = 0.0,
 ) -> torch.Tensor:
     """The operator; see the module's text."""
-    _check(x, w1, b1, w2, b2, skip, act, slope)
-    return torch.ops.clinaug_fast.residual_se(x, w1, b1, w2, b2, skip, act, slope)
+    return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
 
 
 def residual_se_reference(
@@ -46,8 +55,8 @@ def residual_se_reference(
     slope: float = 0.0,
 ) -> torch.Tensor:
     """The same in plain PyTorch."""
-    _check(x, w1, b1, w2, b2, skip, act, slope)
-    return _reference(x, w1, b1, w2, b2, skip, act, slope)
+    check(x, w1, b1, w2, b2, skip, act, slope)
+    return residual_se_plain.excite(x, residual_se_plain.gate(x, w1, b1, w2, b2)[2], skip, act, slope)
 
 
 class ResidualSE(torch.nn.Module):
@@ -74,106 +83,128 @@ class ResidualSE(torch.nn.Module):
         return f"channels={self.w2.shape[0]}, hidden={self.w1.shape[0]}, act={self.act}, slope={self.slope}"
 
 
-def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
-    if x.ndim != 4 or x.shape[1:].numel() == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, C, H, W) with C, H, W at least 1")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"x is {x.dtype}; expected float32 or float64. Convert it with .to()")
-    if act not in ACTIVATIONS:
-        raise ValueError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
-    if slope < 0:
-        raise ValueError(f"slope is {slope}; expected 0 or more")
-    channels, hidden = x.shape[1], max(1, w1.shape[0]) if w1.ndim == 2 else 1
-    expected = {
-        "w1": (w1, (hidden, channels)),
-        "b1": (b1, (hidden,)),
-        "w2": (w2, (channels, hidden)),
-        "b2": (b2, (channels,)),
-    }
-    if skip is not None:
-        expected["skip"] = (skip, tuple(x.shape))
-    for name, (tensor, shape) in expected.items():
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {shape} for x {tuple(x.shape)}")
-        if tensor.dtype != x.dtype or tensor.device != x.device:
-            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; expected {x.dtype} on {x.device} as x")
-
-
-def _gate(x, w1, b1, w2, b2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """mean (B, C), hidden (B, hidden) before its relu, gate (B, C)."""
-    mean = x.mean((2, 3))
-    hidden = F.linear(mean, w1, b1)
-    return mean, hidden, torch.sigmoid(F.linear(hidden.relu(), w2, b2))
-
-
-def _reference(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    _, _, gate = _gate(x, w1, b1, w2, b2)
-    y = x * gate[:, :, None, None]
-    if skip is not None:
-        y = y + skip
-    return {"relu": F.relu, "leaky_relu": lambda z: F.leaky_relu(z, slope), "none": lambda z: z}[act](y)
-
-
-def _memory_format(x: torch.Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+# ---- on the CPU ----------------------------------------------------------------------------------------------------
 
 
 @torch.library.impl(LIBRARY, "residual_se", "CPU")
 def _cpu(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    layout = _memory_format(x)
-    dense = [x.contiguous(memory_format=layout), *(w.contiguous() for w in (w1, b1, w2, b2))]
-    skip = None if skip is None else skip.contiguous(memory_format=layout)
-    y = torch.empty_like(dense[0], memory_format=layout)
-    _native.residual_se(
-        *map(buffer, dense),
-        skip=None if skip is None else buffer(skip),
-        y=buffer(y),
-        channels_last=layout is torch.channels_last,
-        activation=act,
-        slope=slope,
-        threads=torch.get_num_threads(),
-    )
-    return y
+    return residual_se_cpu.forward(x, w1, b1, w2, b2, skip, act, slope, False)[0]
+
+
+@torch.library.impl(LIBRARY, "residual_se_forward", "CPU")
+def _cpu_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
+    return tuple(residual_se_cpu.forward(x, w1, b1, w2, b2, skip, act, slope, True))
+
+
+torch.library.impl(LIBRARY, "residual_se_backward", "CPU")(residual_se_cpu.backward)
+
+
+# ---- on CUDA, until there is a kernel: plain PyTorch ---------------------------------------------------------------
 
 
 @torch.library.impl(LIBRARY, "residual_se", "CUDA")
 def _cuda(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    return _reference(x, w1, b1, w2, b2, skip, act, slope).contiguous(memory_format=_memory_format(x))
+    return _cuda_forward(x, w1, b1, w2, b2, skip, act, slope)[0]
+
+
+@torch.library.impl(LIBRARY, "residual_se_forward", "CUDA")
+def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
+    check(x, w1, b1, w2, b2, skip, act, slope)
+    state = residual_se_plain.gate(*(tensor.to(computed_in(x.dtype)) for tensor in (x, w1, b1, w2, b2)))
+    y = residual_se_plain.excite(x, state[2], skip, act, slope).to(x.dtype).contiguous(memory_format=layout(x))
+    return y, *state
+
+
+@torch.library.impl(LIBRARY, "residual_se_backward", "CUDA")
+def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    wide = [tensor.to(mean.dtype) for tensor in (grad, x, y, w1, w2)]
+    grad_x, *grads, grad_skip = (
+        t.to(x.dtype) for t in residual_se_plain.gradients(*wide, mean, hidden, gate, act, slope)
+    )
+    memory_format = layout(y)
+    grad_skip = grad_skip.contiguous(memory_format=memory_format) if with_skip else y.new_empty(0)
+    return grad_x.contiguous(memory_format=memory_format), *grads, grad_skip
+
+
+# ---- without numbers, for torch.compile ----------------------------------------------------------------------------
 
 
 @torch.library.register_fake("clinaug_fast::residual_se", lib=LIBRARY)
 def _fake(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
-    return torch.empty_like(x, memory_format=_memory_format(x))
+    check(x, w1, b1, w2, b2, skip, act, slope)
+    return torch.empty_like(x, memory_format=layout(x))
 
 
-def _setup_context(ctx, inputs, output) -> None:
-    x, w1, b1, w2, b2, skip, ctx.act, ctx.slope = inputs
-    ctx.has_skip = skip is not None
-    ctx.save_for_backward(x, w1, b1, w2, b2, output)
+@torch.library.register_fake("clinaug_fast::residual_se_forward", lib=LIBRARY)
+def _fake_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
+    return _fake(x, w1, b1, w2, b2, skip, act, slope), *empty_state(x, w1)
 
 
-def _autograd(ctx, grad: torch.Tensor):
-    """Composed of differentiable operations on the inputs; the sign of y only says where act is flat."""
-    x, w1, b1, w2, b2, y = ctx.saved_tensors
-    mean, hidden, gate = _gate(x, w1, b1, w2, b2)
-    if ctx.act != "none":
-        slope = ctx.slope if ctx.act == "leaky_relu" else 0.0
-        grad = torch.where(y.detach() > 0, grad, grad * slope)
-    grad_logit = (grad * x).sum((2, 3)) * gate * (1 - gate)
-    grad_hidden = (grad_logit @ w2) * (hidden > 0)
-    grad_mean = grad_hidden @ w1 / x.shape[2:].numel()
-    grad_x = grad * gate[:, :, None, None] + grad_mean[:, :, None, None]
-    return (
-        grad_x,
-        grad_hidden.T @ mean,
-        grad_hidden.sum(0),
-        grad_logit.T @ hidden.relu(),
-        grad_logit.sum(0),
-        grad if ctx.has_skip else None,
-        None,
-        None,
-    )
+@torch.library.register_fake("clinaug_fast::residual_se_backward", lib=LIBRARY)
+def _fake_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    return empty_gradients(y, w1, w2, with_skip)
 
 
-torch.library.register_autograd("clinaug_fast::residual_se", _autograd, setup_context=_setup_context, lib=LIBRARY)
+# ---- derivatives ---------------------------------------------------------------------------------------------------
+
+
+class _ResidualSe(torch.autograd.Function):
+    """On the Autograd key: a third of what `register_autograd` costs a call."""
+
+    @staticmethod
+    def forward(ctx, x, w1, b1, w2, b2, skip, act, slope):
+        with torch._C._AutoDispatchBelowAutograd():
+            y, mean, hidden, gate = _FORWARD(x, w1, b1, w2, b2, skip, act, slope)
+        ctx.act, ctx.slope = act, slope
+        ctx.save_for_backward(x, w1, b1, w2, b2, y, mean, hidden, gate)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, w1, b1, w2, b2, y, mean, hidden, gate = ctx.saved_tensors
+        wants_skip = ctx.needs_input_grad[5]
+        if torch.is_grad_enabled():  # create_graph: to be differentiated again
+            wide = computed_in(x.dtype)
+            state = residual_se_plain.gate(*(tensor.to(wide) for tensor in (x, w1, b1, w2, b2)))
+            wider = (tensor.to(wide) for tensor in (grad, x, y, w1, w2))
+            *grads, grad_skip = (t.to(x.dtype) for t in residual_se_plain.gradients(*wider, *state, ctx.act, ctx.slope))
+        else:
+            bends = ctx.act != "none"
+            *grads, grad_skip = _BACKWARD(
+                grad, x, y, w1, w2, mean, hidden, gate, ctx.act, ctx.slope, wants_skip and bends
+            )
+            grad_skip = grad_skip if bends else grad
+        return *grads, grad_skip if wants_skip else None, None, None
+
+
+@torch.library.impl(LIBRARY, "residual_se", "Autograd")
+def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    if torch.is_grad_enabled() and (
+        x.requires_grad
+        or w1.requires_grad
+        or b1.requires_grad
+        or w2.requires_grad
+        or b2.requires_grad
+        or (skip is not None and skip.requires_grad)
+    ):
+        return _ResidualSe.apply(x, w1, b1, w2, b2, skip, act, slope)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
+
+
+def _autocast(device: str):
+    def cast(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+        dtype = torch.get_autocast_dtype(device)
+        dtype = dtype if dtype in DTYPES[device] else torch.float32
+        tensors = (
+            t.to(dtype) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t
+            for t in (x, w1, b1, w2, b2, skip)
+        )
+        with torch.autocast(device, enabled=False):
+            return _OPERATOR(*tensors, act, slope)
+
+    return cast
+
+
+torch.library.impl(LIBRARY, "residual_se", "AutocastCPU")(_autocast("cpu"))
+torch.library.impl(LIBRARY, "residual_se", "AutocastCUDA")(_autocast("cuda"))

@@ -1,0 +1,115 @@
+#include "common/parallel.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <list>
+#include <system_error>
+#include <thread>
+
+namespace clinaug {
+namespace {
+
+// To wake a sleeping thread takes some fifty microseconds, more in a virtual machine, and calls often come in quick
+// succession: whoever waits looks on for that long before it sleeps, and lets others run between two looks.
+template <class Ready>
+void look_on(const Ready& ready) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+  while (!ready() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+}
+
+// A thread costs as much to start as a small batch to compute: helpers wait for the next call.
+class Team {
+ public:
+  void run(std::int64_t helpers, const std::function<void()>& job) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (n_threads_ < helpers && start_thread()) ++n_threads_;
+    posts_.emplace_back(&job, helpers);
+    const auto post = std::prev(posts_.end());
+    places_ += helpers;
+    lock.unlock();
+    for (std::int64_t i = 0; i < helpers; ++i) wake_.notify_one();
+    job();
+    lock.lock();
+    places_ -= post->places;
+    post->places = 0;
+    lock.unlock();
+    look_on([&] { return post->running == 0; });
+    lock.lock();
+    done_.wait(lock, [&] { return post->running == 0; });
+    posts_.erase(post);
+  }
+
+ private:
+  struct Post {
+    const std::function<void()>* const job;
+    std::int64_t places;                   // for helpers that have not come yet
+    std::atomic<std::int64_t> running{0};  // helpers
+
+    Post(const std::function<void()>* j, std::int64_t n) : job(j), places(n) {}
+  };
+
+  // False where there are no more threads to be had; those that there are do what is left.
+  bool start_thread() {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the interpreter's threads
+    bool started = true;
+    try {
+      std::thread([this] { help(); }).detach();
+    } catch (const std::system_error&) {
+      started = false;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return started;
+  }
+
+  void help() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      const auto post = std::find_if(posts_.begin(), posts_.end(), [](const Post& p) { return p.places > 0; });
+      if (post == posts_.end()) {
+        lock.unlock();
+        look_on([&] { return places_ > 0; });
+        lock.lock();
+        wake_.wait(lock, [&] { return places_ > 0; });
+        continue;
+      }
+      --places_;
+      --post->places;
+      ++post->running;
+      lock.unlock();
+      (*post->job)();
+      lock.lock();
+      if (--post->running == 0) done_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  std::list<Post> posts_;
+  std::atomic<std::int64_t> places_{0};  // of all posts
+  std::int64_t n_threads_ = 0;
+};
+
+// Never destroyed: helpers may be waiting in it when the process ends.
+std::atomic<Team*> team{nullptr};
+
+Team& the_team() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    team = new Team;
+    pthread_atfork(nullptr, nullptr, [] { team = new Team; });  // a child inherits no threads, but perhaps a locked mutex
+  });
+  return *team;
+}
+
+}  // namespace
+
+void run_with_helpers(std::int64_t helpers, const std::function<void()>& job) {
+  helpers > 0 ? the_team().run(helpers, job) : job();
+}
+
+}  // namespace clinaug

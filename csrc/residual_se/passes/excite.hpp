@@ -1,0 +1,128 @@
+// The passes that write: y = act(x * gate + skip), and its derivative by x and skip.
+//
+// They walk the rows backwards: the sums before them walked forwards, so of a sample larger than the cache the end is
+// still there.
+#pragma once
+
+#include "residual_se/passes/bend.hpp"
+
+namespace clinaug::se::CLINAUG_LANES_SET {
+
+// One number a channel, for a whole row; or a number an element, the same for each row.
+template <class Real, bool per_element>
+struct Factor {
+  const Real* values;
+  Vector<Real> same = {};
+
+  void enter(Index row) {
+    if constexpr (!per_element) same = Vector<Real>{} + values[row];
+  }
+  Vector<Real> at(Index i) const {
+    if constexpr (per_element) return load(values + i);
+    else return same;
+  }
+};
+
+// Calls whole(i) for vectors that lie in the row, and part(i, n) for a row shorter than a vector. The last vector may
+// overlap the one before: it is written twice, with the same numbers.
+template <class Real, class Whole, class Part>
+static inline void walk_row(Index n, const Whole& whole, const Part& part) {
+  constexpr Index kLanes = Lanes<Real>::n;
+  if (n < kLanes) return part(Index{0}, n);
+  Index i = 0;
+  for (; i + kLanes <= n; i += kLanes) whole(i);
+  if (i < n) whole(n - kLanes);
+}
+
+template <bool streams, class T>
+static inline void put(T* to, Vector<Compute<T>> value) {
+  if constexpr (streams) stream(to, value);
+  else store(to, value);
+}
+
+template <class T, bool per_element, bool skips, bool streams>
+static void excite_rows(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* x, const Compute<T>* gates, const T* skip, T* y) {
+  using Real = Compute<T>;
+  const Bend<Real> bend(act);
+  Factor<Real, per_element> gate{gates};
+  for (Index row = rows.end - 1; row >= rows.begin; --row) {
+    gate.enter(row);
+    const Index at = row * layout.length;
+    const auto value = [&](Index i, Vector<Real> x_i, const auto& skip_of) {
+      Vector<Real> z = x_i * gate.at(i);
+      if constexpr (skips) z += skip_of();
+      return bend.forward(z);
+    };
+    walk_row<Real>(
+        length_of(layout, row), [&](Index i) { put<streams>(y + at + i, value(i, load(x + at + i), [&] { return load(skip + at + i); })); },
+        [&](Index i, Index n) {
+          store_part(y + at + i, value(i, load_part(x + at + i, n), [&] { return load_part(skip + at + i, n); }), n);
+        });
+  }
+  if constexpr (streams) finish_streams();
+}
+
+template <class T, bool per_element, bool bends, bool skips, bool streams>
+static void excite_rows_backward(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* grad, const T* y,
+                                 const Compute<T>* gates, const Compute<T>* shifts, T* grad_x, T* grad_skip) {
+  using Real = Compute<T>;
+  const Bend<Real> bend(act);
+  Factor<Real, per_element> gate{gates}, shift{shifts};
+  for (Index row = rows.end - 1; row >= rows.begin; --row) {
+    gate.enter(row);
+    shift.enter(row);
+    const Index at = row * layout.length;
+    walk_row<Real>(
+        length_of(layout, row),
+        [&](Index i) {
+          Vector<Real> dz = load(grad + at + i);
+          if constexpr (bends) dz = bend.backward(dz, load(y + at + i));
+          put<streams>(grad_x + at + i, dz * gate.at(i) + shift.at(i));
+          if constexpr (skips) put<streams>(grad_skip + at + i, dz);
+        },
+        [&](Index i, Index n) {
+          Vector<Real> dz = load_part(grad + at + i, n);
+          if constexpr (bends) dz = bend.backward(dz, load_part(y + at + i, n));
+          store_part(grad_x + at + i, dz * gate.at(i) + shift.at(i), n);
+          if constexpr (skips) store_part(grad_skip + at + i, dz, n);
+        });
+  }
+  if constexpr (streams) finish_streams();
+}
+
+// Calls f with std::true_type or std::false_type's like for each of the flags.
+template <bool value>
+struct Flag {
+  static constexpr bool on = value;
+};
+
+template <class F>
+static inline void pick(bool value, const F& f) {
+  value ? f(Flag<true>{}) : f(Flag<false>{});
+}
+
+template <class T>
+static void excite(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* x, const Compute<T>* gate, const T* skip, T* y,
+                   bool streams) {
+  pick(layout.gate_per_element, [&](auto each) {
+    pick(skip != nullptr, [&](auto skips) {
+      pick(streams, [&](auto past) { excite_rows<T, each.on, skips.on, past.on>(layout, rows, act, x, gate, skip, y); });
+    });
+  });
+}
+
+template <class T>
+static void excite_backward(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* grad, const T* y, const Compute<T>* gate,
+                            const Compute<T>* shift, T* grad_x, T* grad_skip, bool streams) {
+  pick(layout.gate_per_element, [&](auto each) {
+    pick(act.bends, [&](auto bends) {
+      pick(grad_skip != nullptr, [&](auto skips) {
+        pick(streams, [&](auto past) {
+          excite_rows_backward<T, each.on, bends.on, skips.on, past.on>(layout, rows, act, grad, y, gate, shift, grad_x, grad_skip);
+        });
+      });
+    });
+  });
+}
+
+}  // namespace clinaug::se::CLINAUG_LANES_SET

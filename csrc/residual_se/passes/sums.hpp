@@ -1,0 +1,118 @@
+// Sums over the pixels of each channel. The order of the additions depends on the shape alone.
+#pragma once
+
+#include "residual_se/passes/bend.hpp"
+
+namespace clinaug::se::CLINAUG_LANES_SET {
+
+// Terms: what is summed. at(i) is a vector of them, part(i, n) its first n < lanes, the others zero.
+template <class T>
+struct Plain {
+  const T* x;
+  Vector<Compute<T>> at(Index i) const { return load(x + i); }
+  Vector<Compute<T>> part(Index i, Index n) const { return load_part(x + i, n); }
+};
+
+// grad * act'(y); without `bends` y is not read.
+template <class T, bool bends>
+struct Slope {
+  using Real = Compute<T>;
+  using V = Vector<Real>;
+  const T* grad;
+  const T* y;
+  Bend<Real> bend;
+
+  V at(Index i) const {
+    if constexpr (!bends) return load(grad + i);
+    else return bend.backward(load(grad + i), load(y + i));
+  }
+  V part(Index i, Index n) const {
+    if constexpr (!bends) return load_part(grad + i, n);
+    else return bend.backward(load_part(grad + i, n), load_part(y + i, n));
+  }
+};
+
+template <class T, bool bends>
+struct Weighted {
+  Slope<T, bends> slope;
+  const T* x;
+  Vector<Compute<T>> at(Index i) const { return slope.at(i) * load(x + i); }
+  Vector<Compute<T>> part(Index i, Index n) const { return slope.part(i, n) * load_part(x + i, n); }
+};
+
+template <class Real, class Terms>
+static inline Real sum_of_row(const Terms& terms, Index from, Index n) {
+  constexpr Index kLanes = Lanes<Real>::n;
+  Vector<Real> a = {}, b = {}, c = {}, d = {};
+  Index i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    a += terms.at(from + i);
+    b += terms.at(from + i + kLanes);
+    c += terms.at(from + i + 2 * kLanes);
+    d += terms.at(from + i + 3 * kLanes);
+  }
+  for (; i + kLanes <= n; i += kLanes) a += terms.at(from + i);
+  if (i < n) {
+    // The last vector overlaps the one before, so as not to read past the row; what was counted is left out.
+    b += n >= kLanes ? from_lane<Real>(terms.at(from + n - kLanes), kLanes - (n - i)) : terms.part(from + i, n - i);
+  }
+  return sum_of_lanes<Real>((a + b) + (c + d));
+}
+
+// Adds a row to totals, element by element.
+template <class Real, class Terms>
+static inline void add_row(const Terms& terms, Index from, Index n, Real* totals) {
+  constexpr Index kLanes = Lanes<Real>::n;
+  Index i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(totals + i, load(totals + i) + terms.at(from + i));
+  if (i < n) {
+    const Vector<Real> rest = terms.part(from + i, n - i);
+    for (Index j = 0; i + j < n; ++j) totals[i + j] += rest[j];
+  }
+}
+
+// As add_row, four whole rows at once.
+template <class Real, class Terms>
+static inline void add_four_rows(const Terms& terms, Index from, Index n, Real* totals) {
+  for (Index i = 0; i < n; i += Lanes<Real>::n) {
+    const Vector<Real> ab = terms.at(from + i) + terms.at(from + n + i);
+    const Vector<Real> cd = terms.at(from + 2 * n + i) + terms.at(from + 3 * n + i);
+    store(totals + i, load(totals + i) + (ab + cd));
+  }
+}
+
+template <class Real, class Terms>
+static void sum_rows(const Layout& layout, Rows rows, const Terms& terms, Real* sums, Real* totals) {
+  if (!layout.gate_per_element) {
+    for (Index row = rows.begin; row < rows.end; ++row) sums[row] = sum_of_row<Real>(terms, row * layout.length, layout.length);
+    return;
+  }
+  for (Index i = 0; i < layout.length; ++i) totals[i] = 0;
+  Index row = rows.begin;
+  const Index whole = rows.end == layout.rows && layout.last_length != layout.length ? rows.end - 1 : rows.end;
+  for (; row + 4 <= whole; row += 4) add_four_rows<Real>(terms, row * layout.length, layout.length, totals);
+  for (; row < rows.end; ++row) add_row<Real>(terms, row * layout.length, length_of(layout, row), totals);
+  for (Index c = 0; c < layout.channels; ++c) {
+    Real sum = 0;
+    for (Index fold = 0; fold < layout.folds; ++fold) sum += totals[fold * layout.channels + c];
+    sums[c] = sum;
+  }
+}
+
+template <class T>
+static void sums(const Layout& layout, Rows rows, const T* x, Compute<T>* out, Compute<T>* scratch) {
+  sum_rows<Compute<T>>(layout, rows, Plain<T>{x}, out, scratch);
+}
+
+template <class T>
+static void weighted_sums(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* grad, const T* x, const T* y,
+                          Compute<T>* out, Compute<T>* scratch) {
+  const Bend<Compute<T>> bend(act);
+  if (act.bends) {
+    sum_rows<Compute<T>>(layout, rows, Weighted<T, true>{{grad, y, bend}, x}, out, scratch);
+  } else {
+    sum_rows<Compute<T>>(layout, rows, Weighted<T, false>{{grad, y, bend}, x}, out, scratch);
+  }
+}
+
+}  // namespace clinaug::se::CLINAUG_LANES_SET
