@@ -1,7 +1,8 @@
 """Timing on a GPU: CUDA events around CUDA graphs, contenders in turn, inputs rotated past the L2 cache, medians.
 
-Each contender is `call(i)`: it computes on input number i, i < n_inputs, and returns what it made. All inputs in turn are one
-graph, so that neither Python nor a launch is timed; a contender that cannot be captured is called plainly and marked.
+Each contender is `call(i)`: it computes on input number i, i < n_inputs, and returns what it made. All inputs in turn
+are one graph, so that neither Python nor a launch is timed; a contender that cannot be captured is called plainly and
+marked.
 """
 
 import math
@@ -14,7 +15,7 @@ import torch
 
 @dataclass(frozen=True)
 class CudaTiming:
-    """Of one contender: median milliseconds a call, and the median over rounds of its time over the first contender's."""
+    """Of one contender: median milliseconds a call; median over rounds of its time over the first contender's."""
 
     ms: float
     ratio: float

@@ -1,4 +1,4 @@
-"""The record of shared memory that the CUDA kernels' phases run against on the CPU: it must catch what a GPU would not."""
+"""The record of shared memory that the CUDA kernels' phases run against on the CPU: it must catch a race."""
 
 import pytest
 
