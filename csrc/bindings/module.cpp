@@ -7,6 +7,7 @@ PYBIND11_MODULE(_native, module) {
   module.attr("cuda_compiler") = CLINAUG_CUDA_COMPILER;  // "": built without CUDA kernels
   module.attr("cuda_architectures") = CLINAUG_CUDA_COMPILER[0] ? CLINAUG_CUDA_ARCHITECTURES : "";
   clinaug::bindings::bind_log_mel(module);
+  clinaug::bindings::bind_log_mel_device(module);
   clinaug::bindings::bind_audio(module);
   clinaug::bindings::bind_residual_se(module);
 }
