@@ -24,6 +24,7 @@ void run_block(const Call& call, std::int64_t block, std::int64_t blocks) {
   const phases::Cells<float> powers(memory, S::powers_at), sums(memory, S::cells_at);
   const auto phase = [&](auto f) { phases::every_thread(memory, S::F::threads, f); };
   for (std::int64_t tile = block; tile < call.n_tiles; tile += blocks) {
+    memory.forget();  // a tile may read nothing of the one before
     const int live = live_frames<S>(call, tile);
     phase([&](int thread) { place_frames<S>(call, tile, places, thread); });
     phase([&](int thread) { transform_rows<S, Sample>(call, live, places, cells, thread); });
