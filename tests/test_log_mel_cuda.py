@@ -18,13 +18,17 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_why_no_kernel(monkeypatch, capsys):
     monkeypatch.setattr(log_mel_cuda._native, "cuda_compiler", "")
-    assert "this build has no CUDA kernels" in log_mel_cuda.why_no_kernel(SMALL, torch.float32)
+    assert "this build has no CUDA kernels" in log_mel_cuda.why_no_kernel(SMALL, torch.float32, 0)
     monkeypatch.setattr(log_mel_cuda._native, "cuda_compiler", "NVIDIA 13.0")
-    assert log_mel_cuda.why_no_kernel(SMALL, torch.float32) == ""
-    assert log_mel_cuda.why_no_kernel(SMALL, torch.int16) == ""
-    assert "single precision" in log_mel_cuda.why_no_kernel(SMALL, torch.float64)
-    reason = log_mel_cuda.why_no_kernel(SMALL.with_changes(n_fft=500), torch.float32)
+    monkeypatch.setattr(log_mel_cuda, "_shared_bytes", lambda device: 99 * 1024)
+    assert log_mel_cuda.why_no_kernel(SMALL, torch.float32, 0) == ""
+    assert log_mel_cuda.why_no_kernel(SMALL, torch.int16, 0) == ""
+    assert "single precision" in log_mel_cuda.why_no_kernel(SMALL, torch.float64, 0)
+    reason = log_mel_cuda.why_no_kernel(SMALL.with_changes(n_fft=500), torch.float32, 0)
     assert "n_fft 500 has no CUDA kernel. For speed use one of 64, 128" in reason
+    huge = log_mel_cuda.why_no_kernel(SMALL.with_changes(n_fft=16384), torch.float32, 0)
+    assert "n_fft 16384 needs" in huge
+    assert "cuda:0 has 101376" in huge
     log_mel_cuda.say_once.cache_clear()
     for _ in range(2):
         log_mel_cuda.say_once(reason)
@@ -35,7 +39,7 @@ def test_why_no_kernel(monkeypatch, capsys):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("n_fft", [125, 500, 16384])
+@pytest.mark.parametrize("n_fft", [125, 500, 32768])
 def test_other_sizes_go_through_torch_and_say_so(n_fft, capfd):
     config = SMALL.with_changes(n_fft=n_fft, win_length=n_fft)
     x = noise(2, 3 * n_fft)
@@ -100,9 +104,9 @@ def test_a_graph_captures_it():
 def test_a_capture_before_the_tables_are_there_says_so():
     x = noise(2, 5000).cuda()
     config = SMALL.with_changes(f_min=77.0)
-    with pytest.raises(RuntimeError, match=r"before its tables are on cuda:0.*Call it once"):
-        with torch.cuda.graph(torch.cuda.CUDAGraph()):
-            ops.log_mel(x, config)
+    graph = torch.cuda.graph(torch.cuda.CUDAGraph())
+    with pytest.raises(RuntimeError, match=r"before its tables are on cuda:0.*Call it once"), graph:
+        ops.log_mel(x, config)
     torch.cuda.synchronize()
 
 

@@ -15,7 +15,7 @@ import signals
 from clinaug_fast import MelConfig, _device_phases, _native, native, ops
 from tolerance import FLOAT32_LOG, FLOAT32_LOUD, root_mean_square, worst
 
-SIZES = _native.log_mel_cuda_sizes
+SIZES = tuple(_native.log_mel_cuda_sizes)
 SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
 MOST_BLOCKS = 1 << 30
 
@@ -46,7 +46,9 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_the_sizes_are_those_that_we_promise():
-    assert SIZES == (64, 128, 256, 400, 480, 512, 640, 960, 1024, 1200, 2048, 4096, 8192)
+    assert SIZES == (64, 128, 256, 400, 480, 512, 640, 960, 1024, 1200, 2048, 4096, 8192, 16384)
+    on_every_gpu = 99 * 1024  # bytes a block, of the smallest that we compile for
+    assert [n for n in SIZES if _native.log_mel_cuda_sizes[n] > on_every_gpu] == [16384]
 
 
 @pytest.mark.parametrize("n_fft", SIZES)
@@ -177,5 +179,5 @@ def test_silence_gives_the_floor(kernel):
 
 
 def test_refuses_what_has_no_kernel():
-    with pytest.raises(ValueError, match=r"no CUDA kernel for n_fft 500; expected one of 64, 128.*8192"):
+    with pytest.raises(ValueError, match=r"no CUDA kernel for n_fft 500; expected one of 64, 128.*16384"):
         _native.LogMelCudaPlan(SMALL.with_changes(n_fft=500).model_dump())

@@ -1,5 +1,3 @@
-#include <pybind11/stl.h>
-
 #include <memory>
 #include <stdexcept>
 
@@ -34,7 +32,9 @@ void run(const Plan& plan, std::uintptr_t tables, std::uintptr_t x, bool int16, 
 }  // namespace
 
 void bind_log_mel_device(py::module_& module) {
-  module.attr("log_mel_cuda_sizes") = py::tuple(py::cast(device::log_mel_sizes()));
+  py::dict sizes;
+  for (const auto& [n_fft, shared_bytes] : device::log_mel_sizes()) sizes[py::int_(n_fft)] = shared_bytes;
+  module.attr("log_mel_cuda_sizes") = sizes;  // the n_fft that have a kernel -> bytes of shared memory that a block takes
   py::class_<Plan>(module, "LogMelCudaPlan", "log_mel of one contract on a GPU; ValueError where its n_fft has no kernel.")
       .def(py::init([](const py::dict& contract) { return std::make_unique<Plan>(parse_params(contract)); }), py::arg("contract"))
       .def("tables", &tables, "what must lie on the device, as bytes")

@@ -35,8 +35,8 @@ std::vector<Complex32> twiddles(std::int64_t n, std::int64_t places) {
 
 }  // namespace
 
-std::vector<std::int64_t> log_mel_sizes() {
-#define CLINAUG_ITEM(n) n,
+std::vector<std::pair<std::int64_t, std::int64_t>> log_mel_sizes() {
+#define CLINAUG_ITEM(n) {n, Size<n>::shared_bytes},
   return {CLINAUG_LOG_MEL_SIZES(CLINAUG_ITEM)};
 #undef CLINAUG_ITEM
 }
@@ -49,7 +49,7 @@ Plan::Plan(const LogMelParams& params) : params_(params) {
   });
   if (known) return;
   std::string sizes;
-  for (const std::int64_t n : log_mel_sizes()) sizes += (sizes.empty() ? "" : ", ") + std::to_string(n);
+  for (const auto& [n, shared_bytes] : log_mel_sizes()) sizes += (sizes.empty() ? "" : ", ") + std::to_string(n);
   throw std::invalid_argument("log_mel has no CUDA kernel for n_fft " + std::to_string(params.n_fft) + "; expected one of " + sizes +
                               ". The operator clinaug_fast.ops.log_mel takes torch's FFT for the others");
 }

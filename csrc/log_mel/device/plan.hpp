@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "log_mel/device/call.hpp"
@@ -11,8 +12,8 @@
 
 namespace clinaug::device {
 
-// The n_fft that have a kernel, ascending.
-std::vector<std::int64_t> log_mel_sizes();
+// The n_fft that have a kernel, ascending, each with the shared memory that a block takes, in bytes.
+std::vector<std::pair<std::int64_t, std::int64_t>> log_mel_sizes();
 
 struct Waveforms {
   const void* address = nullptr;

@@ -62,14 +62,19 @@ CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place& place, int n2, 
 // What lies outside a short window may be NaN: it must not reach the frame, not even times zero.
 template <class S>
 CLINAUG_HOST_DEVICE void apply_window(const Call& call, int n2, float (&x)[S::F::together][S::F::rows]) {
-  const bool whole = call.win_length == S::n_fft;
+  const float* window = call.window + n2;
   CLINAUG_UNROLL
   for (int n1 = 0; n1 < S::F::rows; ++n1) {
-    const int n = n2 + S::inner * n1;
-    const float w = constant(call.window + n);
-    const bool held = whole || static_cast<std::uint32_t>(n - call.window_start) < static_cast<std::uint32_t>(call.win_length);
+    const float w = constant(window + S::inner * n1);
     CLINAUG_UNROLL
-    for (int i = 0; i < S::F::together; ++i) x[i][n1] = held ? x[i][n1] * w : 0.0f;
+    for (int i = 0; i < S::F::together; ++i) x[i][n1] *= w;
+  }
+  if (call.win_length == S::n_fft) return;
+  CLINAUG_UNROLL
+  for (int n1 = 0; n1 < S::F::rows; ++n1) {
+    const auto in_window = static_cast<std::uint32_t>(n2 + S::inner * n1 - call.window_start);
+    CLINAUG_UNROLL
+    for (int i = 0; i < S::F::together; ++i) x[i][n1] = in_window < static_cast<std::uint32_t>(call.win_length) ? x[i][n1] : 0.0f;
   }
 }
 
@@ -77,9 +82,10 @@ CLINAUG_HOST_DEVICE void apply_window(const Call& call, int n2, float (&x)[S::F:
 template <class S, class Sample, class Places, class Cells>
 CLINAUG_HOST_DEVICE void transform_rows(const Call& call, int live, Places places, Cells cells, int thread) {
   constexpr int together = S::F::together, step = S::row_step;
-  if (thread >= step * S::inner) return;
-  const int n2 = thread % S::inner;
-  for (int j = thread / S::inner; j < live; j += together * step) {
+  if (thread >= step * S::row_threads) return;
+  // One of the two loops is a single round: there are fewer rows than threads, or a frame at a time.
+  for (int n2 = thread % S::row_threads; n2 < S::inner; n2 += S::row_threads)
+  for (int j = thread / S::row_threads; j < live; j += together * step) {
     float x[together][S::F::rows], re[together][S::columns], im[together][S::columns];
     CLINAUG_UNROLL
     for (int i = 0; i < together; ++i) {

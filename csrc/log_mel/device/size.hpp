@@ -37,8 +37,10 @@ template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2> {};
 template <> struct Factors<2048> : Are<64, 1, 32, 256, 7, 1, 2> {};
 template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2> {};
 template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 2> {};
+template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 2> {};
 
-#define CLINAUG_LOG_MEL_SIZES(X) X(64) X(128) X(256) X(400) X(480) X(512) X(640) X(960) X(1024) X(1200) X(2048) X(4096) X(8192)
+#define CLINAUG_LOG_MEL_SIZES(X) \
+  X(64) X(128) X(256) X(400) X(480) X(512) X(640) X(960) X(1024) X(1200) X(2048) X(4096) X(8192) X(16384)
 
 // A frame's place in the batch. Positions in a frame are relative to its first sample.
 struct alignas(16) Place {
@@ -67,9 +69,9 @@ struct Size : Factors<n_fft_> {
   static constexpr int columns = F::rows / 2 + 1;  // of a frame
   static_assert(F::rows * inner == n_fft && F::last % 2 == 0 && F::threads % 32 == 0 && F::frames <= F::threads);
 
-  // ---- rows: thread -> (n2, frames j, j + row_step, ...) ----
-  static constexpr int row_step = F::threads / inner;  // frames that one round of rows covers
-  static_assert(row_step >= 1);
+  // ---- rows: thread -> (n2, n2 + row_threads, ...; frames j, j + row_step, ...) ----
+  static constexpr int row_threads = F::threads < inner ? F::threads : inner;  // of a frame
+  static constexpr int row_step = F::threads / row_threads;                    // frames that one round of rows covers
 
   // ---- exchange: cells of a column lie side by side, in groups of `last` with a gap, so that neither the writes along n2
   // nor the reads along k1 or ka meet in a bank ----
@@ -93,7 +95,7 @@ struct Size : Factors<n_fft_> {
   static constexpr int powers_at = cells_at + cells * static_cast<int>(sizeof(Complex32));
   static constexpr int shared_bytes = powers_at + F::frames * power_stride * 4;
   static_assert(F::threads <= 2 * cells);
-  static_assert(shared_bytes <= 99 * 1024, "the smallest limit of the architectures that we compile for");
+  static_assert(shared_bytes <= 99 * 1024 || n_fft == 16384, "the smallest limit of the architectures that we compile for");
 };
 
 // Twiddles w^e, e = 0 .. count: those below `base` and the multiples of `base` are in a table, the others are products of
@@ -105,7 +107,7 @@ struct Powers {
   CLINAUG_HOST_DEVICE static constexpr int slot(int e) { return e < base ? e - 1 : base - 2 + e / base; }
   static constexpr int slots = count < base ? count : base - 1 + count / base;
 };
-template <class S> using RowPowers = Powers<8, S::columns - 1>;   // W_n_fft^(n2 k1), tabled for each n2
+template <class S> using RowPowers = Powers<4, S::columns - 1>;   // W_n_fft^(n2 k1), tabled for each n2
 template <class S> using MiddlePowers = Powers<4, S::middle - 1>;  // W_inner^(m2 ka), tabled for each m2
 
 // Calls f with an integral constant for the n_fft that has a kernel; false where it has none.

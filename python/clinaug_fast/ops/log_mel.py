@@ -2,10 +2,10 @@
 
 ``y = log(max(M |STFT(x)|^power, floor))``, scaled for log10 and dB as `MelConfig` says. x: (..., T) float32, float64 or
 int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16, or in `dtype`: float32 or
-float16, float64 for float64 x. Conventions and edge choices are those of `clinaug_fast.native.log_mel`. On a GPU the n_fft
-of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line on stderr, other n_fft
-go through torch's FFT. Where a mel value is below the floor the gradient is zero; at a zero of the
-spectrum with power 1 it is taken as zero.
+float16, float64 for float64 x. Conventions and edge choices are those of `clinaug_fast.native.log_mel`. Where a mel
+value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero.
+On a GPU the n_fft of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line
+on stderr, other n_fft go through torch's FFT.
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
@@ -143,7 +143,7 @@ def _cpu(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> to
 @torch.library.impl(LIBRARY, "log_mel", "CUDA")
 def _cuda(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
     config = _config(contract)
-    if reason := log_mel_cuda.why_no_kernel(config, x.dtype):
+    if reason := log_mel_cuda.why_no_kernel(config, x.dtype, x.device.index):
         if x.dtype != torch.float64:
             log_mel_cuda.say_once(reason)
         return _reference(x, config).to(_out_dtype(x, dtype)).contiguous()

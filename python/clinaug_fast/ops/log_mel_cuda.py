@@ -12,16 +12,26 @@ import torch
 from clinaug_fast import _native
 from clinaug_fast.config import MelConfig
 
-SIZES: tuple[int, ...] = _native.log_mel_cuda_sizes  # the n_fft that have a kernel
+SIZES: tuple[int, ...] = tuple(_native.log_mel_cuda_sizes)  # the n_fft that have a kernel
 
 
-def why_no_kernel(config: MelConfig, dtype: torch.dtype) -> str:
-    """Why torch's FFT computes the log-mel of a CUDA tensor of `dtype`; "" where the kernel does."""
+@functools.cache
+def _shared_bytes(device: int) -> int:
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+
+
+def why_no_kernel(config: MelConfig, dtype: torch.dtype, device: int) -> str:
+    """Why torch's FFT computes the log-mel of a tensor of `dtype` on CUDA device `device`; "" where the kernel does."""
     if not _native.cuda_compiler:
         return "this build has no CUDA kernels. Put nvcc on PATH and install clinaug-fast again"
     if config.n_fft not in SIZES:
         return f"n_fft {config.n_fft} has no CUDA kernel. For speed use one of {', '.join(map(str, SIZES))}"
-    return "the kernel computes in single precision" if dtype == torch.float64 else ""
+    if dtype == torch.float64:
+        return "the kernel computes in single precision"
+    needs = _native.log_mel_cuda_sizes[config.n_fft]
+    if needs > _shared_bytes(device):
+        return f"n_fft {config.n_fft} needs {needs} bytes of shared memory; cuda:{device} has {_shared_bytes(device)}"
+    return ""
 
 
 @functools.cache
