@@ -110,7 +110,7 @@ CLINAUG_HOST_DEVICE void sum_bands(const Call& call, int live, Places places, Po
     if (call.split == 1) {
       targets.write(call, band, sum);
     } else {
-      sums[(band * call.split + part) * S::lanes + lane] = sum;
+      sums[(part * call.n_mels + band) * S::lanes + lane] = sum;
     }
   }
 }
@@ -125,7 +125,7 @@ CLINAUG_HOST_DEVICE void add_parts(const Call& call, int live, Places places, Su
     if (lane >= live) continue;
     Abreast<abreast> sum{};
     for (int part = 0; part < call.split; ++part) {
-      const Abreast<abreast> more = sums[(band * call.split + part) * S::lanes + lane];
+      const Abreast<abreast> more = sums[(part * call.n_mels + band) * S::lanes + lane];
       CLINAUG_UNROLL
       for (int i = 0; i < abreast; ++i) sum.of[i] += more.of[i];
     }

@@ -35,7 +35,7 @@ template <class S, class Cells, class Floats>
 CLINAUG_HOST_DEVICE void transform_columns(const Call& call, int live, Cells cells, Floats powers, int thread) {
   constexpr int rows = S::F::rows, middle = S::F::middle, last = S::F::last, frames = S::F::frames;
   for (int task = thread; task < frames * S::columns * middle; task += S::F::threads) {
-    const int j = task % frames, ka = task / frames % middle, k1 = task / frames / middle;
+    const int j = task % frames, k1 = task / frames % S::columns, ka = task / frames / S::columns;
     float re[last], im[last];
     CLINAUG_UNROLL
     for (int m2 = 0; m2 < last; ++m2) {

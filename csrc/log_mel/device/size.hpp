@@ -25,15 +25,15 @@ struct Are {
   static constexpr int rows = rows_, middle = middle_, last = last_;
   static constexpr int threads = threads_, frames = frames_, together = together_, abreast = abreast_, blocks = blocks_;
 };
-template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 4, 4> {};
-template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 4, 4> {};
-template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 4, 3> {};
-template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 4, 2> {};
-template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 4, 4> {};
-template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 4, 4> {};
-template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 4, 3> {};
-template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 4, 2> {};
-template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 2, 4> {};
+template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 2, 4> {};
+template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 2, 4> {};
+template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 2, 3> {};
+template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 2, 2> {};
+template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
+template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
+template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 2, 3> {};
+template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2, 2> {};
+template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 1, 4> {};
 template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 2> {};
 template <> struct Factors<2048> : Are<64, 1, 32, 256, 8, 1, 2, 2> {};
 template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 2> {};
@@ -80,18 +80,20 @@ struct Size : Factors<n_fft_> {
   static constexpr int row_threads = F::threads < inner ? F::threads : inner;  // of a frame
   static constexpr int row_step = F::threads / row_threads;                    // frames that one round of rows covers
 
-  // ---- exchange: column k1 of frame j; shared memory has 16 banks for a complex number. The lanes of a warp write along
-  // n2, and read the same n2 of all frames and, where the frames are fewer than 16, of as many columns or ka. So a frame
-  // begins an odd number of cells, or 16 / frames, after the one before, and neighbouring columns or parts take turns. ----
-  static constexpr int column_stride = F::middle == 1 ? inner : F::middle * (F::last + 1);
+  // ---- exchange: value n2 of column k1 of frame j; shared memory has 16 banks for a complex number. The lanes of a warp
+  // write along n2, and read the same n2 of all frames and, where the frames are fewer than 16, of as many columns or parts
+  // ka: gaps make these fall into different banks, or where there is no room for gaps (8 frames), columns take turns. ----
+  static constexpr int gap = F::frames < 8 ? F::frames : 0;  // after each part
+  static constexpr int parted = inner + gap * F::middle;
+  static constexpr int column_stride = gap == 0 ? parted : parted + (gap + 16 - parted % 16) % 16;
   static constexpr int frame_cells = columns * column_stride;
-  static constexpr int frame_stride = F::frames >= 16 ? frame_cells | 1 : frame_cells + (16 / F::frames + 16 - frame_cells % 16) % 16;
+  static constexpr int frame_stride = F::frames == 8 ? frame_cells + (18 - frame_cells % 16) % 16 : frame_cells | 1;
   CLINAUG_HOST_DEVICE static constexpr int cell(int j, int k1, int n2) {
-    const int place = F::middle > 1 ? n2 + n2 / F::last : F::frames < 16 ? n2 ^ (k1 & 1) : n2;
+    const int place = F::frames == 8 ? n2 ^ (k1 & 1) : n2 + gap * (n2 / F::last);
     return j * frame_stride + k1 * column_stride + place;
   }
   static constexpr int cells = F::frames * frame_stride;
-  static_assert(F::frames >= 8 || F::middle > 1);
+  static_assert(F::frames >= 8 || F::frames <= 2);
 
   // ---- power: the frames of a bin side by side. Those that a thread reads abreast are neighbours there, but `lanes` apart
   // in time, so that the lanes of a warp write neighbouring frames of the log-mel. ----
