@@ -43,7 +43,7 @@ void launch(const Call& call, const Target& target) {
   static cuda::SharedLimit limit;
   constexpr std::int64_t most_blocks = 0x7fffffff;
   const auto kernel = &log_mel_kernel<S, Sample>;
-  limit.raise(kernel, S::shared_bytes, target.device, "log_mel");
+  limit.raise(kernel, S::shared_bytes, target.device, "log_mel", S::F::blocks);
   const auto blocks = static_cast<unsigned>(call.n_tiles < most_blocks ? call.n_tiles : most_blocks);
   cuda::launch("log_mel", kernel, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call);
 }

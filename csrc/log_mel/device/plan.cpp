@@ -51,8 +51,8 @@ Plan::Plan(const LogMelParams& params) : params_(params) {
   if (known) return;
   std::string sizes;
   for (const auto& [n, shared_bytes] : log_mel_sizes()) sizes += (sizes.empty() ? "" : ", ") + std::to_string(n);
-  throw std::invalid_argument("log_mel has no CUDA kernel for n_fft " + std::to_string(params.n_fft) + "; expected one of " + sizes +
-                              ". The operator clinaug_fast.ops.log_mel takes torch's FFT for the others");
+  throw std::invalid_argument("log_mel has no CUDA kernel for n_fft " + std::to_string(params.n_fft) + "; expected one of " +
+                              sizes + ". The operator clinaug_fast.ops.log_mel takes torch's FFT for the others");
 }
 
 template <class T>
@@ -84,7 +84,9 @@ void Plan::make_twiddles(S) {
 void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
   const MelWalk walk = make_mel_walk(params_);
   std::vector<BinWeights> weights(params_.n_bins());
-  for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
+  for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) {
+    weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
+  }
   // Threads that share a band read neighbouring bins; it pays where a segment has several for each of them.
   const std::int64_t bins = walk.starts.back() - walk.starts.front();
   const auto fits = [&](std::int64_t split) {
@@ -108,7 +110,9 @@ void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
 }
 
 Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables) const {
-  const auto at = [&]<class T>(std::size_t offset, const T*) { return reinterpret_cast<const T*>(static_cast<const std::byte*>(tables) + offset); };
+  const auto at = [&]<class T>(std::size_t offset, const T*) {
+    return reinterpret_cast<const T*>(static_cast<const std::byte*>(tables) + offset);
+  };
   Call call;
   call.x = x.address;
   call.out = out;

@@ -17,8 +17,8 @@ CLINAUG_HOST_DEVICE void place_frames(const Call& call, std::int64_t tile, Place
   if (thread >= live_frames<S>(call, tile)) return;
   const std::int64_t frame = tile * S::F::frames + thread;
   const bool small = call.total_frames <= 0x7fffffff;
-  const std::int64_t b = small ? static_cast<std::int64_t>(static_cast<std::uint32_t>(frame) / static_cast<std::uint32_t>(call.n_frames))
-                               : frame / call.n_frames;
+  const std::int64_t b =
+      small ? static_cast<std::uint32_t>(frame) / static_cast<std::uint32_t>(call.n_frames) : frame / call.n_frames;
   const std::int64_t f = frame - b * call.n_frames;
   const std::int64_t start = f * call.hop_length - call.padding;
   Place place{};
@@ -30,7 +30,7 @@ CLINAUG_HOST_DEVICE void place_frames(const Call& call, std::int64_t tile, Place
   places[thread] = place;
 }
 
-// Where position n of a frame lies in the waveform [begin, end); -1 of `inside` stands for a zero.
+// Moves position n of a frame into the waveform [begin, end); false where a zero stands there.
 CLINAUG_HOST_DEVICE bool find_sample(std::int32_t& n, std::int32_t begin, std::int32_t end, PadMode mode) {
   if (n >= begin && n < end) return true;
   if (mode == PadMode::constant) return false;
@@ -54,7 +54,8 @@ CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place& place, int n2, 
     CLINAUG_UNROLL
     for (int n1 = 0; n1 < S::F::rows; ++n1) {
       std::int32_t n = n2 + S::inner * n1;
-      row[n1] = find_sample(n, place.begin, place.end, call.pad_mode) ? static_cast<float>(constant(x + (place.first + n))) : 0.0f;
+      const bool found = find_sample(n, place.begin, place.end, call.pad_mode);
+      row[n1] = found ? static_cast<float>(constant(x + (place.first + n))) : 0.0f;
     }
   }
 }

@@ -25,19 +25,19 @@ struct Are {
   static constexpr int rows = rows_, middle = middle_, last = last_;
   static constexpr int threads = threads_, frames = frames_, together = together_, abreast = abreast_, blocks = blocks_;
 };
-template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 2, 4> {};
-template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 2, 4> {};
-template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 2, 3> {};
+template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 2, 7> {};
+template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 2, 7> {};
+template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 2, 4> {};
 template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 2, 2> {};
 template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 2, 3> {};
 template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2, 2> {};
 template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 1, 4> {};
-template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 2> {};
+template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 3> {};
 template <> struct Factors<2048> : Are<64, 1, 32, 256, 8, 1, 2, 2> {};
-template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 2> {};
-template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 1, 2> {};
+template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 3> {};
+template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 1, 3> {};
 template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 1, 2> {};
 
 #define CLINAUG_LOG_MEL_SIZES(X) \
