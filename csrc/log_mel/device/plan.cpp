@@ -85,7 +85,7 @@ void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
   const MelWalk walk = make_mel_walk(params_);
   std::vector<BinWeights> weights(params_.n_bins());
   for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) {
-    weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
+    weights[walk.starts[0] + i] = {static_cast<float>(walk.slopes[2 * i]), static_cast<float>(walk.slopes[2 * i + 1])};
   }
   // Threads that share a band read neighbouring bins; it pays where a segment has several for each of them.
   const std::int64_t bins = walk.starts.back() - walk.starts.front();
