@@ -1,6 +1,7 @@
 # make demo   sets everything up in .venv and runs the main job on a synthetic corpus
 # make test   sets up what the tests need and passes them
-# make check  lint and tests, what CI runs;  also: setup, lint, bench, test-asan, clean
+# make check  lint and tests, what CI runs;  also: setup, lint, bench, test-asan, cuda-archs, clean
+# make test-cuda, bench-cuda  on a machine with a GPU: PYTHON names an interpreter that has a CUDA build of torch
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NATIVE := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: demo test test-asan lint check bench setup clean
+.PHONY: demo test test-asan lint check bench setup clean cuda-site test-cuda bench-cuda cuda-archs
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/installed
@@ -29,6 +30,30 @@ check: lint test
 
 bench: $(VENV)/benched
 	$(BIN)/python -m bench
+
+# On a machine with a GPU, and without a network: with the packages that PYTHON has. WHEELS may name a folder with wheels of
+# what it lacks, pydantic say. Nothing is installed outside build/.
+CUDA_SITE := build/cuda-site
+cuda-site:
+	rm -rf $(CUDA_SITE)
+	$(if $(WHEELS),$(PYTHON) -m pip install --quiet --no-index --no-deps --target $(CUDA_SITE) $(WHEELS)/*.whl)
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-build-isolation --target $(CUDA_SITE) \
+		--config-settings=cmake.define.CLINAUG_CUDA=ON .
+
+test-cuda: cuda-site
+	CLINAUG_REQUIRE_CUDA=1 PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m pytest -m cuda
+
+bench-cuda: cuda-site
+	PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m bench cuda
+
+# Compiles the CUDA sources for every architecture that we name, and says which passed.
+CUDA_ARCHS := 80 90 100 120
+cuda-archs: $(VENV)/installed
+	@failed=; for arch in $(CUDA_ARCHS); do folder=build/cuda-sm_$$arch; \
+		if PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $$folder -G Ninja -DCLINAUG_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$$arch \
+			-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) >$$folder.log 2>&1 \
+			&& PATH=$(CURDIR)/$(BIN):$$PATH cmake --build $$folder --target clinaug_cuda >>$$folder.log 2>&1; \
+		then echo "sm_$$arch: passed"; else echo "sm_$$arch: failed, see $$folder.log"; failed=1; fi; done; test -z "$$failed"
 
 clean:
 	rm -rf build $(VENV) clinaug-demo

@@ -56,33 +56,13 @@ void LanesPlan<Real>::make_weights() {
 
 template <class Real>
 void LanesPlan<Real>::make_mel() {
-  const std::vector<double> edges = mel_edges_hz(params_);
-  const std::vector<MelBand> bands = make_mel_bands(params_);
-  const auto slope = [&](Index band, Index bin) {
-    if (band < 0 || band >= params_.n_mels) return Real{0};
-    const Index i = bin - bands[band].start;
-    const bool inside = i >= 0 && i < static_cast<Index>(bands[band].weights.size());
-    return inside ? static_cast<Real>(bands[band].weights[i]) : Real{0};
-  };
-  const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
-  Index bin = 0;
-  const auto skip_to = [&](double hz) {
-    while (bin < params_.n_bins() && static_cast<double>(bin) * hz_per_bin < hz) ++bin;
-    return static_cast<int>(bin);
-  };
-  mel_starts_.push_back(skip_to(edges[0]));
-  for (Index segment = 0; segment <= params_.n_mels; ++segment) {
-    const int end = skip_to(edges[segment + 1]);
-    for (Index k = mel_starts_.back(); k < end; ++k) {
-      mel_slopes_.push_back(slope(segment - 1, k));
-      mel_slopes_.push_back(slope(segment, k));
-    }
-    mel_starts_.push_back(end);
-  }
+  const MelWalk walk = make_mel_walk(params_);
+  mel_starts_ = walk.starts;
+  mel_slopes_.assign(walk.slopes.begin(), walk.slopes.end());
   const double scale = log_scale(params_);
   mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<Real>(params_.floor),
           static_cast<Real>(scale * std::log(params_.floor)), static_cast<Real>(scale)};
-  make_doubt(edges, bands);
+  make_doubt(mel_edges_hz(params_), make_mel_bands(params_));
 }
 
 template <class Real>

@@ -1,0 +1,128 @@
+// Runs a kernel's phases on the CPU, for the tests: every thread of a block does a phase before any begins the next, and
+// the end of that loop is the __syncthreads(). Shared memory keeps a record of who touched which word since the last
+// barrier, so that a race or a read of something never written is an error here and not a rare wrong number on a GPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace clinaug::phases {
+
+class SharedMemory {
+ public:
+  explicit SharedMemory(std::size_t bytes) : bytes_((bytes + kWord - 1) / kWord * kWord), words_(bytes_.size() / kWord) {}
+
+  void enter(int thread) { thread_ = thread; }
+  void barrier() { ++phase_; }
+
+  // A new block finds what another left: it may not read that. A kernel's loop over tiles may call it too, after a barrier.
+  void forget() { words_.assign(words_.size(), Word{}), phase_ = 1; }
+
+  void* read(std::size_t at, std::size_t size) {
+    for (std::size_t w = first(at, size); w <= (at + size - 1) / kWord; ++w) {
+      Word& word = words_[w];
+      if (word.write_phase == 0) complain(w, "reads what nobody wrote");
+      if (word.write_phase == phase_ && word.writer != thread_) complain(w, "reads what another thread writes in the same phase");
+      const bool another = word.read_phase == phase_ && word.reader != thread_;
+      word.reader = another ? kSeveral : thread_;
+      word.read_phase = phase_;
+    }
+    return bytes_.data() + at;
+  }
+
+  void* write(std::size_t at, std::size_t size) {
+    for (std::size_t w = first(at, size); w <= (at + size - 1) / kWord; ++w) {
+      Word& word = words_[w];
+      if (word.write_phase == phase_ && word.writer != thread_) complain(w, "writes what another thread writes in the same phase");
+      if (word.read_phase == phase_ && word.reader != thread_) complain(w, "writes what another thread reads in the same phase");
+      word.writer = thread_;
+      word.write_phase = phase_;
+    }
+    return bytes_.data() + at;
+  }
+
+ private:
+  static constexpr std::size_t kWord = 4;  // a bank's; two halves of a word may not belong to two threads
+  static constexpr int kSeveral = -1;
+
+  struct Word {
+    std::int64_t write_phase = 0, read_phase = 0;  // 0: never
+    int writer = 0, reader = 0;
+  };
+
+  std::size_t first(std::size_t at, std::size_t size) const {
+    if (at + size > bytes_.size()) {
+      throw std::out_of_range("thread " + std::to_string(thread_) + " in phase " + std::to_string(phase_) + " touches byte " +
+                              std::to_string(at + size - 1) + " of " + std::to_string(bytes_.size()) + " of shared memory");
+    }
+    if (at % size != 0) {
+      throw std::logic_error("shared memory: an access of " + std::to_string(size) + " bytes at " + std::to_string(at));
+    }
+    return at / kWord;
+  }
+
+  [[noreturn]] void complain(std::size_t word, const char* what) const {
+    throw std::logic_error("shared memory: thread " + std::to_string(thread_) + " in phase " + std::to_string(phase_) + " " + what +
+                           ", word " + std::to_string(word));
+  }
+
+  std::vector<std::byte> bytes_;
+  std::vector<Word> words_;
+  std::int64_t phase_ = 1;
+  int thread_ = 0;
+};
+
+// Stands for a pointer into shared memory; phases take either, as a template parameter.
+template <class T>
+class Cells {
+ public:
+  Cells(SharedMemory& memory, std::size_t byte_offset) : memory_(&memory), at_(byte_offset) {}
+
+  class Cell {
+   public:
+    Cell(SharedMemory& memory, std::size_t at) : memory_(memory), at_(at) {}
+    operator T() const {
+      T value;
+      std::memcpy(&value, memory_.read(at_, sizeof(T)), sizeof(T));
+      return value;
+    }
+    Cell& operator=(const T& value) {
+      std::memcpy(memory_.write(at_, sizeof(T)), &value, sizeof(T));
+      return *this;
+    }
+    Cell& operator=(const Cell& other) { return *this = static_cast<T>(other); }
+    Cell& operator+=(const T& value) { return *this = static_cast<T>(*this) + value; }
+
+   private:
+    SharedMemory& memory_;
+    std::size_t at_;
+  };
+
+  template <class Index>
+  Cell operator[](Index i) const {
+    return {*memory_, at_ + static_cast<std::size_t>(i) * sizeof(T)};
+  }
+  Cells operator+(std::ptrdiff_t n) const { return {*memory_, at_ + n * sizeof(T)}; }
+
+ private:
+  static_assert(std::is_trivially_copyable_v<T>);
+  SharedMemory* memory_;
+  std::size_t at_;
+};
+
+// One phase: `phase(thread)` for every thread of the block, then the barrier.
+template <class Phase>
+void every_thread(SharedMemory& memory, int threads, Phase phase) {
+  for (int thread = 0; thread < threads; ++thread) {
+    memory.enter(thread);
+    phase(thread);
+  }
+  memory.barrier();
+}
+
+}  // namespace clinaug::phases
