@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
-#include <string>
+namespace clinaug::bindings {
 
-namespace clinaug::bindings {}
+void bind_residual_se_phases(pybind11::module_& module);
+
+}  // namespace clinaug::bindings

@@ -9,7 +9,7 @@
 #endif
 
 // Registers are arrays with indices known at compile time: a loop over them must be unrolled, or it goes to memory.
-#if defined(__CUDACC__)
+#if defined(__CUDA_ARCH__)
 #define CLINAUG_UNROLL _Pragma("unroll")
 #else
 #define CLINAUG_UNROLL
