@@ -211,9 +211,9 @@ void backward(const py::tuple& described, const py::tuple& addresses, const py::
 }  // namespace
 
 void bind_residual_se_phases(py::module_& module) {
-  module.def("residual_se_plan", &plan, py::arg("call"), py::arg("backward"), py::arg("limits"), "how residual_se is laid over a device");
-  module.def("residual_se_forward", &forward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_forward");
-  module.def("residual_se_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_backward");
+  module.def("residual_se_cuda_plan", &plan, py::arg("call"), py::arg("backward"), py::arg("limits"), "how residual_se is laid over a device");
+  module.def("residual_se_cuda_forward", &forward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_cuda_forward");
+  module.def("residual_se_cuda_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_cuda_backward");
 }
 
 }  // namespace clinaug::bindings

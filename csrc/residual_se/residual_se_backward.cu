@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
 }
 
 template <class Element, class Weight>
-__global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
+__global__ void __launch_bounds__(kMostThreads, 2)  // a third block would cost spilled registers
     backward_sums_kernel(const Geometry g, const Backward<Element, Weight> all, const std::int64_t first) {
   DeviceBlock block;
   const auto slices = static_cast<unsigned>(g.slices);
