@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <pybind11/stl.h>
+
 #include "bindings/device_phases.hpp"
 #include "bindings/residual_se_call.hpp"
 #include "common/phases.hpp"
@@ -208,12 +210,34 @@ void backward(const py::tuple& described, const py::tuple& addresses, const py::
   });
 }
 
+template <class Element>
+std::vector<float> widen_all(const std::vector<int>& bits) {
+  std::vector<float> values;
+  for (const int one : bits) values.push_back(se::widen(Element{static_cast<std::uint16_t>(one)}));
+  return values;
+}
+
+template <class Element>
+std::vector<std::int16_t> narrow_all(const std::vector<float>& values) {
+  std::vector<std::int16_t> bits;
+  for (const float value : values) bits.push_back(static_cast<std::int16_t>(se::narrow<Element>(value).bits));
+  return bits;
+}
+
 }  // namespace
 
 void bind_residual_se_phases(py::module_& module) {
   module.def("residual_se_cuda_plan", &plan, py::arg("call"), py::arg("backward"), py::arg("limits"), "how residual_se is laid over a device");
   module.def("residual_se_cuda_forward", &forward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_cuda_forward");
   module.def("residual_se_cuda_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_cuda_backward");
+  module.def("quotient", [](int n, std::int64_t d) { return se::Divider(d).quotient(n); }, py::arg("n"), py::arg("d"), "n // d");
+  module.def(
+      "widen", [](const std::string& type, const std::vector<int>& bits) { return (type == "float16" ? widen_all<se::Float16> : widen_all<se::Bfloat16>)(bits); },
+      py::arg("type"), py::arg("bits"), "halves by their bits, as floats");
+  module.def(
+      "narrow",
+      [](const std::string& type, const std::vector<float>& values) { return (type == "float16" ? narrow_all<se::Float16> : narrow_all<se::Bfloat16>)(values); },
+      py::arg("type"), py::arg("values"), "the bits of floats as halves");
 }
 
 }  // namespace clinaug::bindings
