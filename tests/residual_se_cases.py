@@ -1,4 +1,4 @@
-"""What the tests of residual_se's CUDA kernels share, on the CPU phase by phase and on a GPU: the definition, the check."""
+"""What the tests of residual_se's CUDA kernels share, phase by phase and on a GPU: the definition, the check."""
 
 import torch
 
@@ -9,8 +9,8 @@ ACTS = [("relu", 0.0), ("leaky_relu", 0.2), ("none", 0.0)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
-# (x, hidden): one pixel, one channel, one hidden unit; rows of whole vectors and of none; more channels or hidden units than
-# a block has threads; rows longer than what a team takes.
+# (x, hidden): one pixel, one channel, one hidden unit; rows of whole vectors and of none; more channels or hidden units
+# than a block has threads; rows longer than what a team takes.
 SHAPES = [
     ((1, 8, 4, 4), 2),
     ((3, 1, 1, 1), 1),

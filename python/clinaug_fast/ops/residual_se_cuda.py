@@ -2,9 +2,9 @@
 
 `forward` gives y and what `backward` needs besides: mean (B, C), hidden (B, hidden) before its relu and gate (B, C), in
 float32, float64 for float64. x and skip: (B, C, H, W) in float32, float64, bfloat16 or float16; weights in the dtype of
-x, or in float32 beside half precision. Sums are in float32 (float64), in a fixed order. Launches go to the current stream
-of x's device and wait for nothing, so a CUDA graph can capture them. Contiguous and channels_last x are read where they
-are, anything else is copied first.
+x, or in float32 beside half precision. Sums are in float32 (float64), in a fixed order. Launches go to the current
+stream of x's device and wait for nothing, so a CUDA graph can capture them. Contiguous and channels_last x are read
+where they are, anything else is copied first.
 """
 
 from typing import Protocol
@@ -85,7 +85,9 @@ def run_forward(kernels: Kernels, target: tuple[int, int], x, w1, b1, w2, b2, sk
     return y, mean, hidden, gate
 
 
-def run_backward(kernels: Kernels, target: tuple[int, int], grad_y, x, y, w1, w2, mean, hidden, gate, act, slope, has_skip):
+def run_backward(
+    kernels: Kernels, target: tuple[int, int], grad_y, x, y, w1, w2, mean, hidden, gate, act, slope, has_skip
+):
     """`backward` by these kernels, on the device and stream of `target`."""
     if grad_y.shape != x.shape or grad_y.dtype != x.dtype or grad_y.device != x.device:
         raise ValueError(f"grad_y is {_words(grad_y)}; expected {_words(x)} as x. Give the gradient of y")
