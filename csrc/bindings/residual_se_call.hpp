@@ -36,7 +36,8 @@ inline se::ForwardAddresses as_forward(const pybind11::tuple& at) {
           as_address(at[6]), as_address(at[7]), as_address(at[8]), as_address(at[9]), as_address(at[10])};
 }
 
-// (grad_y, x, y, w1, w2, mean, hidden, gate, grad_x, grad_skip, grad_w1, grad_b1, grad_w2, grad_b2, grad_logit, grad_hidden, scratch)
+// (grad_y, x, y, w1, w2, mean, hidden, gate,
+//  grad_x, grad_skip, grad_w1, grad_b1, grad_w2, grad_b2, grad_logit, grad_hidden, scratch)
 inline se::BackwardAddresses as_backward(const pybind11::tuple& at) {
   return {as_address(at[0]),  as_address(at[1]),  as_address(at[2]),  as_address(at[3]),  as_address(at[4]),  as_address(at[5]),
           as_address(at[6]),  as_address(at[7]),  as_address(at[8]),  as_address(at[9]),  as_address(at[10]), as_address(at[11]),

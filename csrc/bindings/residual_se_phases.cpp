@@ -21,7 +21,8 @@ using phases::SharedMemory;
 // The Block of reduce.hpp that is a loop over threads.
 class HostBlock {
  public:
-  HostBlock(int threads, std::vector<SharedMemory>& cluster, std::size_t rank) : threads(threads), cluster_(&cluster), rank_(rank) {}
+  HostBlock(int threads, std::vector<SharedMemory>& cluster, std::size_t rank)
+      : threads(threads), cluster_(&cluster), rank_(rank) {}
 
   const int threads;
 
@@ -48,7 +49,6 @@ class HostBlock {
   }
   template <int kCount, class T>
   void copy_in(const Cells<T>& array, int i, const T* from) {
-    if (reinterpret_cast<std::uintptr_t>(from) % (kCount * sizeof(T)) != 0) throw std::logic_error("an unaligned vector of global memory");
     store<kCount>(array, i, se::read<kCount>(from, 0));
   }
   void copies_done() {}
@@ -166,15 +166,16 @@ void forward(const py::tuple& described, const py::tuple& addresses, const py::t
       const std::int64_t samples = std::min(plan.samples, call.batch - first);
       if (plan.on_chip) {
         on_chip<Element>(
-            plan, samples, [&](HostBlock& block, std::int64_t b, std::int64_t r) { forward_squeeze(block, g, plan.offsets, to.from(g, first + b), r); },
-            [&](HostBlock& block, std::int64_t b, std::int64_t r) { forward_excite(block, g, plan.offsets, to.from(g, first + b), r); });
+            plan, samples,
+            [&](auto& block, auto b, auto r) { forward_squeeze(block, g, plan.offsets, to.from(g, first + b), r); },
+            [&](auto& block, auto b, auto r) { forward_excite(block, g, plan.offsets, to.from(g, first + b), r); });
         continue;
       }
       launch(samples * g.slices, plan.threads, plan.shared,
-             [&](HostBlock& block, std::int64_t i) { forward_sums(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
-      launch(samples, plan.threads, 0, [&](HostBlock& block, std::int64_t i) { forward_gates(block, g, to.streamed(g, first, i)); });
+             [&](auto& block, auto i) { forward_sums(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
+      launch(samples, plan.threads, 0, [&](auto& block, auto i) { forward_gates(block, g, to.streamed(g, first, i)); });
       launch(samples * g.slices, plan.threads, 0,
-             [&](HostBlock& block, std::int64_t i) { forward_apply(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
+             [&](auto& block, auto i) { forward_apply(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
     }
   });
 }
@@ -191,22 +192,23 @@ void backward(const py::tuple& described, const py::tuple& addresses, const py::
       const std::int64_t samples = std::min(plan.samples, call.batch - first);
       if (plan.on_chip) {
         on_chip<Element>(
-            plan, samples, [&](HostBlock& block, std::int64_t b, std::int64_t r) { backward_squeeze(block, g, plan.offsets, to.from(g, first + b), r); },
-            [&](HostBlock& block, std::int64_t b, std::int64_t r) { backward_spread(block, g, plan.offsets, to.from(g, first + b), r); });
+            plan, samples,
+            [&](auto& block, auto b, auto r) { backward_squeeze(block, g, plan.offsets, to.from(g, first + b), r); },
+            [&](auto& block, auto b, auto r) { backward_spread(block, g, plan.offsets, to.from(g, first + b), r); });
         continue;
       }
       launch(samples * g.slices, plan.threads, plan.shared,
-             [&](HostBlock& block, std::int64_t i) { backward_sums(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
+             [&](auto& block, auto i) { backward_sums(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
       launch(samples, plan.threads, plan.shared,
-             [&](HostBlock& block, std::int64_t i) { backward_gates(block, g, to.streamed(g, first, i)); });
+             [&](auto& block, auto i) { backward_gates(block, g, to.streamed(g, first, i)); });
       launch(samples * g.slices, plan.threads, 0,
-             [&](HostBlock& block, std::int64_t i) { backward_apply(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
+             [&](auto& block, auto i) { backward_apply(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
     }
     const auto grads = se::weight_grads_of<Weight, Real>(call, at);
     const se::WeightTiles tiles(call.channels, call.hidden);
     constexpr int kThreads = 64;  // two warps are enough to see their sums added
     launch(tiles.channels * tiles.units, kThreads, se::weight_grads_shared<Real>(kThreads),
-           [&](HostBlock& block, std::int64_t i) { weight_grads(block, grads, i % tiles.channels, i / tiles.channels); });
+           [&](auto& block, auto i) { weight_grads(block, grads, i % tiles.channels, i / tiles.channels); });
   });
 }
 
@@ -227,17 +229,17 @@ std::vector<std::int16_t> narrow_all(const std::vector<float>& values) {
 }  // namespace
 
 void bind_residual_se_phases(py::module_& module) {
-  module.def("residual_se_cuda_plan", &plan, py::arg("call"), py::arg("backward"), py::arg("limits"), "how residual_se is laid over a device");
-  module.def("residual_se_cuda_forward", &forward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_cuda_forward");
-  module.def("residual_se_cuda_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"), "as _native.residual_se_cuda_backward");
+  module.def("residual_se_cuda_plan", &plan, py::arg("call"), py::arg("backward"), py::arg("limits"),
+             "how residual_se is laid over a device");
+  module.def("residual_se_cuda_forward", &forward, py::arg("call"), py::arg("addresses"), py::arg("limits"),
+             "as _native.residual_se_cuda_forward");
+  module.def("residual_se_cuda_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"),
+             "as _native.residual_se_cuda_backward");
   module.def("quotient", [](int n, std::int64_t d) { return se::Divider(d).quotient(n); }, py::arg("n"), py::arg("d"), "n // d");
-  module.def(
-      "widen", [](const std::string& type, const std::vector<int>& bits) { return (type == "float16" ? widen_all<se::Float16> : widen_all<se::Bfloat16>)(bits); },
-      py::arg("type"), py::arg("bits"), "halves by their bits, as floats");
-  module.def(
-      "narrow",
-      [](const std::string& type, const std::vector<float>& values) { return (type == "float16" ? narrow_all<se::Float16> : narrow_all<se::Bfloat16>)(values); },
-      py::arg("type"), py::arg("values"), "the bits of floats as halves");
+  module.def("float16_to_float", &widen_all<se::Float16>, py::arg("bits"), "halves by their bits, as floats");
+  module.def("bfloat16_to_float", &widen_all<se::Bfloat16>, py::arg("bits"), "the same of bfloat16");
+  module.def("float_to_float16", &narrow_all<se::Float16>, py::arg("values"), "the bits of floats as halves");
+  module.def("float_to_bfloat16", &narrow_all<se::Bfloat16>, py::arg("values"), "the same of bfloat16");
 }
 
 }  // namespace clinaug::bindings

@@ -99,11 +99,13 @@ void forward(const CudaCall& call, const ForwardAddresses& at) {
     for (std::int64_t first = 0; first < call.batch; first += plan.samples) {
       const std::int64_t samples = std::min(plan.samples, call.batch - first);
       if (plan.on_chip) {
-        launch_on_chip<forward_on_chip<Element, Weight>>("residual_se on chip", plan, samples, call.target, g, plan.offsets, to, first);
+        launch_on_chip<forward_on_chip<Element, Weight>>("residual_se on chip", plan, samples, call.target, g, plan.offsets, to,
+                                                         first);
       } else {
         const dim3 slices(static_cast<unsigned>(samples * g.slices)), threads(static_cast<unsigned>(plan.threads));
-        cuda::launch("residual_se, the sums", forward_sums_kernel<Element, Weight>, slices, threads, plan.shared, call.target, g, to, first);
-        cuda::launch("residual_se, the gates", forward_gates_kernel<Element, Weight>, dim3(static_cast<unsigned>(samples)), threads, 0,
+        cuda::launch("residual_se, the sums", forward_sums_kernel<Element, Weight>, slices, threads, plan.shared, call.target, g,
+                     to, first);
+        cuda::launch("residual_se, the gates", forward_gates_kernel<Element, Weight>, static_cast<unsigned>(samples), threads, 0,
                      call.target, g, to, first);
         cuda::launch("residual_se, y", forward_apply_kernel<Element, Weight>, slices, threads, 0, call.target, g, to, first);
       }

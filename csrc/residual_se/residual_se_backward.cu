@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
 inline constexpr int kWeightThreads = 512;
 
 template <class Weight, class Real>
-__global__ void __launch_bounds__(kWeightThreads) weight_grads_kernel(const WeightGrads<Weight, Real> to, const unsigned channel_tiles) {
+__global__ void __launch_bounds__(kWeightThreads)
+    weight_grads_kernel(const WeightGrads<Weight, Real> to, const unsigned channel_tiles) {
   DeviceBlock block;
   weight_grads(block, to, blockIdx.x % channel_tiles, blockIdx.x / channel_tiles);
 }
@@ -54,8 +55,8 @@ void launch_weight_grads(const CudaCall& call, const BackwardAddresses& at) {
   const WeightTiles tiles(call.channels, call.hidden);
   constexpr int kThreads = sizeof(Real) == 8 ? kWeightThreads / 2 : kWeightThreads;  // within 48 KB of shared memory
   cuda::launch("residual_se, the weights' gradients", weight_grads_kernel<Weight, Real>,
-               dim3(static_cast<unsigned>(tiles.channels * tiles.units)), dim3(kThreads), weight_grads_shared<Real>(kThreads), call.target,
-               weight_grads_of<Weight, Real>(call, at), static_cast<unsigned>(tiles.channels));
+               dim3(static_cast<unsigned>(tiles.channels * tiles.units)), dim3(kThreads), weight_grads_shared<Real>(kThreads),
+               call.target, weight_grads_of<Weight, Real>(call, at), static_cast<unsigned>(tiles.channels));
 }
 
 }  // namespace
@@ -72,14 +73,19 @@ void backward(const CudaCall& call, const BackwardAddresses& at) {
     for (std::int64_t first = 0; first < call.batch; first += plan.samples) {
       const std::int64_t samples = std::min(plan.samples, call.batch - first);
       if (plan.on_chip) {
-        launch_on_chip<backward_on_chip<Element, Weight>>("residual_se backward on chip", plan, samples, call.target, g, plan.offsets, to, first);
+        launch_on_chip<backward_on_chip<Element, Weight>>("residual_se backward on chip", plan, samples, call.target, g,
+                                                          plan.offsets, to, first);
       } else {
         const dim3 slices(static_cast<unsigned>(samples * g.slices)), threads(static_cast<unsigned>(plan.threads));
         const std::size_t parts = plan.shared;
-        cuda::launch("residual_se backward, the sums", backward_sums_kernel<Element, Weight>, slices, threads, parts, call.target, g, to, first);
-        cuda::launch("residual_se backward, the gates", backward_gates_kernel<Element, Weight>, dim3(static_cast<unsigned>(samples)), threads,
-                     parts, call.target, g, to, first);
-        cuda::launch("residual_se backward, grad_x", backward_apply_kernel<Element, Weight>, slices, threads, 0, call.target, g, to, first);
+        const auto one_each = static_cast<unsigned>(samples);
+        const Target& target = call.target;
+        cuda::launch("residual_se backward, the sums", backward_sums_kernel<Element, Weight>, slices, threads, parts, target, g, to,
+                     first);
+        cuda::launch("residual_se backward, the gates", backward_gates_kernel<Element, Weight>, one_each, threads,
+                     parts, target, g, to, first);
+        cuda::launch("residual_se backward, grad_x", backward_apply_kernel<Element, Weight>, slices, threads, 0, target, g, to,
+                     first);
       }
     }
     launch_weight_grads<Weight, Real>(call, at);

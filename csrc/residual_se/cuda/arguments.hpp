@@ -40,7 +40,8 @@ template <class Element, class Weight>
 Backward<Element, Weight> backward_of(const CudaCall& call, const BackwardAddresses& at, const Plan& plan) {
   using Real = Accumulator<Element>;
   Backward<Element, Weight> to;
-  to.grad_y = static_cast<const Element*>(at.grad_y), to.x = static_cast<const Element*>(at.x), to.y = static_cast<const Element*>(at.y);
+  to.grad_y = static_cast<const Element*>(at.grad_y);
+  to.x = static_cast<const Element*>(at.x), to.y = static_cast<const Element*>(at.y);
   to.grad_x = static_cast<Element*>(at.grad_x), to.grad_skip = static_cast<Element*>(at.grad_skip);
   to.w1 = static_cast<const Weight*>(at.w1), to.w2 = static_cast<const Weight*>(at.w2);
   to.hidden = static_cast<const Real*>(at.hidden), to.gate = static_cast<const Real*>(at.gate);

@@ -34,9 +34,9 @@ struct Backward {
     Backward here = *this;
     here.grad_y += b * g.sample;
     here.x += b * g.sample;
-    if (y != nullptr) here.y += b * g.sample;
+    here.y = on(y, b * g.sample);
     here.grad_x += b * g.sample;
-    if (grad_skip != nullptr) here.grad_skip += b * g.sample;
+    here.grad_skip = on(grad_skip, b * g.sample);
     here.hidden += b * g.hidden;
     here.gate += b * g.channels;
     here.grad_logit += b * g.channels;
@@ -166,8 +166,8 @@ struct Spread {
 
 // grad_x of a slice. gates, shifts: of the channels that it touches.
 template <class Element, class Block, class Reader, class Gates, class Shifts>
-CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const Slice& slice, Reader dz, Element* grad_x, Gates gates,
-                                         Shifts shifts) {
+CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const Slice& slice, Reader dz, Element* grad_x,
+                                         Gates gates, Shifts shifts) {
   block.each([&](int thread) {
     detail::Spread<Element, Reader, Gates, Shifts> step{g, slice, dz, grad_x, gates, shifts};
     walk<kVector<Element>, 4>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
@@ -187,8 +187,7 @@ CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const
   const auto gate = block.template array<Real>(at.gate), parts = block.template array<Real>(at.parts);
   const std::int64_t b = slice.begin;
   detail::Products<Element, Block, decltype(tile + 0)> source{
-      block, {to.grad_y + b, to.y == nullptr ? nullptr : to.y + b, to.bend}, to.x + b, to.grad_skip == nullptr ? nullptr : to.grad_skip + b,
-      tile};
+      block, {to.grad_y + b, on(to.y, b), to.bend}, to.x + b, on(to.grad_skip, b), tile};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, parts, [&](int c, Real sum) {
     const Real value = to.gate[slice.channel + c];
     gate[c] = value;
@@ -197,7 +196,9 @@ CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const
   block.sync();
   reduce_columns<Real>(
       block, g.hidden, slice.channels, parts,
-      [&](std::int64_t c, std::int64_t j) { return static_cast<Real>(widen(to.w2[(slice.channel + c) * g.hidden + j])) * sums[c]; },
+      [&](std::int64_t c, std::int64_t j) {
+        return static_cast<Real>(widen(to.w2[(slice.channel + c) * g.hidden + j])) * sums[c];
+      },
       [&](std::int64_t j, Real part) { exchange[j] = part; });
 }
 
@@ -227,12 +228,15 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
   block.sync();
   reduce_columns<Real>(
       block, slice.channels, g.hidden, block.template array<Real>(at.parts),
-      [&](std::int64_t j, std::int64_t c) { return static_cast<Real>(widen(to.w1[j * g.channels + slice.channel + c])) * hidden[j]; },
+      [&](std::int64_t j, std::int64_t c) {
+        return static_cast<Real>(widen(to.w1[j * g.channels + slice.channel + c])) * hidden[j];
+      },
       [&](std::int64_t c, Real sum) { shift[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   using Reader = detail::Waiting<Block, decltype(tile + 0), Element>;
-  spread_gradient<Element>(block, g, slice, Reader{block, tile}, to.grad_x + slice.begin, block.template array<Real>(at.gate), shift);
+  const auto gate = block.template array<Real>(at.gate);
+  spread_gradient<Element>(block, g, slice, Reader{block, tile}, to.grad_x + slice.begin, gate, shift);
   block.await_peers();
 }
 
@@ -245,8 +249,7 @@ CLINAUG_HOST_DEVICE void backward_sums(Block& block, const Geometry& g, const Ba
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
   const std::int64_t b = slice.begin;
   detail::Products<Element, Block, detail::NoTile> source{
-      block, {to.grad_y + b, to.y == nullptr ? nullptr : to.y + b, to.bend}, to.x + b, to.grad_skip == nullptr ? nullptr : to.grad_skip + b,
-      {}};
+      block, {to.grad_y + b, on(to.y, b), to.bend}, to.x + b, on(to.grad_skip, b), {}};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, block.template array<Real>(0),
                                        [&](int c, Real sum) { to.parts[index * g.width + c] = sum; });
 }
@@ -277,7 +280,7 @@ template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void backward_apply(Block& block, const Geometry& g, const Backward<Element, Weight>& to, std::int64_t index) {
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
   const std::int64_t b = slice.begin;
-  const detail::Slopes<Element> dz{to.grad_y + b, to.y == nullptr ? nullptr : to.y + b, to.bend};
+  const detail::Slopes<Element> dz{to.grad_y + b, on(to.y, b), to.bend};
   spread_gradient<Element>(block, g, slice, dz, to.grad_x + b, to.gate + slice.channel, to.shift + slice.channel);
 }
 

@@ -16,8 +16,7 @@ namespace clinaug::se {
 
 // How many cells of Real `parts` has, here and in reduce_columns(). Channels are cut in chunks only while teams are left.
 inline std::int64_t parts_size(const Geometry& g, int threads, int vector) {
-  if (g.channels_last) return static_cast<std::int64_t>(threads) * vector;
-  return g.width > threads ? g.width : threads;
+  return static_cast<std::int64_t>(threads) * (g.channels_last ? vector : 1);
 }
 
 namespace detail {
@@ -68,8 +67,14 @@ CLINAUG_HOST_DEVICE void sum_planes(Block& block, const Geometry& g, const Slice
       },
       [&](int thread, int round, Real sum) {
         const int item = round * teams + thread / g.team;
-        if (thread % g.team == 0 && item < items) parts[item] = sum;
+        if (thread % g.team != 0 || item >= items) return;
+        if (g.chunks == 1) {
+          finish(item, sum);
+        } else {
+          parts[item] = sum;
+        }
       });
+  if (g.chunks == 1) return;
   block.sync();
   block.each([&](int thread) {
     for (int c = thread; c < slice.channels; c += block.threads) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <type_traits>
 
 #if defined(__CUDACC__)
@@ -98,6 +99,20 @@ struct alignas(kCount * sizeof(Element)) Pack {
 template <class Element>
 inline constexpr int kVector = static_cast<int>(16 / sizeof(Element));
 
+#if !defined(__CUDA_ARCH__)
+namespace detail {
+
+// What the device would trap on.
+template <int kCount, class Element>
+void aligned_or_throw(const Element* address) {
+  if (kCount > 1 && reinterpret_cast<std::uintptr_t>(address) % (kCount * sizeof(Element)) != 0) {
+    throw std::logic_error("a vector of global memory that is not aligned");
+  }
+}
+
+}  // namespace detail
+#endif
+
 // Of a tensor that this kernel reads once: it need not stay in the caches.
 template <int kCount, class Element>
 CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t i) {
@@ -111,6 +126,7 @@ CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t
     pack.at[0] = from[i];
   }
 #else
+  detail::aligned_or_throw<kCount>(from + i);
   std::memcpy(&pack, from + i, sizeof pack);
 #endif
   return pack;
@@ -121,6 +137,7 @@ CLINAUG_HOST_DEVICE void write(Element* to, std::int64_t i, const Pack<Element, 
 #if defined(__CUDA_ARCH__)
   *reinterpret_cast<Pack<Element, kCount>*>(to + i) = pack;
 #else
+  detail::aligned_or_throw<kCount>(to + i);
   std::memcpy(to + i, &pack, sizeof pack);
 #endif
 }

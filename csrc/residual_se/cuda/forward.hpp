@@ -29,7 +29,7 @@ struct Forward {
   CLINAUG_HOST_DEVICE Forward from(const Geometry& g, std::int64_t b) const {
     Forward here = *this;
     here.x += b * g.sample;
-    if (skip != nullptr) here.skip += b * g.sample;
+    here.skip = on(skip, b * g.sample);
     here.y += b * g.sample;
     here.mean += b * g.channels;
     here.hidden += b * g.hidden;
@@ -110,8 +110,8 @@ struct Excite {
     Pack<Element, kCount> out;
     CLINAUG_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      const Real added = skip != nullptr ? widen(fetched.skip.at[k]) : Real{0};
-      out.at[k] = narrow<Element>(bend(skip != nullptr ? widen(fetched.x.at[k]) * gate[k] + added : widen(fetched.x.at[k]) * gate[k]));
+      const Real excited = widen(fetched.x.at[k]) * gate[k];
+      out.at[k] = narrow<Element>(bend(skip != nullptr ? excited + widen(fetched.skip.at[k]) : excited));
     }
     write<kCount>(y, i, out);
   }
@@ -159,7 +159,9 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
   block.sync();
   reduce<Real>(
       block, g.hidden, team_for(block.threads, g.hidden, slice.channels), [&](std::int64_t) { return slice.channels; },
-      [&](std::int64_t j, std::int64_t c) { return static_cast<Real>(widen(to.w1[j * g.channels + slice.channel + c])) * sums[c]; },
+      [&](std::int64_t j, std::int64_t c) {
+        return static_cast<Real>(widen(to.w1[j * g.channels + slice.channel + c])) * sums[c];
+      },
       [&](std::int64_t j, Real part) { exchange[j] = part; });
 }
 
@@ -189,7 +191,9 @@ CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const O
   block.sync();
   reduce<Real>(
       block, slice.channels, team_for(block.threads, slice.channels, g.hidden), [&](std::int64_t) { return g.hidden; },
-      [&](std::int64_t c, std::int64_t j) { return static_cast<Real>(widen(to.w2[(slice.channel + c) * g.hidden + j])) * hidden[j]; },
+      [&](std::int64_t c, std::int64_t j) {
+        return static_cast<Real>(widen(to.w2[(slice.channel + c) * g.hidden + j])) * hidden[j];
+      },
       [&](std::int64_t c, Real logit) {
         const Real value = sigmoid(logit + static_cast<Real>(widen(to.b2[slice.channel + c])));
         gate[c] = value;
@@ -198,8 +202,7 @@ CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const O
   block.sync();
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   using Reader = FromTile<Block, decltype(tile + 0)>;
-  excite<Element>(block, g, slice, Reader{block, tile}, to.skip == nullptr ? nullptr : to.skip + slice.begin, to.y + slice.begin, gate,
-                  to.bend);
+  excite<Element>(block, g, slice, Reader{block, tile}, on(to.skip, slice.begin), to.y + slice.begin, gate, to.bend);
   block.await_peers();
 }
 
@@ -239,8 +242,8 @@ CLINAUG_HOST_DEVICE void forward_gates(Block& block, const Geometry& g, const Fo
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element, Weight>& to, std::int64_t index) {
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
-  excite<Element>(block, g, slice, FromGlobal<Element>{to.x + slice.begin}, to.skip == nullptr ? nullptr : to.skip + slice.begin,
-                  to.y + slice.begin, to.gate + slice.channel, to.bend);
+  excite<Element>(block, g, slice, FromGlobal<Element>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
+                  to.gate + slice.channel, to.bend);
 }
 
 }  // namespace clinaug::se

@@ -40,7 +40,8 @@ void with_types(const CudaCall& call, const F& f) {
       if (plain) return f.template operator()<Float16, float>();
       break;
   }
-  throw std::invalid_argument("residual_se: the weights' type does not go with x; expected that of x, or float32 beside half precision");
+  throw std::invalid_argument(
+      "residual_se: the weights' type does not go with x; expected that of x, or float32 beside half precision. Convert them");
 }
 
 // A kernel may use all of the shared memory that the device gives a block; asked for once a kernel and device.
@@ -58,7 +59,8 @@ void allow_all_shared(const Plan& plan, int device, const char* name) {
 
 // A cluster a sample.
 template <auto kKernel, class... Arguments>
-void launch_on_chip(const char* name, const Plan& plan, std::int64_t samples, const Target& target, const Arguments&... arguments) {
+void launch_on_chip(const char* name, const Plan& plan, std::int64_t samples, const Target& target,
+                    const Arguments&... arguments) {
   allow_all_shared<kKernel>(plan, target.device, name);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(samples * plan.geometry.slices));

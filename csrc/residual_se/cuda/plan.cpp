@@ -98,10 +98,11 @@ Plan through_l2(const Problem& p, const DeviceLimits& device) {
 
 Plan make_plan(const Problem& p, const DeviceLimits& device) {
   if (p.batch < 1 || p.channels < 1 || p.hidden < 1 || p.spatial < 1) {
-    throw std::invalid_argument("residual_se: batch, channels, hidden or height * width is not positive; give every extent at least 1");
+    throw std::invalid_argument(
+        "residual_se: batch, channels, hidden or height * width is not positive; give every extent at least 1");
   }
-  constexpr std::int64_t kMostSlice = std::int64_t{1} << 30;  // slices are indexed by int
-  if (p.channels_last ? p.channels > kMostSlice : p.channels * p.spatial / kMostSlices > kMostSlice) {
+  constexpr std::int64_t kMostSlice = std::int64_t{1} << 29;  // slices are indexed by int, and rounded up to whole rows
+  if (p.channels * p.spatial >= kMostSlice * kMostSlices || (p.channels_last && p.channels > kMostSlice)) {
     throw std::invalid_argument("residual_se: a sample of " + std::to_string(p.channels) + " x " + std::to_string(p.spatial) +
                                 " elements is too large for the CUDA kernel. Split it");
   }

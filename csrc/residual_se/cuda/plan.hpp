@@ -38,7 +38,7 @@ struct Plan {
   std::int64_t scratch = 0;   // Reals that the caller provides
 };
 
-// Throws std::invalid_argument where an extent is not positive or a sample's row passes 2^31 elements.
+// Throws std::invalid_argument where an extent is not positive or a sample passes 2^39 elements.
 Plan make_plan(const Problem& problem, const DeviceLimits& device);
 
 }  // namespace clinaug::se

@@ -10,8 +10,8 @@
 //   prefetch(address)             hints that its line will be read
 //   peer(array, rank)             the same array of another block of the cluster; read between the cluster's barrier, which lies
 //                                 between two of the functions below, and release_peers(); await_peers() comes last
-//   team_sums<Real>(rounds, lanes, f, g)  for every round the sum of f(thread, round) over each `lanes` neighbours, a power of two up
-//                                 to 32, as a butterfly of additions; then g(thread, round, sum) for every thread; no barrier
+//   team_sums<Real>(rounds, lanes, f, g)   for every round the sum of f(thread, round) over each `lanes` neighbours, a power of
+//                                 two up to 32, as a butterfly of additions; then g(thread, round, sum); no barrier
 // Pointers are template parameters, because the tests hand over cells that keep a record of who touches them.
 #pragma once
 
@@ -69,21 +69,24 @@ CLINAUG_HOST_DEVICE void reduce_columns(Block& block, std::int64_t outputs, std:
                                         const Finish& finish) {
   const Columns shape(block.threads, outputs, rows);
   for (std::int64_t base = 0; base < outputs; base += shape.columns) {
-    if (base > 0) block.sync();  // parts are read below
     block.each([&](int thread) {
       const int line = thread / shape.columns;
       const std::int64_t o = base + thread % shape.columns;
       if (line >= shape.lines || o >= outputs) return;
       Real sum{0};
       for (std::int64_t i = line; i < rows; i += shape.lines) sum += at(i, o);
-      parts[thread] = sum;
+      if (shape.lines == 1) {
+        finish(o, sum);
+      } else {
+        parts[thread] = sum;
+      }
     });
+    if (shape.lines == 1) continue;  // where there is more than one line, all columns are here
     block.sync();
-    const std::int64_t here = outputs - base < shape.columns ? outputs - base : shape.columns;
     reduce<Real>(
-        block, here, team_for(block.threads, here, shape.lines), [&](std::int64_t) { return shape.lines; },
+        block, outputs, team_for(block.threads, outputs, shape.lines), [&](std::int64_t) { return shape.lines; },
         [&](std::int64_t o, std::int64_t line) -> Real { return parts[line * shape.columns + o]; },
-        [&](std::int64_t o, Real sum) { finish(base + o, sum); });
+        finish);
   }
 }
 

@@ -22,6 +22,12 @@ CLINAUG_HOST_DEVICE std::uintptr_t in_elements(const Element* address) {
   return reinterpret_cast<std::uintptr_t>(address) / sizeof(Element);
 }
 
+// An address, or null, so many elements on.
+template <class T>
+CLINAUG_HOST_DEVICE T* on(T* address, std::int64_t elements) {
+  return address == nullptr ? nullptr : address + elements;
+}
+
 // Element i of a slice in global memory.
 template <class Element>
 struct FromGlobal {

@@ -1,5 +1,6 @@
 // The gradients of the two small layers: sums over samples, in the order of the samples, of
-//   grad_w1 (hidden, C) += grad_hidden mean', grad_b1 += grad_hidden, grad_w2 (C, hidden) += grad_logit relu(hidden)', grad_b2 += grad_logit
+//   grad_w1 (hidden, C) += grad_hidden mean',      grad_b1 += grad_hidden,
+//   grad_w2 (C, hidden) += grad_logit relu(hidden)', grad_b2 += grad_logit
 // in one launch. A block has a tile of 32 channels by kUnits hidden units; a lane is a channel; warps share the samples.
 #pragma once
 
@@ -37,7 +38,8 @@ CLINAUG_HOST_DEVICE std::int64_t weight_grads_shared(int threads) {
 }
 
 template <class Weight, class Real, class Block>
-CLINAUG_HOST_DEVICE void weight_grads(Block& block, const WeightGrads<Weight, Real>& to, std::int64_t channel_tile, std::int64_t unit_tile) {
+CLINAUG_HOST_DEVICE void weight_grads(Block& block, const WeightGrads<Weight, Real>& to, std::int64_t channel_tile,
+                                      std::int64_t unit_tile) {
   const int warps = block.threads / kWarpLanes;
   const std::int64_t c0 = channel_tile * kWarpLanes, j0 = unit_tile * kUnits;
   const auto cells = block.template array<Real>(0);
