@@ -60,15 +60,16 @@ def by_definition(x: np.ndarray, config: MelConfig) -> np.ndarray:
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 @pytest.mark.parametrize("length", [0, 1, 2, "n_fft - 1", "n_fft", "n_fft + 1", 1000])
-def test_float64_follows_the_definition(contract, length):
+def test_float64_follows_the_definition(contract, length, device):
     config = CONTRACTS[contract]
     n = eval(length, {"n_fft": config.n_fft}) if isinstance(length, str) else length  # noqa: S307
     x = signals.make("noise", n)
     expected = by_definition(x, config)
     assert expected.shape == (config.n_mels, config.n_frames(n))
     assert worst(native.log_mel(x, config), expected) < FLOAT64
-    assert worst(ops.log_mel(torch.from_numpy(x), config), expected) < FLOAT64
-    assert worst(ops.log_mel_reference(torch.from_numpy(x), config), expected) < FLOAT64
+    tensor = torch.from_numpy(x).to(device)
+    assert worst(ops.log_mel(tensor, config).cpu(), expected) < FLOAT64
+    assert worst(ops.log_mel_reference(tensor, config).cpu(), expected) < FLOAT64
 
 
 @settings(max_examples=60, deadline=None)
@@ -202,29 +203,29 @@ def test_a_sine_lights_its_band_and_silence_gives_the_floor():
     assert np.allclose(native.log_mel(np.zeros(4000, np.float32), config), np.log(1e-10), atol=1e-6)
 
 
-def test_gradients():
+def test_gradients(device):
     for name in ("plain", "magnitude dB", "constant", "no center", "odd n_fft"):
         config = MelConfig(
             **{**CONTRACTS[name].model_dump(), "n_fft": 31, "win_length": 25, "hop_length": 9, "n_mels": 3}
         )
-        x = torch.from_numpy(signals.make("noise", 2 * 60).reshape(2, 60)).requires_grad_()
+        x = torch.from_numpy(signals.make("noise", 2 * 60).reshape(2, 60)).to(device).requires_grad_()
         assert torch.autograd.gradcheck(lambda x, c=config: ops.log_mel(x, c), x)
         assert torch.autograd.gradgradcheck(lambda x, c=config: ops.log_mel(x, c), x)
         (ours,) = torch.autograd.grad(ops.log_mel(x, config).sin().sum(), x)
         (reference,) = torch.autograd.grad(ops.log_mel_reference(x, config).sin().sum(), x)
-        assert worst(ours, reference) < FLOAT64
+        assert worst(ours.cpu(), reference.cpu()) < FLOAT64
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16])
-def test_opcheck(dtype):
-    x = (torch.from_numpy(signals.make("noise", 600).reshape(2, 300)) * 1000).to(dtype)
+def test_opcheck(dtype, device):
+    x = (torch.from_numpy(signals.make("noise", 600).reshape(2, 300)) * 1000).to(device, dtype)
     x.requires_grad_(dtype.is_floating_point)
     torch.library.opcheck(torch.ops.clinaug_fast.log_mel.default, (x, SMALL.contract))
 
 
-def test_compiles_without_a_graph_break():
+def test_compiles_without_a_graph_break(device):
     module = torch.compile(LogMel(SMALL), backend="aot_eager", fullgraph=True)
-    x = torch.from_numpy(signals.make("noise", 2000)).float().requires_grad_()
+    x = torch.from_numpy(signals.make("noise", 2000)).float().to(device).requires_grad_()
     y = module(x)
     y.sum().backward()
     assert torch.equal(y.detach(), ops.log_mel(x.detach(), SMALL))

@@ -7,6 +7,7 @@ namespace clinaug::bindings {
 
 void bind_audio(pybind11::module_& module);
 void bind_log_mel(pybind11::module_& module);
+void bind_log_mel_device(pybind11::module_& module);
 void bind_residual_se(pybind11::module_& module);
 void bind_residual_se_cuda(pybind11::module_& module);  // where CUDA was compiled
 

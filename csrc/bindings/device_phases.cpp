@@ -1,7 +1,9 @@
 // clinaug_fast._device_phases: the CUDA kernels' phases on the CPU, for the tests only. One function a kernel.
-#include "common/phases.hpp"
-
 #include "bindings/device_phases.hpp"
+
+#include <string>
+
+#include "common/phases.hpp"
 
 namespace clinaug::bindings {
 namespace {
@@ -39,6 +41,7 @@ std::string watch(const std::string& deed) {
 
 PYBIND11_MODULE(_device_phases, module) {
   module.doc() = "the CUDA kernels' phases, run on the CPU thread by thread; for the tests";
+  clinaug::bindings::bind_log_mel_phases(module);
   module.def("watch", &clinaug::bindings::watch, pybind11::arg("deed"), "what the record of shared memory says to a deed");
   clinaug::bindings::bind_residual_se_phases(module);
 }

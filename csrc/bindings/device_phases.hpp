@@ -5,6 +5,7 @@
 
 namespace clinaug::bindings {
 
+void bind_log_mel_phases(pybind11::module_& module);
 void bind_residual_se_phases(pybind11::module_& module);
 
 }  // namespace clinaug::bindings

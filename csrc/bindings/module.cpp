@@ -6,7 +6,13 @@ PYBIND11_MODULE(_native, module) {
   module.attr("compiler") = CLINAUG_COMPILER;
   module.attr("cuda_compiler") = CLINAUG_CUDA_COMPILER;  // "": built without CUDA kernels
   module.attr("cuda_architectures") = CLINAUG_CUDA_COMPILER[0] ? CLINAUG_CUDA_ARCHITECTURES : "";
+  pybind11::list kernels;
+#ifdef CLINAUG_HAS_CUDA
+  kernels.append("log_mel");
+#endif
+  module.attr("cuda_kernels") = kernels;
   clinaug::bindings::bind_log_mel(module);
+  clinaug::bindings::bind_log_mel_device(module);
   clinaug::bindings::bind_audio(module);
   clinaug::bindings::bind_residual_se(module);
 #ifdef CLINAUG_HAS_CUDA

@@ -22,7 +22,7 @@ class SharedMemory {
   void enter(int thread) { thread_ = thread; }
   void barrier() { ++phase_; }
 
-  // A new block finds what the last one left: it may not read that.
+  // A new block finds what another left: it may not read that. A kernel's loop over tiles may call it too, after a barrier.
   void forget() { words_.assign(words_.size(), Word{}), phase_ = 1; }
 
   void* read(std::size_t at, std::size_t size) {

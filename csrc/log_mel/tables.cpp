@@ -77,4 +77,32 @@ std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
   return bands;
 }
 
+MelWalk make_mel_walk(const LogMelParams& params) {
+  const std::vector<double> edges = mel_edges_hz(params);
+  const std::vector<MelBand> bands = make_mel_bands(params);
+  const auto slope = [&](std::int64_t band, std::int64_t bin) {
+    if (band < 0 || band >= params.n_mels) return 0.0f;
+    const std::int64_t i = bin - bands[band].start;
+    const bool inside = i >= 0 && i < static_cast<std::int64_t>(bands[band].weights.size());
+    return inside ? static_cast<float>(bands[band].weights[i]) : 0.0f;
+  };
+  const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
+  std::int64_t bin = 0;
+  const auto skip_to = [&](double hz) {
+    while (bin < params.n_bins() && static_cast<double>(bin) * hz_per_bin < hz) ++bin;
+    return static_cast<int>(bin);
+  };
+  MelWalk walk;
+  walk.starts.push_back(skip_to(edges[0]));
+  for (std::int64_t segment = 0; segment <= params.n_mels; ++segment) {
+    const int end = skip_to(edges[segment + 1]);
+    for (std::int64_t k = walk.starts.back(); k < end; ++k) {
+      walk.slopes.push_back(slope(segment - 1, k));
+      walk.slopes.push_back(slope(segment, k));
+    }
+    walk.starts.push_back(end);
+  }
+  return walk;
+}
+
 }  // namespace clinaug

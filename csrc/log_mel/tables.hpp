@@ -25,6 +25,15 @@ struct MelBand {
 // n_mels bands over the n_bins() bins of the spectrum; an empty band has no weights.
 std::vector<MelBand> make_mel_bands(const LogMelParams& params);
 
+// The bands as a walk along the bins: between the edges s and s + 1 ("segment" s) band s - 1 falls and band s rises, so a
+// walk reads every bin once and has finished a band at the end of the segment it falls in.
+struct MelWalk {
+  std::vector<int> starts;    // (n_mels + 2,): segment s holds the bins [starts[s], starts[s + 1])
+  std::vector<float> slopes;  // two a bin, from starts[0] on: its weight in the falling and in the rising band
+};
+
+MelWalk make_mel_walk(const LogMelParams& params);
+
 // What a natural logarithm is multiplied by.
 double log_scale(const LogMelParams& params);
 

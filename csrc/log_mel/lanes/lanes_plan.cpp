@@ -28,7 +28,8 @@ LanesPlan::LanesPlan(const LogMelParams& params, const Kernel& kernel)
     : params_(params),
       kernel_(kernel),
       smooth_(std::isfinite(TransformPlan::cost(params.n_fft))),
-      transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft)) {
+      transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft)),
+      mel_walk_(make_mel_walk(params)) {
   make_weights();
   make_mel();
   make_layout(params.n_fft, separate_);
@@ -54,31 +55,8 @@ void LanesPlan::make_weights() {
 }
 
 void LanesPlan::make_mel() {
-  const std::vector<double> edges = mel_edges_hz(params_);
-  const std::vector<MelBand> bands = make_mel_bands(params_);
-  const auto slope = [&](Index band, Index bin) {
-    if (band < 0 || band >= params_.n_mels) return 0.0f;
-    const Index i = bin - bands[band].start;
-    const bool inside = i >= 0 && i < static_cast<Index>(bands[band].weights.size());
-    return inside ? static_cast<float>(bands[band].weights[i]) : 0.0f;
-  };
-  const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
-  Index bin = 0;
-  const auto skip_to = [&](double hz) {
-    while (bin < params_.n_bins() && static_cast<double>(bin) * hz_per_bin < hz) ++bin;
-    return static_cast<int>(bin);
-  };
-  mel_starts_.push_back(skip_to(edges[0]));
-  for (Index segment = 0; segment <= params_.n_mels; ++segment) {
-    const int end = skip_to(edges[segment + 1]);
-    for (Index k = mel_starts_.back(); k < end; ++k) {
-      mel_slopes_.push_back(slope(segment - 1, k));
-      mel_slopes_.push_back(slope(segment, k));
-    }
-    mel_starts_.push_back(end);
-  }
   const double scale = log_scale(params_);
-  mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<float>(params_.floor),
+  mel_ = {static_cast<int>(params_.n_mels), mel_walk_.starts.data(), mel_walk_.slopes.data(), static_cast<float>(params_.floor),
           static_cast<float>(scale * std::log(params_.floor)), static_cast<float>(scale)};
 }
 

@@ -10,6 +10,7 @@
 #include "log_mel/lanes/transform_plan.hpp"
 #include "log_mel/lanes/workspace.hpp"
 #include "log_mel/params.hpp"
+#include "log_mel/tables.hpp"
 
 namespace clinaug::lanes {
 
@@ -43,8 +44,7 @@ class LanesPlan {
   std::vector<float> ones_;
   std::vector<float> chirp_spectrum_;
   std::vector<int> natural_offsets_;
-  std::vector<int> mel_starts_;
-  std::vector<float> mel_slopes_;
+  MelWalk mel_walk_;
   Mel mel_{};
   Layout overlapped_{};  // a column is a hop: neighbouring frames share their samples
   Layout separate_{};    // a column is a frame

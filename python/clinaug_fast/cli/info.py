@@ -27,8 +27,13 @@ def info(as_json: Json = False, quiet: Quiet = False) -> None:
             "threads": native.allowed_threads(),
             "cuda_devices": cuda,
             "cuda_compiler": _native.cuda_compiler or None,
-            "cuda_kernels": [],
+            "cuda_architectures": _native.cuda_architectures or None,
+            "cuda_kernels": _native.cuda_kernels,
         }
+        kernels = "none: built without a CUDA compiler; on a GPU the operators run as torch operations"
+        if _native.cuda_kernels:
+            built = f"built with {_native.cuda_compiler} for sm_{_native.cuda_architectures.replace(';', ', sm_')}"
+            kernels = f"{', '.join(_native.cuda_kernels)}; {built}"
         lines = [f"{package:<16}{number}" for package, number in facts["versions"].items()]
         lines += [
             f"{'Python':<16}{facts['python']} on {facts['platform']}",
@@ -36,6 +41,6 @@ def info(as_json: Json = False, quiet: Quiet = False) -> None:
             f"{'CPU kernels':<16}log_mel on {facts['instruction_set']}, built with {facts['compiler']}",
             f"{'threads':<16}{facts['threads']} allowed",
             f"{'CUDA devices':<16}{', '.join(cuda) or 'none'}",
-            f"{'CUDA kernels':<16}none yet: on a GPU the operators run their PyTorch reference",
+            f"{'CUDA kernels':<16}{kernels}",
         ]
         say.result("\n".join(lines), **facts)

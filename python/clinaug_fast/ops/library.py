@@ -5,7 +5,7 @@ import torch
 # `Library.define` + `impl` costs a call a fraction of what the `custom_op` decorator does.
 LIBRARY = torch.library.Library("clinaug_fast", "DEF")
 
-_DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64", torch.int16: "int16"}
+_DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64", torch.float16: "float16", torch.int16: "int16"}
 
 
 def buffer(tensor: torch.Tensor) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:

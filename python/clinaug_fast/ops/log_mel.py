@@ -1,9 +1,11 @@
 """log_mel as a torch operator: waveform in, log-mel out, differentiable as often as one likes.
 
 ``y = log(max(M |STFT(x)|^power, floor))``, scaled for log10 and dB as `MelConfig` says. x: (..., T) float32, float64 or
-int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16. Conventions and edge choices
-are those of `clinaug_fast.native.log_mel`. Where a mel value is below the floor the gradient is zero; at a zero of the
-spectrum with power 1 it is taken as zero.
+int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16, or in `dtype`: float32 or
+float16, float64 for float64 x. Conventions and edge choices are those of `clinaug_fast.native.log_mel`. Where a mel
+value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero.
+On a GPU the n_fft of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line
+on stderr, other n_fft go through torch's FFT.
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
@@ -15,41 +17,42 @@ import torch
 from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import filter_bank, refuse_empty_bands
+from clinaug_fast.ops import log_mel_cuda
 from clinaug_fast.ops.library import LIBRARY, buffer
 
 _INT16_SCALE = 1.0 / 32768.0
 
-LIBRARY.define("log_mel(Tensor x, str contract) -> Tensor")
+LIBRARY.define("log_mel(Tensor x, str contract, ScalarType? dtype=None) -> Tensor")
 
 
-def log_mel(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+def log_mel(x: torch.Tensor, config: MelConfig, *, dtype: torch.dtype | None = None) -> torch.Tensor:
     """The operator; see the module's text."""
-    _check(x, config)
-    return torch.ops.clinaug_fast.log_mel(x, config.contract)
+    _check(x, config, dtype)
+    return torch.ops.clinaug_fast.log_mel(x, config.contract, dtype)
 
 
-def log_mel_reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+def log_mel_reference(x: torch.Tensor, config: MelConfig, *, dtype: torch.dtype | None = None) -> torch.Tensor:
     """The same in plain PyTorch: torch.stft, power, filter bank, clamp, log, in the dtype of x."""
-    _check(x, config)
-    return _reference(x, config)
+    _check(x, config, dtype)
+    return _reference(x, config).to(_out_dtype(x, dtype))
 
 
 class LogMel(torch.nn.Module):
     """`log_mel` as a module: (..., T) -> (..., n_mels, n_frames). Refuses a contract with empty bands."""
 
-    def __init__(self, config: MelConfig):
+    def __init__(self, config: MelConfig, *, dtype: torch.dtype | None = None):
         super().__init__()
         refuse_empty_bands(config)
-        self.config = config
+        self.config, self.dtype = config, dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return log_mel(x, self.config)
+        return log_mel(x, self.config, dtype=self.dtype)
 
     def extra_repr(self) -> str:
         return self.config.signature
 
 
-def _check(x: torch.Tensor, config: MelConfig) -> None:
+def _check(x: torch.Tensor, config: MelConfig, dtype: torch.dtype | None) -> None:
     if not isinstance(config, MelConfig):
         raise TypeError(f"config is {config!r}; expected a MelConfig")
     if not isinstance(x, torch.Tensor) or x.dtype not in (torch.float32, torch.float64, torch.int16):
@@ -57,6 +60,14 @@ def _check(x: torch.Tensor, config: MelConfig) -> None:
         raise TypeError(f"x is {given}; expected a tensor of float32, float64 or int16. Convert it with .to()")
     if x.ndim < 1:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., T)")
+    possible = (torch.float64,) if x.dtype == torch.float64 else (torch.float32, torch.float16)
+    if dtype is not None and dtype not in possible:
+        named = " or ".join(str(name) for name in possible)
+        raise TypeError(f"dtype is {dtype}; expected {named} for x of {x.dtype}. Convert the result with .to()")
+
+
+def _out_dtype(x: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    return dtype or (torch.float32 if x.dtype == torch.int16 else x.dtype)
 
 
 @lru_cache(maxsize=64)
@@ -119,9 +130,9 @@ def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
 
 
 @torch.library.impl(LIBRARY, "log_mel", "CPU")
-def _cpu(x: torch.Tensor, contract: str) -> torch.Tensor:
+def _cpu(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
     config = _config(contract)
-    out = _empty(x, contract)
+    out = _empty(x, contract, dtype)
     if out.numel():
         waves = x.detach().reshape(-1, x.shape[-1])
         rows = out.view(-1, *out.shape[-2:])
@@ -130,15 +141,22 @@ def _cpu(x: torch.Tensor, contract: str) -> torch.Tensor:
 
 
 @torch.library.impl(LIBRARY, "log_mel", "CUDA")
-def _cuda(x: torch.Tensor, contract: str) -> torch.Tensor:
-    return _reference(x, _config(contract)).contiguous()
+def _cuda(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+    config = _config(contract)
+    if reason := log_mel_cuda.why_no_kernel(config, x.dtype, x.device.index):
+        if x.dtype != torch.float64:
+            log_mel_cuda.say_once(reason)
+        return _reference(x, config).to(_out_dtype(x, dtype)).contiguous()
+    out = _empty(x, contract, dtype)
+    if out.numel():
+        log_mel_cuda.launch(x.detach(), out, contract)
+    return out
 
 
 @torch.library.register_fake("clinaug_fast::log_mel", lib=LIBRARY)
-def _empty(x: torch.Tensor, contract: str) -> torch.Tensor:
+def _empty(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
     config = _config(contract)
-    dtype = torch.float32 if x.dtype == torch.int16 else x.dtype
-    return x.new_empty((*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1])), dtype=dtype)
+    return x.new_empty((*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1])), dtype=_out_dtype(x, dtype))
 
 
 def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.Tensor:
@@ -170,13 +188,13 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    x, ctx.contract = inputs
+    x, ctx.contract, _ = inputs
     ctx.save_for_backward(x)
 
 
 def _autograd(ctx, grad: torch.Tensor):
     (x,) = ctx.saved_tensors
-    return _backward(grad, x, _config(ctx.contract)), None
+    return _backward(grad.to(x.dtype), x, _config(ctx.contract)), None, None
 
 
 torch.library.register_autograd("clinaug_fast::log_mel", _autograd, setup_context=_setup_context, lib=LIBRARY)

@@ -1,0 +1,49 @@
+// The kernel of log_mel: its phases, and the barriers between them. A block takes a tile of frames from the waveform to the
+// log-mel; between the two everything stays in registers and shared memory.
+#pragma once
+
+#include "common/cuda.hpp"
+#include "log_mel/device/bands.hpp"
+#include "log_mel/device/columns.hpp"
+#include "log_mel/device/rows.hpp"
+
+namespace clinaug::device {
+
+template <class S, class Sample>
+__global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(const Call call) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  Place* places = reinterpret_cast<Place*>(shared + S::places_at);
+  Complex32* cells = reinterpret_cast<Complex32*>(shared + S::cells_at);
+  float* powers = reinterpret_cast<float*>(shared + S::powers_at);
+  float* sums = reinterpret_cast<float*>(shared + S::cells_at);
+  const int thread = static_cast<int>(threadIdx.x);
+  for (std::int64_t tile = blockIdx.x; tile < call.n_tiles; tile += gridDim.x) {
+    const int live = live_frames<S>(call, tile);
+    place_frames<S>(call, tile, places, thread);
+    __syncthreads();
+    transform_rows<S, Sample>(call, live, places, cells, thread);
+    __syncthreads();
+    if constexpr (S::F::middle > 1) {
+      transform_middle<S>(call, live, cells, thread);
+      __syncthreads();
+    }
+    transform_columns<S>(call, live, cells, powers, thread);
+    __syncthreads();
+    sum_bands<S>(call, live, places, powers, sums, thread);
+    __syncthreads();
+    add_parts<S>(call, live, places, sums, thread);
+    __syncthreads();
+  }
+}
+
+template <class S, class Sample>
+void launch(const Call& call, const Target& target) {
+  static cuda::SharedLimit limit;
+  constexpr std::int64_t most_blocks = 0x7fffffff;
+  const auto kernel = &log_mel_kernel<S, Sample>;
+  limit.raise(kernel, S::shared_bytes, target.device, "log_mel");
+  const auto blocks = static_cast<unsigned>(call.n_tiles < most_blocks ? call.n_tiles : most_blocks);
+  cuda::launch("log_mel", kernel, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call);
+}
+
+}  // namespace clinaug::device

@@ -1,0 +1,136 @@
+#include "log_mel/device/plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+
+#include "log_mel/tables.hpp"
+
+namespace clinaug::device {
+namespace {
+
+constexpr std::size_t kAlignment = 16;
+
+// A band costs a thread about as much as so many bins: its logarithm and its store.
+constexpr std::int64_t kBinsWorthABand = 4;
+
+Complex32 root(std::int64_t k, std::int64_t n) {
+  const double angle = -2.0 * std::numbers::pi * static_cast<double>(k % n) / static_cast<double>(n);
+  return {static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
+}
+
+// w_n^(place * e) for the exponents e that `Table` holds, at [slot][place].
+template <class Table>
+std::vector<Complex32> twiddles(std::int64_t n, std::int64_t places) {
+  std::vector<Complex32> values(Table::slots * places);
+  for (int e = 1; e <= Table::count; ++e) {
+    if (!Table::tabulated(e)) continue;
+    for (std::int64_t place = 0; place < places; ++place) values[Table::slot(e) * places + place] = root(place * e, n);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::int64_t, std::int64_t>> log_mel_sizes() {
+#define CLINAUG_ITEM(n) {n, Size<n>::shared_bytes},
+  return {CLINAUG_LOG_MEL_SIZES(CLINAUG_ITEM)};
+#undef CLINAUG_ITEM
+}
+
+Plan::Plan(const LogMelParams& params) : params_(params) {
+  make_windows();
+  const bool known = with_size(params.n_fft, [&](auto size) {
+    make_twiddles(size);
+    make_bands(size.groups);
+  });
+  if (known) return;
+  std::string sizes;
+  for (const auto& [n, shared_bytes] : log_mel_sizes()) sizes += (sizes.empty() ? "" : ", ") + std::to_string(n);
+  throw std::invalid_argument("log_mel has no CUDA kernel for n_fft " + std::to_string(params.n_fft) + "; expected one of " + sizes +
+                              ". The operator clinaug_fast.ops.log_mel takes torch's FFT for the others");
+}
+
+template <class T>
+std::size_t Plan::append(const std::vector<T>& values) {
+  const std::size_t at = (tables_.size() + kAlignment - 1) / kAlignment * kAlignment;
+  tables_.resize(at + values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(tables_.data() + at, values.data(), values.size() * sizeof(T));
+  return at;
+}
+
+void Plan::make_windows() {
+  const std::vector<double> window = make_window(params_);
+  std::vector<float> full(params_.n_fft), scaled(params_.n_fft);
+  for (std::int64_t i = 0; i < params_.win_length; ++i) {
+    full[window_start(params_) + i] = static_cast<float>(window[i]);
+    scaled[window_start(params_) + i] = static_cast<float>(window[i]) / 32768.0f;
+  }
+  window_at_ = append(full);
+  int16_window_at_ = append(scaled);
+}
+
+template <class S>
+void Plan::make_twiddles(S) {
+  frames_a_tile_ = S::F::frames;
+  row_twiddles_at_ = append(twiddles<RowPowers<S>>(S::n_fft, S::inner));
+  if constexpr (S::F::middle > 1) middle_twiddles_at_ = append(twiddles<MiddlePowers<S>>(S::inner, S::F::last));
+}
+
+void Plan::make_bands(std::int64_t groups) {
+  const MelWalk walk = make_mel_walk(params_);
+  std::vector<BinWeights> weights(params_.n_bins());
+  for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
+  split_ = static_cast<std::int32_t>(std::max<std::int64_t>(1, groups / params_.n_mels));
+  n_chunks_ = static_cast<std::int32_t>(std::min(groups, params_.n_mels));
+
+  // Runs of bands that cost about the same.
+  const auto cost_before = [&](std::int64_t band) { return walk.starts[band + 1] - walk.starts[0] + kBinsWorthABand * band; };
+  std::vector<std::int32_t> chunks{0};
+  for (std::int64_t chunk = 1, band = 0; chunk < n_chunks_; ++chunk) {
+    const std::int64_t goal = cost_before(params_.n_mels) * chunk / n_chunks_;
+    while (band < params_.n_mels && cost_before(band) < goal) ++band;
+    if (split_ > 1) band = chunk;
+    chunks.push_back(static_cast<std::int32_t>(band));
+  }
+  chunks.push_back(static_cast<std::int32_t>(params_.n_mels));
+  weights_at_ = append(weights);
+  segments_at_ = append(std::vector<std::int32_t>(walk.starts.begin(), walk.starts.end()));
+  chunks_at_ = append(chunks);
+}
+
+Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables) const {
+  const auto at = [&]<class T>(std::size_t offset, const T*) { return reinterpret_cast<const T*>(static_cast<const std::byte*>(tables) + offset); };
+  Call call;
+  call.x = x.address;
+  call.out = out;
+  call.row_stride = x.row_stride;
+  call.n_samples = x.n_samples;
+  call.n_frames = params_.n_frames(x.n_samples);
+  call.total_frames = x.batch * call.n_frames;
+  call.n_tiles = (call.total_frames + frames_a_tile_ - 1) / frames_a_tile_;
+  call.hop_length = params_.hop_length;
+  call.padding = params_.padding();
+  call.window = at(x.int16 ? int16_window_at_ : window_at_, call.window);
+  call.row_twiddles = at(row_twiddles_at_, call.row_twiddles);
+  call.middle_twiddles = at(middle_twiddles_at_, call.middle_twiddles);
+  call.weights = at(weights_at_, call.weights);
+  call.segments = at(segments_at_, call.segments);
+  call.chunks = at(chunks_at_, call.chunks);
+  call.n_mels = static_cast<std::int32_t>(params_.n_mels);
+  call.n_chunks = n_chunks_;
+  call.split = split_;
+  call.window_start = static_cast<std::int32_t>(window_start(params_));
+  call.win_length = static_cast<std::int32_t>(params_.win_length);
+  call.pad_mode = params_.pad_mode == PadMode::reflect && x.n_samples == 1 ? PadMode::edge : params_.pad_mode;
+  call.magnitude = params_.power == 1;
+  call.half_out = half_out;
+  call.floor = static_cast<float>(params_.floor);
+  call.log2_scale = static_cast<float>(log_scale(params_) * std::numbers::ln2);
+  return call;
+}
+
+}  // namespace clinaug::device

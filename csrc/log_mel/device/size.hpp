@@ -1,0 +1,125 @@
+// How a GPU block transforms its frames, by n_fft: the factors of the transform and every index map that follows.
+//
+// A frame of n_fft = rows * inner real samples is laid out as a matrix x[n1][n2], n = n2 + inner * n1.
+//   rows:    for each n2, a real DFT over n1 gives the bins k1 = 0 .. rows / 2, times W_n_fft^(n2 k1);
+//   columns: for each k1, a complex DFT over n2 gives the bins k = k1 + rows * k2 of the frame.
+// The columns above rows / 2 are conjugates: with k comes n_fft - k, so nothing is computed for them and no spectrum of
+// complex numbers has to be taken apart. (The columns 0 and rows / 2 hold their own conjugates: that half is not stored.)
+// One pass through shared memory does it, where a complex FFT of even and odd samples needs one more to split them.
+// Where inner is large a column is itself inner = middle * last: two butterflies with a barrier between them.
+#pragma once
+
+#include <cstdint>
+
+#include "common/host_device.hpp"
+
+namespace clinaug::device {
+
+// rows * middle * last = n_fft. A block of `threads` holds `frames`; a thread takes `together` rows at once, to share a
+// load of window and twiddles; `blocks` of them are meant to live on a multiprocessor.
+template <int n_fft>
+struct Factors;
+template <int rows_, int middle_, int last_, int threads_, int frames_, int together_, int blocks_>
+struct Are {
+  static constexpr int rows = rows_, middle = middle_, last = last_;
+  static constexpr int threads = threads_, frames = frames_, together = together_, blocks = blocks_;
+};
+template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 4> {};
+template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 4> {};
+template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 3> {};
+template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 2> {};
+template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 4> {};
+template <> struct Factors<512> : Are<32, 1, 16, 128, 15, 2, 4> {};
+template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 3> {};
+template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2> {};
+template <> struct Factors<1024> : Are<32, 1, 32, 256, 15, 2, 2> {};
+template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2> {};
+template <> struct Factors<2048> : Are<64, 1, 32, 256, 7, 1, 2> {};
+template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2> {};
+template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 2> {};
+template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 2> {};
+
+#define CLINAUG_LOG_MEL_SIZES(X) \
+  X(64) X(128) X(256) X(400) X(480) X(512) X(640) X(960) X(1024) X(1200) X(2048) X(4096) X(8192) X(16384)
+
+// A frame's place in the batch. Positions in a frame are relative to its first sample.
+struct alignas(16) Place {
+  std::int64_t first;  // that sample, counted from x[0][0]; before the waveform where the frame begins in the padding
+  std::int64_t out;    // of its band 0 in the log-mel
+  std::int32_t begin, end;  // the waveform is [begin, end)
+  std::int32_t interior;    // no padding in this frame
+  std::int32_t unused;
+};
+
+struct alignas(8) Complex32 {
+  float re, im;
+};
+
+// The weights of a bin: in the band that falls over it, and in the next one, which rises.
+struct alignas(8) BinWeights {
+  float falling, rising;
+};
+
+template <int n_fft_>
+struct Size : Factors<n_fft_> {
+  using F = Factors<n_fft_>;
+  static constexpr int n_fft = n_fft_;
+  static constexpr int n_bins = n_fft / 2 + 1;
+  static constexpr int inner = F::middle * F::last;
+  static constexpr int columns = F::rows / 2 + 1;  // of a frame
+  static_assert(F::rows * inner == n_fft && F::last % 2 == 0 && F::threads % 32 == 0 && F::frames <= F::threads);
+
+  // ---- rows: thread -> (n2, n2 + row_threads, ...; frames j, j + row_step, ...) ----
+  static constexpr int row_threads = F::threads < inner ? F::threads : inner;  // of a frame
+  static constexpr int row_step = F::threads / row_threads;                    // frames that one round of rows covers
+
+  // ---- exchange: cells of a column lie side by side, in groups of `last` with a gap, so that neither the writes along n2
+  // nor the reads along k1 or ka meet in a bank ----
+  static constexpr int column_stride = F::middle == 1 ? (F::last | 1) : F::middle * (F::last + 1);
+  CLINAUG_HOST_DEVICE static constexpr int cell(int column, int n2) {
+    return column * column_stride + (F::middle == 1 ? n2 : n2 + n2 / F::last);
+  }
+  static constexpr int cells = F::frames * columns * column_stride;
+
+  // ---- power: a row a frame; odd, so that the frames of a warp lie in different banks, and, like the columns,
+  // continuing the bank of the last column of the frame before ----
+  static constexpr int power_stride = n_bins + ((columns | 1) - n_bins % 32 + 64) % 32;
+  static_assert(power_stride % 2 == 1);
+
+  // ---- bands: thread -> (frame, group) ----
+  static constexpr int groups = F::threads / F::frames;
+
+  // ---- shared memory, in bytes; the sums of split bands take the place of the cells ----
+  static constexpr int places_at = 0;
+  static constexpr int cells_at = F::frames * static_cast<int>(sizeof(Place));
+  static constexpr int powers_at = cells_at + cells * static_cast<int>(sizeof(Complex32));
+  static constexpr int shared_bytes = powers_at + F::frames * power_stride * 4;
+  static_assert(F::threads <= 2 * cells);
+  static_assert(shared_bytes <= 99 * 1024 || n_fft == 16384, "the smallest limit of the architectures that we compile for");
+};
+
+// Twiddles w^e, e = 0 .. count: those below `base` and the multiples of `base` are in a table, the others are products of
+// two: a product is cheaper than a load from shared memory or L1.
+template <int base_, int count_>
+struct Powers {
+  static constexpr int base = base_, count = count_;
+  CLINAUG_HOST_DEVICE static constexpr bool tabulated(int e) { return e < base || e % base == 0; }
+  CLINAUG_HOST_DEVICE static constexpr int slot(int e) { return e < base ? e - 1 : base - 2 + e / base; }
+  static constexpr int slots = count < base ? count : base - 1 + count / base;
+};
+template <class S> using RowPowers = Powers<4, S::columns - 1>;   // W_n_fft^(n2 k1), tabled for each n2
+template <class S> using MiddlePowers = Powers<4, S::middle - 1>;  // W_inner^(m2 ka), tabled for each m2
+
+// Calls f with an integral constant for the n_fft that has a kernel; false where it has none.
+template <class Function>
+bool with_size(std::int64_t n_fft, Function f) {
+  switch (n_fft) {
+#define CLINAUG_CASE(n) \
+  case n: f(Size<n>{}); return true;
+    CLINAUG_LOG_MEL_SIZES(CLINAUG_CASE)
+#undef CLINAUG_CASE
+    default: return false;
+  }
+}
+
+}  // namespace clinaug::device

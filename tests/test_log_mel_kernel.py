@@ -1,0 +1,183 @@
+"""The CUDA kernel of log_mel against float64: its phases on the CPU, thread by thread, and on a GPU the kernel itself.
+
+On the CPU a race between threads, a read of shared memory that nobody wrote or one beyond its end raises.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import signals
+from clinaug_fast import MelConfig, _device_phases, _native, native, ops
+from tolerance import FLOAT32_LOG, FLOAT32_LOUD, root_mean_square, worst
+
+SIZES = tuple(_native.log_mel_cuda_sizes)
+SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
+MOST_BLOCKS = 1 << 30
+
+
+def on_the_cpu(x: np.ndarray, config: MelConfig, dtype: type = np.float32, blocks: int = MOST_BLOCKS) -> np.ndarray:
+    """x: (B, T), samples side by side."""
+    out = np.full((len(x), config.n_mels, config.n_frames(x.shape[1])), np.nan, dtype)
+    _device_phases.log_mel(config.model_dump(), x, out, blocks)
+    return out
+
+
+def on_a_gpu(x: np.ndarray, config: MelConfig, dtype: type = np.float32) -> np.ndarray:
+    out_dtype = torch.float16 if dtype == np.float16 else torch.float32
+    return ops.log_mel(torch.from_numpy(x).cuda(), config, dtype=out_dtype).cpu().numpy()
+
+
+@pytest.fixture(params=["phases", pytest.param("gpu", marks=pytest.mark.cuda)])
+def kernel(request: pytest.FixtureRequest) -> Callable[..., np.ndarray]:
+    return on_a_gpu if request.param == "gpu" else on_the_cpu
+
+
+def exact(x: np.ndarray, config: MelConfig) -> np.ndarray:
+    return native.log_mel(x.astype(np.float64) / (32768 if x.dtype == np.int16 else 1), config)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return signals.make("noise", int(np.prod(shape))).reshape(shape).astype(np.float32)
+
+
+def test_the_sizes_are_those_that_we_promise():
+    assert SIZES == (64, 128, 256, 400, 480, 512, 640, 960, 1024, 1200, 2048, 4096, 8192, 16384)
+    on_every_gpu = 99 * 1024  # bytes a block, of the smallest that we compile for
+    assert [n for n in SIZES if _native.log_mel_cuda_sizes[n] > on_every_gpu] == [16384]
+
+
+@pytest.mark.parametrize("n_fft", SIZES)
+@pytest.mark.parametrize("power", [1, 2])
+def test_every_size(kernel, n_fft, power):
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=max(4, min(40, n_fft // 16)), power=power)
+    x = noise(3, 5 * n_fft + 3)
+    assert worst(kernel(x, config), exact(x, config)) < FLOAT32_LOUD
+
+
+@pytest.mark.parametrize("n_fft", SIZES)
+def test_every_bin(kernel, n_fft):
+    """Frames with a sine of their own bin, over the whole spectrum: no bin may be lost or counted twice."""
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, hop_length=n_fft, n_mels=24, window="boxcar", center=False)
+    t = np.arange(n_fft)
+    bins = np.unique(np.linspace(0, n_fft // 2, 70).astype(int))
+    x = np.cos(2 * np.pi * np.outer(bins, t) / n_fft + 0.3).astype(np.float32)
+    ours, theirs = kernel(x, config), exact(x, config)
+    loud = theirs > theirs.max() - 10
+    assert worst(ours[loud], theirs[loud]) < FLOAT32_LOUD
+
+
+@pytest.mark.parametrize("n_fft", [64, 400, 1024, 2048, 8192])
+@pytest.mark.parametrize("pad_mode", ["reflect", "constant", "edge"])
+@pytest.mark.parametrize("length", [1, 2, 3, "n_fft // 3", "n_fft // 2", "n_fft - 1", "n_fft", "n_fft + 1"])
+def test_lengths_and_padding(kernel, n_fft, pad_mode, length):
+    n = eval(length, {"n_fft": n_fft}) if isinstance(length, str) else length  # noqa: S307
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=6, pad_mode=pad_mode, floor=1e-3)
+    x = noise(2, n)
+    assert worst(kernel(x, config), exact(x, config)) < FLOAT32_LOG
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    n_fft=st.sampled_from([n for n in SIZES if n <= 2048]),
+    hop=st.integers(1, 700),
+    win=st.floats(0.1, 1.0),
+    batch=st.integers(1, 5),
+    n=st.integers(0, 1500),
+    n_mels=st.integers(1, 300),
+    blocks=st.sampled_from([1, 2, MOST_BLOCKS]),
+    contract=st.fixed_dictionaries(
+        {
+            "center": st.booleans(),
+            "pad_mode": st.sampled_from(["reflect", "constant", "edge"]),
+            "window": st.sampled_from(["hann", "hamming", "blackman", "boxcar"]),
+            "power": st.sampled_from([1, 2]),
+            "log": st.sampled_from(["ln", "log10", "db"]),
+            "mel_scale": st.sampled_from(["slaney", "htk"]),
+            "norm": st.sampled_from(["slaney", "none"]),
+            "f_min": st.sampled_from([0.0, 130.0]),
+            "f_max": st.sampled_from([2000.0, 4000.0]),
+        }
+    ),
+)
+def test_any_contract(n_fft, hop, win, batch, n, n_mels, blocks, contract):
+    config = MelConfig(
+        sample_rate=8000,
+        n_fft=n_fft,
+        hop_length=max(hop, n // 40),
+        win_length=max(1, int(win * n_fft)),
+        n_mels=n_mels,
+        floor=1e-2,  # below it cancellation leaves few digits to any single precision transform
+        **contract,
+    )
+    x = noise(batch, n)
+    scale = 10 if config.log == "db" else 1
+    assert worst(on_the_cpu(x, config, blocks=blocks), exact(x, config)) < FLOAT32_LOG * scale
+
+
+@pytest.mark.parametrize("n_mels", [1, 2, 3, 5, 17, 80, 128, 1024])
+@pytest.mark.parametrize("n_fft", [64, 512, 4096])
+def test_bands_are_split_and_shared(kernel, n_fft, n_mels):
+    """Few bands have several threads each, many share one; some are empty."""
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=n_mels, floor=1e-4)
+    x = noise(2, 3 * n_fft)
+    assert worst(kernel(x, config), exact(x, config)) < FLOAT32_LOG
+
+
+@pytest.mark.parametrize("signal", signals.NAMES)
+@pytest.mark.parametrize("n_fft", [400, 1024, 4096])
+def test_is_no_worse_than_torch(kernel, signal, n_fft):
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=40)
+    x = signals.make(signal, 20000).astype(np.float32)[None]
+    truth = exact(x, config)
+    ours, theirs = kernel(x, config), ops.log_mel_reference(torch.from_numpy(x), config).numpy()
+    rounding = root_mean_square(truth.astype(np.float32), truth)
+    assert root_mean_square(ours, truth) <= 2 * max(root_mean_square(theirs, truth), rounding)  # products of twiddles
+
+
+@pytest.mark.parametrize("n_fft", [64, 480, 2048])
+def test_int16_and_float16(kernel, n_fft):
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=4)
+    pcm = (noise(2, 4 * n_fft + 5) * 32767).astype(np.int16)
+    from_float = kernel((pcm / 32768).astype(np.float32), config)
+    from_pcm = kernel(pcm, config)
+    assert worst(from_pcm, exact(pcm, config)) < FLOAT32_LOUD
+    assert worst(from_pcm, from_float) < FLOAT32_LOUD
+    assert np.array_equal(kernel(pcm, config, np.float16), from_pcm.astype(np.float16))
+
+
+def test_batch_is_one_by_one(kernel):
+    x = noise(5, 1111)
+    together = kernel(x, SMALL)
+    assert np.array_equal(together, np.concatenate([kernel(row[None], SMALL) for row in x]))
+    wide = np.full((5, 2000), np.nan, np.float32)
+    wide[:, 7:1118] = x
+    assert np.array_equal(kernel(wide[:, 7:1118], SMALL), together)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize("n_fft", [400, 512])
+def test_a_bad_sample_touches_only_its_frames(kernel, poison, n_fft):
+    config = MelConfig(sample_rate=16000, n_fft=n_fft, win_length=300, n_mels=12, center=False)
+    x = noise(1, 6000)
+    bad = x.copy()
+    bad[0, 3000] = poison
+    start = np.arange(config.n_frames(6000)) * config.hop_length + (n_fft - 300) // 2
+    held = (start <= 3000) & (start + 300 > 3000)
+    clean, touched = kernel(x, config)[0], kernel(bad, config)[0]
+    assert np.array_equal(touched[:, ~held], clean[:, ~held])
+    assert not np.isfinite(touched[:, held]).any()
+
+
+def test_silence_gives_the_floor(kernel):
+    config = MelConfig(sample_rate=16000, n_fft=1024, hop_length=256, n_mels=40)
+    assert np.allclose(kernel(np.zeros((1, 4000), np.float32), config), np.log(1e-10), atol=1e-5)
+
+
+def test_refuses_what_has_no_kernel():
+    with pytest.raises(ValueError, match=r"no CUDA kernel for n_fft 500; expected one of 64, 128.*16384"):
+        _native.LogMelCudaPlan(SMALL.with_changes(n_fft=500).model_dump())
