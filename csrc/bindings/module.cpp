@@ -9,6 +9,7 @@ PYBIND11_MODULE(_native, module) {
   pybind11::list kernels;
 #ifdef CLINAUG_HAS_CUDA
   kernels.append("log_mel");
+  kernels.append("residual_se");
 #endif
   module.attr("cuda_kernels") = kernels;
   clinaug::bindings::bind_log_mel(module);

@@ -11,6 +11,7 @@
 #include "common/host_device.hpp"
 #include "residual_se/cuda/channel_sums.hpp"
 #include "residual_se/cuda/samples.hpp"
+#include "residual_se/cuda/sources.hpp"
 
 namespace clinaug::se {
 
@@ -55,10 +56,11 @@ struct Backward {
 
 namespace detail {
 
-// dz of a slice in global memory.
+// dz, from global memory.
 template <class Element>
 struct Slopes {
   using Real = Accumulator<Element>;
+  static constexpr int kLoads = 2;  // of two vectors each
   const Element *grad_y, *y;
   Bend<Real> bend;
 
@@ -75,31 +77,18 @@ struct Slopes {
   }
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE Real value(const Fetched<kCount>& fetched, int k) const {
-    const Real grad = widen(fetched.grad_y.at[k]);
-    return y != nullptr ? bend.gradient(widen(fetched.y.at[k]), grad) : grad;
-  }
-};
-
-// dz as it waits in shared memory.
-template <class Block, class Tile, class Element>
-struct Waiting {
-  Block& block;
-  Tile slice;
-
-  template <int kCount>
-  CLINAUG_HOST_DEVICE auto load(int i) const {
-    return block.template load<kCount>(slice, i);
-  }
-  template <int kCount>
-  CLINAUG_HOST_DEVICE Accumulator<Element> value(const Pack<Element, kCount>& fetched, int k) const {
-    return widen(fetched.at[k]);
+  CLINAUG_HOST_DEVICE void terms(int, const Fetched<kCount>& fetched, Real (&terms)[kCount]) const {
+    CLINAUG_UNROLL
+    for (int k = 0; k < kCount; ++k) {
+      const Real grad = widen(fetched.grad_y.at[k]);
+      terms[k] = y != nullptr ? bend.gradient(widen(fetched.y.at[k]), grad) : grad;
+    }
   }
 };
 
 struct NoTile {};
 
-// dz x, a Source of channel_sums.hpp; leaves dz in grad_skip and in the tile, where there are such.
+// dz x; leaves dz in grad_skip and in the tile, where there are such.
 template <class Element, class Block, class Tile>
 struct Products {
   using Real = Accumulator<Element>;
@@ -123,24 +112,24 @@ struct Products {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE void terms(int i, const Fetched<kCount>& fetched, Real (&terms)[kCount]) {
+    slopes.template terms<kCount>(i, fetched.slopes, terms);
     Pack<Element, kCount> rounded;
     CLINAUG_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      const Real dz = slopes.template value<kCount>(fetched.slopes, k);
-      terms[k] = dz * widen(fetched.x.at[k]);
-      rounded.at[k] = narrow<Element>(dz);
+      rounded.at[k] = narrow<Element>(terms[k]);
+      terms[k] *= widen(fetched.x.at[k]);
     }
     if constexpr (!std::is_same_v<Tile, NoTile>) block.template store<kCount>(tile, i, rounded);
     if (grad_skip != nullptr) write<kCount>(grad_skip, i, rounded);
   }
 };
 
-template <class Element, class Reader, class Gates, class Shifts>
+template <class Element, class Source, class Gates, class Shifts>
 struct Spread {
   using Real = Accumulator<Element>;
   const Geometry& g;
   const Slice& slice;
-  Reader dz;
+  Source dz;
   Element* grad_x;
   Gates gates;
   Shifts shifts;
@@ -152,12 +141,13 @@ struct Spread {
 
   template <int kCount, class Fetched>
   CLINAUG_HOST_DEVICE void use(int i, const Fetched& fetched) {
-    Real gate[kCount], shift[kCount];
+    Real grad[kCount], gate[kCount], shift[kCount];
+    dz.template terms<kCount>(i, fetched, grad);
     spread<kCount>(g, slice, gates, i, gate);
     spread<kCount>(g, slice, shifts, i, shift);
     Pack<Element, kCount> out;
     CLINAUG_UNROLL
-    for (int k = 0; k < kCount; ++k) out.at[k] = narrow<Element>(dz.template value<kCount>(fetched, k) * gate[k] + shift[k]);
+    for (int k = 0; k < kCount; ++k) out.at[k] = narrow<Element>(grad[k] * gate[k] + shift[k]);
     write<kCount>(grad_x, i, out);
   }
 };
@@ -165,12 +155,12 @@ struct Spread {
 }  // namespace detail
 
 // grad_x of a slice. gates, shifts: of the channels that it touches.
-template <class Element, class Block, class Reader, class Gates, class Shifts>
-CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const Slice& slice, Reader dz, Element* grad_x,
+template <class Element, class Block, class Source, class Gates, class Shifts>
+CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const Slice& slice, Source dz, Element* grad_x,
                                          Gates gates, Shifts shifts) {
   block.each([&](int thread) {
-    detail::Spread<Element, Reader, Gates, Shifts> step{g, slice, dz, grad_x, gates, shifts};
-    walk<kVector<Element>, 4>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
+    detail::Spread<Element, Source, Gates, Shifts> step{g, slice, dz, grad_x, gates, shifts};
+    walk<kVector<Element>, Source::kLoads>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
   });
 }
 
@@ -234,9 +224,9 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
       [&](std::int64_t c, Real sum) { shift[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
-  using Reader = detail::Waiting<Block, decltype(tile + 0), Element>;
+  const FromTile<Element, Block, decltype(tile + 0)> dz{block, tile};
   const auto gate = block.template array<Real>(at.gate);
-  spread_gradient<Element>(block, g, slice, Reader{block, tile}, to.grad_x + slice.begin, gate, shift);
+  spread_gradient<Element>(block, g, slice, dz, to.grad_x + slice.begin, gate, shift);
   block.await_peers();
 }
 

@@ -1,9 +1,5 @@
-// The first half of both kernels: what each channel's elements of a slice add up to, for any quantity an element.
-//
-// A Source has
-//   kLoads                                          how many loads a thread has under way
-//   load<N>(i), terms<N>(i, fetched, Real (&)[N])   the quantity of N elements from i of the slice
-// and may store on the way. Both kernels' sums run in the same order whoever the source is.
+// The first half of both kernels: what each channel's elements of a slice add up to, for any Source of a number an element
+// (sources.hpp), in the same order whoever the source is.
 #pragma once
 
 #include "common/host_device.hpp"

@@ -30,12 +30,29 @@ struct DeviceBlock {
 
   template <int kCount, class T>
   __device__ __forceinline__ Pack<T, kCount> load(const T* array, int i) {
-    return *reinterpret_cast<const Pack<T, kCount>*>(array + i);
+    Pack<T, kCount> pack;
+    if constexpr (sizeof pack == 16) {
+      const uint4 words = *reinterpret_cast<const uint4*>(array + i);
+      memcpy(&pack, &words, sizeof pack);
+    } else {
+      static_assert(kCount == 1);
+      pack.at[0] = array[i];
+    }
+    return pack;
   }
 
   template <int kCount, class T>
   __device__ __forceinline__ void store(T* array, int i, const Pack<T, kCount>& pack) {
-    *reinterpret_cast<Pack<T, kCount>*>(array + i) = pack;
+    if constexpr (sizeof pack == 16) {  // left to itself, the compiler splits the store of a struct
+      uint4 words;
+      memcpy(&words, &pack, sizeof words);
+      const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + i));
+      asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+                   : "memory");
+    } else {
+      static_assert(kCount == 1);
+      array[i] = pack.at[0];
+    }
   }
 
   // Whole vectors go past the registers and past L1: all of a slice is under way at once.

@@ -135,7 +135,14 @@ CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t
 template <int kCount, class Element>
 CLINAUG_HOST_DEVICE void write(Element* to, std::int64_t i, const Pack<Element, kCount>& pack) {
 #if defined(__CUDA_ARCH__)
-  *reinterpret_cast<Pack<Element, kCount>*>(to + i) = pack;
+  if constexpr (sizeof pack == 16) {  // left to itself, the compiler splits the store of a struct
+    uint4 words;
+    memcpy(&words, &pack, sizeof words);
+    __stwb(reinterpret_cast<uint4*>(to + i), words);
+  } else {
+    static_assert(kCount == 1);
+    to[i] = pack.at[0];
+  }
 #else
   detail::aligned_or_throw<kCount>(to + i);
   std::memcpy(to + i, &pack, sizeof pack);
@@ -148,10 +155,16 @@ struct Bend {
   bool relu;
   Real slope;
 
-  CLINAUG_HOST_DEVICE Real operator()(Real z) const { return z < Real{0} ? (relu ? Real{0} : z * slope) : z; }
+  CLINAUG_HOST_DEVICE Real operator()(Real z) const {
+    const Real below = relu ? Real{0} : z * slope;
+    return z < Real{0} ? below : z;
+  }
 
   // dL/dz from dL/dy; y has the sign of z. At zero it is as below zero.
-  CLINAUG_HOST_DEVICE Real gradient(Real y, Real grad) const { return y > Real{0} ? grad : relu ? Real{0} : grad * slope; }
+  CLINAUG_HOST_DEVICE Real gradient(Real y, Real grad) const {
+    const Real below = relu ? Real{0} : grad * slope;
+    return y > Real{0} ? grad : below;
+  }
 };
 
 template <class Real>

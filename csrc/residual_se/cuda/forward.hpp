@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "common/host_device.hpp"
 #include "residual_se/cuda/channel_sums.hpp"
 #include "residual_se/cuda/samples.hpp"
+#include "residual_se/cuda/sources.hpp"
 
 namespace clinaug::se {
 
@@ -47,23 +49,6 @@ struct Forward {
 
 namespace detail {
 
-template <class Reader, class Real>
-struct Values {  // a Source of channel_sums.hpp
-  static constexpr int kLoads = 4;
-  Reader reader;
-
-  template <int kCount>
-  CLINAUG_HOST_DEVICE auto load(int i) {
-    return reader.template load<kCount>(i);
-  }
-
-  template <int kCount, class Fetched>
-  CLINAUG_HOST_DEVICE void terms(int, const Fetched& fetched, Real (&terms)[kCount]) {
-    CLINAUG_UNROLL
-    for (int k = 0; k < kCount; ++k) terms[k] = widen(fetched.at[k]);
-  }
-};
-
 template <class Block, class Tile, class Element>
 struct CopyIn {
   Block& block;
@@ -80,12 +65,12 @@ struct CopyIn {
   CLINAUG_HOST_DEVICE void use(int, Nothing) {}
 };
 
-template <class Element, class Reader, class Gates>
+template <class Element, class Source, class Gates>
 struct Excite {
   using Real = Accumulator<Element>;
   const Geometry& g;
   const Slice& slice;
-  Reader x;
+  Source x;
   const Element* skip;
   Element* y;
   Gates gates;
@@ -93,7 +78,8 @@ struct Excite {
 
   template <int kCount>
   struct Fetched {
-    Pack<Element, kCount> x, skip;
+    decltype(std::declval<const Source&>().template load<kCount>(0)) x;
+    Pack<Element, kCount> skip;
   };
 
   template <int kCount>
@@ -105,13 +91,15 @@ struct Excite {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE void use(int i, const Fetched<kCount>& fetched) {
-    Real gate[kCount];
+    Real z[kCount], gate[kCount];
+    x.template terms<kCount>(i, fetched.x, z);
     spread<kCount>(g, slice, gates, i, gate);
     Pack<Element, kCount> out;
     CLINAUG_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      const Real excited = widen(fetched.x.at[k]) * gate[k];
-      out.at[k] = narrow<Element>(bend(skip != nullptr ? excited + widen(fetched.skip.at[k]) : excited));
+      z[k] *= gate[k];
+      if (skip != nullptr) z[k] += widen(fetched.skip.at[k]);
+      out.at[k] = narrow<Element>(bend(z[k]));
     }
     write<kCount>(y, i, out);
   }
@@ -120,12 +108,12 @@ struct Excite {
 }  // namespace detail
 
 // y of a slice. gates: of the channels that it touches.
-template <class Element, class Block, class Reader, class Gates, class Bending>
-CLINAUG_HOST_DEVICE void excite(Block& block, const Geometry& g, const Slice& slice, Reader x, const Element* skip, Element* y,
+template <class Element, class Block, class Source, class Gates, class Bending>
+CLINAUG_HOST_DEVICE void excite(Block& block, const Geometry& g, const Slice& slice, Source x, const Element* skip, Element* y,
                                 Gates gates, Bending bend) {
   block.each([&](int thread) {
-    detail::Excite<Element, Reader, Gates> step{g, slice, x, skip, y, gates, bend};
-    walk<kVector<Element>, 4>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
+    detail::Excite<Element, Source, Gates> step{g, slice, x, skip, y, gates, bend};
+    walk<kVector<Element>, Source::kLoads>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
   });
 }
 
@@ -152,8 +140,7 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
       for (int i = thread * kLine; i < slice.length; i += block.threads * kLine) block.prefetch(to.skip + slice.begin + i);
     });
   }
-  using Reader = FromTile<Block, decltype(tile + 0)>;
-  detail::Values<Reader, Real> source{Reader{block, tile}};
+  FromTile<Element, Block, decltype(tile + 0)> source{block, tile};
   sum_channels<Real, kV>(block, g, slice, source, block.template array<Real>(at.parts),
                          [&](int c, Real sum) { sums[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
@@ -201,8 +188,8 @@ CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const O
       });
   block.sync();
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
-  using Reader = FromTile<Block, decltype(tile + 0)>;
-  excite<Element>(block, g, slice, Reader{block, tile}, on(to.skip, slice.begin), to.y + slice.begin, gate, to.bend);
+  const FromTile<Element, Block, decltype(tile + 0)> x{block, tile};
+  excite<Element>(block, g, slice, x, on(to.skip, slice.begin), to.y + slice.begin, gate, to.bend);
   block.await_peers();
 }
 
@@ -213,7 +200,7 @@ template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const Forward<Element, Weight>& to, std::int64_t index) {
   using Real = Accumulator<Element>;
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
-  detail::Values<FromGlobal<Element>, Real> source{{to.x + slice.begin}};
+  FromGlobal<Element> source{to.x + slice.begin};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, block.template array<Real>(0),
                                        [&](int c, Real sum) { to.parts[index * g.width + c] = sum; });
 }

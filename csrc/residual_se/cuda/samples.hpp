@@ -1,5 +1,5 @@
-// What both kernels share of the way over a sample: readers of elements, the values of channels for a run of elements, where
-// arrays lie in shared memory.
+// What both kernels share of the way over a sample: the values of channels for a run of elements, what slices found, where arrays
+// lie in shared memory.
 #pragma once
 
 #include <cstdint>
@@ -27,29 +27,6 @@ template <class T>
 CLINAUG_HOST_DEVICE T* on(T* address, std::int64_t elements) {
   return address == nullptr ? nullptr : address + elements;
 }
-
-// Element i of a slice in global memory.
-template <class Element>
-struct FromGlobal {
-  const Element* slice;
-
-  template <int kCount>
-  CLINAUG_HOST_DEVICE auto load(int i) const {
-    return read<kCount>(slice, i);
-  }
-};
-
-// Of a slice in shared memory.
-template <class Block, class Tile>
-struct FromTile {
-  Block& block;
-  Tile slice;
-
-  template <int kCount>
-  CLINAUG_HOST_DEVICE auto load(int i) const {
-    return block.template load<kCount>(slice, i);
-  }
-};
 
 // values[k] = of_channel[channel of element i + k]
 template <int kCount, class Array, class Real>
