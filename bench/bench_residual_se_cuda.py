@@ -35,11 +35,12 @@ def agree(inputs: list[torch.Tensor], grad_y: torch.Tensor, dtype: torch.dtype) 
     for value, like in zip(gradients(ops.residual_se, few, grad_y[:4]), exact, strict=True):
         # Where rounding moves z over the bend, a gradient is another one: such values are rare, and left out.
         error = (value.double() - like).abs() / max(1.0, like.abs().max().item())
-        assert error.quantile(0.999) < TOLERANCE[dtype] if error.numel() < 1 << 24 else True, error.max()
+        assert (error > TOLERANCE[dtype]).double().mean() < 1e-3, error.max()
         assert value.isfinite().all()
 
 
 def rows(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format, peak: float) -> None:
+    torch.compiler.reset()  # a function is compiled for a few shapes only, then silently eager
     draw = torch.Generator("cuda").manual_seed(0)
 
     def image() -> torch.Tensor:

@@ -53,7 +53,7 @@ class HostBlock {
   }
   void copies_done() {}
   template <class T>
-  void prefetch(const T*) {}
+  void prefetch(const T*, int) {}
 
   template <class T>
   Cells<T> peer(const Cells<T>& array, std::int64_t rank) {

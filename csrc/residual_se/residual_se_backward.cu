@@ -41,10 +41,11 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
   backward_apply(block, g, all.streamed(g, first, blockIdx.x / slices), blockIdx.x % slices);
 }
 
-inline constexpr int kWeightThreads = 512;
+template <class Real>
+inline constexpr int kWeightThreads = sizeof(Real) == 8 ? 512 : 1024;  // registers for all, and within 48 KB of shared memory
 
 template <class Weight, class Real>
-__global__ void __launch_bounds__(kWeightThreads)
+__global__ void __launch_bounds__(kWeightThreads<Real>)
     weight_grads_kernel(const WeightGrads<Weight, Real> to, const unsigned channel_tiles) {
   DeviceBlock block;
   weight_grads(block, to, blockIdx.x % channel_tiles, blockIdx.x / channel_tiles);
@@ -53,7 +54,7 @@ __global__ void __launch_bounds__(kWeightThreads)
 template <class Weight, class Real>
 void launch_weight_grads(const CudaCall& call, const BackwardAddresses& at) {
   const WeightTiles tiles(call.channels, call.hidden);
-  constexpr int kThreads = sizeof(Real) == 8 ? kWeightThreads / 2 : kWeightThreads;  // within 48 KB of shared memory
+  constexpr int kThreads = kWeightThreads<Real>;
   cuda::launch("residual_se, the weights' gradients", weight_grads_kernel<Weight, Real>,
                dim3(static_cast<unsigned>(tiles.channels * tiles.units)), dim3(kThreads), weight_grads_shared<Real>(kThreads),
                call.target, weight_grads_of<Weight, Real>(call, at), static_cast<unsigned>(tiles.channels));
@@ -80,10 +81,10 @@ void backward(const CudaCall& call, const BackwardAddresses& at) {
         const std::size_t parts = plan.shared;
         const auto one_each = static_cast<unsigned>(samples);
         const Target& target = call.target;
-        cuda::launch("residual_se backward, the sums", backward_sums_kernel<Element, Weight>, slices, threads, parts, target, g, to,
-                     first);
-        cuda::launch("residual_se backward, the gates", backward_gates_kernel<Element, Weight>, one_each, threads,
-                     parts, target, g, to, first);
+        cuda::launch("residual_se backward, the sums", backward_sums_kernel<Element, Weight>, slices, threads, parts, target, g,
+                     to, first);
+        cuda::launch("residual_se backward, the gates", backward_gates_kernel<Element, Weight>, one_each, threads, parts, target,
+                     g, to, first);
         cuda::launch("residual_se backward, grad_x", backward_apply_kernel<Element, Weight>, slices, threads, 0, target, g, to,
                      first);
       }

@@ -68,8 +68,20 @@ struct DeviceBlock {
   __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
   template <class T>
-  __device__ __forceinline__ void prefetch(const T* address) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)));
+  __device__ __forceinline__ void prefetch(const T* array, int count) {
+    const auto begin = static_cast<std::uint64_t>(__cvta_generic_to_global(array)), end = begin + count * sizeof(T);
+#if __CUDA_ARCH__ >= 900
+    const std::uint64_t aligned = (begin + 15) / 16 * 16;
+    if (threadIdx.x == 0 && aligned + 16 <= end) {
+      const auto bytes = static_cast<std::uint32_t>((end - aligned) / 16 * 16);
+      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(aligned), "r"(bytes) : "memory");
+    }
+#else
+    constexpr std::uint64_t kLine = 128;
+    for (std::uint64_t at = begin + threadIdx.x * kLine; at < end; at += blockDim.x * kLine) {
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+    }
+#endif
   }
 
   template <class T>

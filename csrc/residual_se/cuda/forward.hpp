@@ -125,7 +125,6 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
                                          std::int64_t rank) {
   using Real = Accumulator<Element>;
   constexpr int kV = kVector<Element>;
-  constexpr int kLine = 128 / sizeof(Element);
   const Slice slice(g, rank, in_elements(to.x + rank * g.slice), kV);
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
@@ -135,11 +134,7 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
     block.copies_done();
   });
   block.sync();
-  if (to.skip != nullptr) {  // memory would rest while gates are computed
-    block.each([&](int thread) {
-      for (int i = thread * kLine; i < slice.length; i += block.threads * kLine) block.prefetch(to.skip + slice.begin + i);
-    });
-  }
+  if (to.skip != nullptr) block.prefetch(to.skip + slice.begin, slice.length);  // memory would rest while gates are computed
   FromTile<Element, Block, decltype(tile + 0)> source{block, tile};
   sum_channels<Real, kV>(block, g, slice, source, block.template array<Real>(at.parts),
                          [&](int c, Real sum) { sums[c] = sum / static_cast<Real>(g.spatial); });

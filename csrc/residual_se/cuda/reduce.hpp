@@ -7,7 +7,7 @@
 //   array<T>(offset)              what begins `offset` bytes into shared memory
 //   load<N>(array, i), store<N>(array, i, pack)   N neighbours of it at once, a whole vector aligned
 //   copy_in<N>(array, i, from)    the same from global memory, complete after copies_done() and sync()
-//   prefetch(address)             hints that its line will be read
+//   prefetch(array, count)        hints, once for the block, that so much global memory will be read
 //   peer(array, rank)             the same array of another block of the cluster; read between the cluster's barrier, which lies
 //                                 between two of the functions below, and release_peers(); await_peers() comes last
 //   team_sums<Real>(rounds, lanes, f, g)   for every round the sum of f(thread, round) over each `lanes` neighbours, a power of

@@ -19,7 +19,8 @@ struct WeightGrads {
   Weight *grad_w1 = nullptr, *grad_b1 = nullptr, *grad_w2 = nullptr, *grad_b2 = nullptr;
 };
 
-inline constexpr int kUnits = 8;
+inline constexpr int kUnits = 4;
+inline constexpr int kSamplesUnderWay = 2;  // a warp
 inline constexpr int kWarpLanes = 32;
 // A row a warp: for each lane kUnits of grad_w1, kUnits of grad_w2, and grad_b2; then kUnits of grad_b1.
 inline constexpr int kRow = (2 * kUnits + 1) * kWarpLanes + kUnits;
@@ -48,17 +49,31 @@ CLINAUG_HOST_DEVICE void weight_grads(Block& block, const WeightGrads<Weight, Re
     const std::int64_t c = c0 + lane;
     const bool here = c < to.channels;
     Real of_w1[kUnits] = {}, of_w2[kUnits] = {}, of_b1[kUnits] = {}, of_b2{0};
-    for (std::int64_t b = warp; b < to.batch; b += warps) {
-      const Real mean = here ? to.mean[b * to.channels + c] : Real{0};
-      const Real grad_logit = here ? to.grad_logit[b * to.channels + c] : Real{0};
-      of_b2 += grad_logit;
+    for (std::int64_t first = warp; first < to.batch; first += kSamplesUnderWay * warps) {
+      Real mean[kSamplesUnderWay], grad_logit[kSamplesUnderWay];
+      Real unit[kSamplesUnderWay][kUnits], grad_unit[kSamplesUnderWay][kUnits];
       CLINAUG_UNROLL
-      for (int k = 0; k < kUnits; ++k) {
-        if (j0 + k >= to.hidden_units) continue;
-        const Real unit = to.hidden[b * to.hidden_units + j0 + k], grad_unit = to.grad_hidden[b * to.hidden_units + j0 + k];
-        of_w1[k] += grad_unit * mean;
-        of_w2[k] += grad_logit * (unit < Real{0} ? Real{0} : unit);
-        of_b1[k] += grad_unit;
+      for (int s = 0; s < kSamplesUnderWay; ++s) {
+        const std::int64_t b = first + s * warps;
+        const bool one = b < to.batch;
+        mean[s] = one && here ? to.mean[b * to.channels + c] : Real{0};
+        grad_logit[s] = one && here ? to.grad_logit[b * to.channels + c] : Real{0};
+        CLINAUG_UNROLL
+        for (int k = 0; k < kUnits; ++k) {
+          const bool present = one && j0 + k < to.hidden_units;
+          unit[s][k] = present ? to.hidden[b * to.hidden_units + j0 + k] : Real{0};
+          grad_unit[s][k] = present ? to.grad_hidden[b * to.hidden_units + j0 + k] : Real{0};
+        }
+      }
+      CLINAUG_UNROLL
+      for (int s = 0; s < kSamplesUnderWay; ++s) {
+        of_b2 += grad_logit[s];
+        CLINAUG_UNROLL
+        for (int k = 0; k < kUnits; ++k) {
+          of_w1[k] += grad_unit[s][k] * mean[s];
+          of_w2[k] += grad_logit[s] * (unit[s][k] < Real{0} ? Real{0} : unit[s][k]);
+          of_b1[k] += grad_unit[s][k];
+        }
       }
     }
     const int row = warp * kRow;
