@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clinaug_fast import ops
+from clinaug_fast import _native, ops
 from clinaug_fast.ops import residual_se_cuda
 from residual_se_cases import ACTS, DTYPES, LAYOUTS, SHAPES, check, definition, distance, inputs
 from tolerance import FLOAT32
@@ -27,8 +27,6 @@ def target(device=0):
 
 
 def run(*args, **how):
-    from clinaug_fast import _native
-
     result = check(_native, target(), *args, device="cuda", **how)
     torch.cuda.synchronize()
     return result
@@ -122,8 +120,6 @@ def test_the_current_stream():
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")
 def test_a_second_device():
-    from clinaug_fast import _native
-
     assert torch.cuda.current_device() == 0
     for device in (1, 0):
         check(_native, target(device), (8, 64, 32, 32), 4, device=f"cuda:{device}")
