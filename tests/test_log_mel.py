@@ -209,8 +209,9 @@ def test_gradients(device):
             **{**CONTRACTS[name].model_dump(), "n_fft": 31, "win_length": 25, "hop_length": 9, "n_mels": 3}
         )
         x = torch.from_numpy(signals.make("noise", 2 * 60).reshape(2, 60)).to(device).requires_grad_()
-        assert torch.autograd.gradcheck(lambda x, c=config: ops.log_mel(x, c), x)
-        assert torch.autograd.gradgradcheck(lambda x, c=config: ops.log_mel(x, c), x)
+        wobble = 1e-10 if device.type == "cuda" else 0.0  # sums of overlapping frames, by atomics
+        assert torch.autograd.gradcheck(lambda x, c=config: ops.log_mel(x, c), x, nondet_tol=wobble)
+        assert torch.autograd.gradgradcheck(lambda x, c=config: ops.log_mel(x, c), x, nondet_tol=wobble)
         (ours,) = torch.autograd.grad(ops.log_mel(x, config).sin().sum(), x)
         (reference,) = torch.autograd.grad(ops.log_mel_reference(x, config).sin().sum(), x)
         assert worst(ours.cpu(), reference.cpu()) < FLOAT64

@@ -13,7 +13,13 @@ import pybind11
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "asan"
-TESTS = ("tests/test_log_mel_lanes.py", "tests/test_log_mel.py", "tests/test_residual_se.py")
+TESTS = (
+    "tests/test_log_mel_lanes.py",
+    "tests/test_log_mel.py",
+    "tests/test_log_mel_kernel.py",
+    "tests/test_residual_se.py",
+    "tests/test_residual_se_phases.py",
+)
 SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 # An editable install finds the package by a hook that comes before PYTHONPATH.
@@ -37,7 +43,7 @@ def main() -> int:
     shutil.copytree(
         ROOT / "python" / "clinaug_fast", package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so")
     )
-    for extension in BUILD.glob("_native*.so"):
+    for extension in BUILD.glob("_*.so"):
         shutil.copy(extension, package)
     runtimes = [
         subprocess.run(["g++", f"-print-file-name={name}"], check=True, capture_output=True, text=True).stdout.strip()

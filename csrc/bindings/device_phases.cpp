@@ -14,7 +14,9 @@ std::string watch(const std::string& deed) {
   phases::Cells<float> cells(memory, 0);
   try {
     if (deed == "two writers") phases::every_thread(memory, 2, [&](int) { cells[0] = 1.0f; });
-    if (deed == "read beside a write") phases::every_thread(memory, 2, [&](int t) { t == 0 ? void(cells[0] = 1.0f) : void(float(cells[0])); });
+    if (deed == "read beside a write") {
+      phases::every_thread(memory, 2, [&](int t) { t == 0 ? void(cells[0] = 1.0f) : void(float(cells[0])); });
+    }
     if (deed == "write beside a read") {
       phases::every_thread(memory, 1, [&](int) { cells[0] = 1.0f; });
       phases::every_thread(memory, 2, [&](int t) { t == 1 ? void(cells[0] = 1.0f) : void(float(cells[0])); });

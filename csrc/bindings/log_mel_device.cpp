@@ -20,7 +20,8 @@ void run(const Plan& plan, std::uintptr_t tables, std::uintptr_t x, bool int16, 
 #ifdef CLINAUG_HAS_CUDA
   if (tables % 16 != 0) throw std::invalid_argument("log_mel: the tables are not aligned to 16 bytes");
   const device::Waveforms waveforms{reinterpret_cast<const void*>(x), int16, batch, n_samples, row_stride};
-  device::launch_log_mel(plan, waveforms, reinterpret_cast<void*>(out), half_out, reinterpret_cast<const void*>(tables), {device, stream});
+  const auto* copied = reinterpret_cast<const void*>(tables);
+  device::launch_log_mel(plan, waveforms, reinterpret_cast<void*>(out), half_out, copied, {device, stream});
 #else
   static_cast<void>(plan), static_cast<void>(tables), static_cast<void>(x), static_cast<void>(int16), static_cast<void>(batch);
   static_cast<void>(n_samples), static_cast<void>(row_stride), static_cast<void>(out), static_cast<void>(half_out);

@@ -21,7 +21,8 @@ void run_block(const Call& call, std::int64_t block, std::int64_t blocks) {
   phases::SharedMemory memory(S::shared_bytes);
   const phases::Cells<Place> places(memory, S::places_at);
   const phases::Cells<Complex32> cells(memory, S::cells_at);
-  const phases::Cells<float> powers(memory, S::powers_at), sums(memory, S::cells_at);
+  const phases::Cells<float> powers(memory, S::powers_at);
+  const phases::Cells<Abreast<S::F::abreast>> abreast(memory, S::powers_at), sums(memory, S::cells_at);
   const auto phase = [&](auto f) { phases::every_thread(memory, S::F::threads, f); };
   for (std::int64_t tile = block; tile < call.n_tiles; tile += blocks) {
     memory.forget();  // a tile may read nothing of the one before
@@ -30,7 +31,7 @@ void run_block(const Call& call, std::int64_t block, std::int64_t blocks) {
     phase([&](int thread) { transform_rows<S, Sample>(call, live, places, cells, thread); });
     if constexpr (S::F::middle > 1) phase([&](int thread) { transform_middle<S>(call, live, cells, thread); });
     phase([&](int thread) { transform_columns<S>(call, live, cells, powers, thread); });
-    phase([&](int thread) { sum_bands<S>(call, live, places, powers, sums, thread); });
+    phase([&](int thread) { sum_bands<S>(call, live, places, abreast, sums, thread); });
     phase([&](int thread) { add_parts<S>(call, live, places, sums, thread); });
   }
 }

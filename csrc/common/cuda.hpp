@@ -40,21 +40,29 @@ class DeviceGuard {
   bool switched_ = false;
 };
 
-// Which devices have been told that a kernel takes more than 48 KB of dynamic shared memory: one static a kernel.
+// The shared memory of a kernel, one static each: which devices have been told how much it takes.
 class SharedLimit {
  public:
+  // `bytes` of dynamic shared memory a block, which may be more than the 48 KB that need no asking; where `blocks` of them
+  // are meant to live on a multiprocessor, the rest of its memory is left to the L1 cache.
   template <class Kernel>
-  void raise(Kernel* kernel, std::size_t bytes, int device, const char* name) {
-    constexpr std::size_t kWithoutAsking = 48 * 1024;
+  void raise(Kernel* kernel, std::size_t bytes, int device, const char* name, int blocks = 0) {
     const std::uint64_t bit = std::uint64_t{1} << (device & 63);
-    if (bytes <= kWithoutAsking || (device < 64 && (told_.load(std::memory_order_relaxed) & bit))) return;
-    int most = 0;
+    if (device < 64 && (told_.load(std::memory_order_relaxed) & bit)) return;
+    int most = 0, multiprocessor = 0;
     check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), name);
+    check(cudaDeviceGetAttribute(&multiprocessor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device), name);
     if (bytes > static_cast<std::size_t>(most)) {
-      throw std::invalid_argument(std::string(name) + " needs " + std::to_string(bytes) + " bytes of shared memory a block; device " +
-                                  std::to_string(device) + " has " + std::to_string(most) + ". Use a smaller size");
+      throw std::invalid_argument(std::string(name) + " needs " + std::to_string(bytes) +
+                                  " bytes of shared memory a block; device " + std::to_string(device) + " has " + std::to_string(most) + ". Use a smaller size");
     }
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
+    if (blocks > 0) {
+      constexpr std::size_t kReserved = 1024;  // a block, by the system
+      const std::size_t percent = (blocks * (bytes + kReserved) * 100 + multiprocessor - 1) / multiprocessor;
+      const int wish = percent < 100 ? static_cast<int>(percent) : 100;
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, wish), name);
+    }
     told_.fetch_or(bit, std::memory_order_relaxed);
   }
 

@@ -62,7 +62,9 @@ class SharedMemory {
       throw std::out_of_range("thread " + std::to_string(thread_) + " in phase " + std::to_string(phase_) + " touches byte " +
                               std::to_string(at + size - 1) + " of " + std::to_string(bytes_.size()) + " of shared memory");
     }
-    if (at % size != 0) throw std::logic_error("shared memory: an access of " + std::to_string(size) + " bytes at " + std::to_string(at));
+    if (at % size != 0) {
+      throw std::logic_error("shared memory: an access of " + std::to_string(size) + " bytes at " + std::to_string(at));
+    }
     return at / word_size_;
   }
 

@@ -15,7 +15,9 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
   Place* places = reinterpret_cast<Place*>(shared + S::places_at);
   Complex32* cells = reinterpret_cast<Complex32*>(shared + S::cells_at);
   float* powers = reinterpret_cast<float*>(shared + S::powers_at);
-  float* sums = reinterpret_cast<float*>(shared + S::cells_at);
+  using Frames = Abreast<S::F::abreast>;
+  const Frames* abreast = reinterpret_cast<const Frames*>(shared + S::powers_at);
+  Frames* sums = reinterpret_cast<Frames*>(shared + S::cells_at);
   const int thread = static_cast<int>(threadIdx.x);
   for (std::int64_t tile = blockIdx.x; tile < call.n_tiles; tile += gridDim.x) {
     const int live = live_frames<S>(call, tile);
@@ -29,7 +31,7 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
     }
     transform_columns<S>(call, live, cells, powers, thread);
     __syncthreads();
-    sum_bands<S>(call, live, places, powers, sums, thread);
+    sum_bands<S>(call, live, places, abreast, sums, thread);
     __syncthreads();
     add_parts<S>(call, live, places, sums, thread);
     __syncthreads();
@@ -41,7 +43,7 @@ void launch(const Call& call, const Target& target) {
   static cuda::SharedLimit limit;
   constexpr std::int64_t most_blocks = 0x7fffffff;
   const auto kernel = &log_mel_kernel<S, Sample>;
-  limit.raise(kernel, S::shared_bytes, target.device, "log_mel");
+  limit.raise(kernel, S::shared_bytes, target.device, "log_mel", S::F::blocks);
   const auto blocks = static_cast<unsigned>(call.n_tiles < most_blocks ? call.n_tiles : most_blocks);
   cuda::launch("log_mel", kernel, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call);
 }

@@ -16,6 +16,7 @@ constexpr std::size_t kAlignment = 16;
 
 // A band costs a thread about as much as so many bins: its logarithm and its store.
 constexpr std::int64_t kBinsWorthABand = 4;
+constexpr std::int64_t kBinsWorthAPart = 4;  // of a segment, for each of the threads that share it
 
 Complex32 root(std::int64_t k, std::int64_t n) {
   const double angle = -2.0 * std::numbers::pi * static_cast<double>(k % n) / static_cast<double>(n);
@@ -45,13 +46,13 @@ Plan::Plan(const LogMelParams& params) : params_(params) {
   make_windows();
   const bool known = with_size(params.n_fft, [&](auto size) {
     make_twiddles(size);
-    make_bands(size.groups);
+    make_bands(decltype(size)::groups, 2 * decltype(size)::cells / decltype(size)::F::frames);
   });
   if (known) return;
   std::string sizes;
   for (const auto& [n, shared_bytes] : log_mel_sizes()) sizes += (sizes.empty() ? "" : ", ") + std::to_string(n);
-  throw std::invalid_argument("log_mel has no CUDA kernel for n_fft " + std::to_string(params.n_fft) + "; expected one of " + sizes +
-                              ". The operator clinaug_fast.ops.log_mel takes torch's FFT for the others");
+  throw std::invalid_argument("log_mel has no CUDA kernel for n_fft " + std::to_string(params.n_fft) + "; expected one of " +
+                              sizes + ". The operator clinaug_fast.ops.log_mel takes torch's FFT for the others");
 }
 
 template <class T>
@@ -80,12 +81,19 @@ void Plan::make_twiddles(S) {
   if constexpr (S::F::middle > 1) middle_twiddles_at_ = append(twiddles<MiddlePowers<S>>(S::inner, S::F::last));
 }
 
-void Plan::make_bands(std::int64_t groups) {
+void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
   const MelWalk walk = make_mel_walk(params_);
   std::vector<BinWeights> weights(params_.n_bins());
-  for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
-  split_ = static_cast<std::int32_t>(std::max<std::int64_t>(1, groups / params_.n_mels));
-  n_chunks_ = static_cast<std::int32_t>(std::min(groups, params_.n_mels));
+  for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) {
+    weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
+  }
+  // Threads that share a band read neighbouring bins; it pays where a segment has several for each of them.
+  const std::int64_t bins = walk.starts.back() - walk.starts.front();
+  const auto fits = [&](std::int64_t split) {
+    return bins >= kBinsWorthAPart * split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
+  };
+  while (fits(2 * split_)) split_ *= 2;
+  n_chunks_ = static_cast<std::int32_t>(std::min(groups / split_, params_.n_mels));
 
   // Runs of bands that cost about the same.
   const auto cost_before = [&](std::int64_t band) { return walk.starts[band + 1] - walk.starts[0] + kBinsWorthABand * band; };
@@ -93,7 +101,6 @@ void Plan::make_bands(std::int64_t groups) {
   for (std::int64_t chunk = 1, band = 0; chunk < n_chunks_; ++chunk) {
     const std::int64_t goal = cost_before(params_.n_mels) * chunk / n_chunks_;
     while (band < params_.n_mels && cost_before(band) < goal) ++band;
-    if (split_ > 1) band = chunk;
     chunks.push_back(static_cast<std::int32_t>(band));
   }
   chunks.push_back(static_cast<std::int32_t>(params_.n_mels));
@@ -103,7 +110,9 @@ void Plan::make_bands(std::int64_t groups) {
 }
 
 Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables) const {
-  const auto at = [&]<class T>(std::size_t offset, const T*) { return reinterpret_cast<const T*>(static_cast<const std::byte*>(tables) + offset); };
+  const auto at = [&]<class T>(std::size_t offset, const T*) {
+    return reinterpret_cast<const T*>(static_cast<const std::byte*>(tables) + offset);
+  };
   Call call;
   call.x = x.address;
   call.out = out;

@@ -41,7 +41,7 @@ class Plan {
   template <class S>
   void make_twiddles(S);
   void make_windows();
-  void make_bands(std::int64_t groups);
+  void make_bands(std::int64_t groups, std::int64_t most_sums);
 
   LogMelParams params_;
   std::vector<std::byte> tables_;

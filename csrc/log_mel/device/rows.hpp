@@ -17,8 +17,8 @@ CLINAUG_HOST_DEVICE void place_frames(const Call& call, std::int64_t tile, Place
   if (thread >= live_frames<S>(call, tile)) return;
   const std::int64_t frame = tile * S::F::frames + thread;
   const bool small = call.total_frames <= 0x7fffffff;
-  const std::int64_t b = small ? static_cast<std::int64_t>(static_cast<std::uint32_t>(frame) / static_cast<std::uint32_t>(call.n_frames))
-                               : frame / call.n_frames;
+  const std::int64_t b =
+      small ? static_cast<std::uint32_t>(frame) / static_cast<std::uint32_t>(call.n_frames) : frame / call.n_frames;
   const std::int64_t f = frame - b * call.n_frames;
   const std::int64_t start = f * call.hop_length - call.padding;
   Place place{};
@@ -30,7 +30,7 @@ CLINAUG_HOST_DEVICE void place_frames(const Call& call, std::int64_t tile, Place
   places[thread] = place;
 }
 
-// Where position n of a frame lies in the waveform [begin, end); -1 of `inside` stands for a zero.
+// Moves position n of a frame into the waveform [begin, end); false where a zero stands there.
 CLINAUG_HOST_DEVICE bool find_sample(std::int32_t& n, std::int32_t begin, std::int32_t end, PadMode mode) {
   if (n >= begin && n < end) return true;
   if (mode == PadMode::constant) return false;
@@ -54,7 +54,8 @@ CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place& place, int n2, 
     CLINAUG_UNROLL
     for (int n1 = 0; n1 < S::F::rows; ++n1) {
       std::int32_t n = n2 + S::inner * n1;
-      row[n1] = find_sample(n, place.begin, place.end, call.pad_mode) ? static_cast<float>(constant(x + (place.first + n))) : 0.0f;
+      const bool found = find_sample(n, place.begin, place.end, call.pad_mode);
+      row[n1] = found ? static_cast<float>(constant(x + (place.first + n))) : 0.0f;
     }
   }
 }
@@ -78,36 +79,41 @@ CLINAUG_HOST_DEVICE void apply_window(const Call& call, int n2, float (&x)[S::F:
   }
 }
 
-// Phase: each thread takes row n2 of some frames to the cells (k1, n2) of their columns.
+// Row n2 of the frames j, j + row_step, ... to the cells (k1, n2) of their columns.
+template <class S, class Sample, class Places, class Cells>
+CLINAUG_HOST_DEVICE void transform_row(const Call& call, int live, Places places, Cells cells, int n2, int j) {
+  constexpr int together = S::F::together, step = S::row_step;
+  float x[together][S::F::rows], re[together][S::columns], im[together][S::columns];
+  CLINAUG_UNROLL
+  for (int i = 0; i < together; ++i) {
+    if (j + i * step < live) {
+      const Place place = places[j + i * step];
+      load_row<S, Sample>(call, place, n2, x[i]);
+    } else {
+      CLINAUG_UNROLL
+      for (int n1 = 0; n1 < S::F::rows; ++n1) x[i][n1] = 0.0f;
+    }
+  }
+  apply_window<S>(call, n2, x);
+  CLINAUG_UNROLL
+  for (int i = 0; i < together; ++i) RealDft<S::F::rows>::run(x[i], re[i], im[i]);
+  twiddle<RowPowers<S>>(call.row_twiddles + n2, S::inner, re, im);
+  CLINAUG_UNROLL
+  for (int i = 0; i < together; ++i) {
+    if (j + i * step >= live) continue;
+    CLINAUG_UNROLL
+    for (int k1 = 0; k1 < S::columns; ++k1) cells[S::cell(j + i * step, k1, n2)] = Complex32{re[i][k1], im[i][k1]};
+  }
+}
+
+// Phase: every row of every frame. One of the loops has a single round: a frame has fewer rows than there are threads, or
+// the block has one frame.
 template <class S, class Sample, class Places, class Cells>
 CLINAUG_HOST_DEVICE void transform_rows(const Call& call, int live, Places places, Cells cells, int thread) {
-  constexpr int together = S::F::together, step = S::row_step;
-  if (thread >= step * S::row_threads) return;
-  // One of the two loops is a single round: there are fewer rows than threads, or a frame at a time.
-  for (int n2 = thread % S::row_threads; n2 < S::inner; n2 += S::row_threads)
-  for (int j = thread / S::row_threads; j < live; j += together * step) {
-    float x[together][S::F::rows], re[together][S::columns], im[together][S::columns];
-    CLINAUG_UNROLL
-    for (int i = 0; i < together; ++i) {
-      if (j + i * step < live) {
-        const Place place = places[j + i * step];
-        load_row<S, Sample>(call, place, n2, x[i]);
-      } else {
-        CLINAUG_UNROLL
-        for (int n1 = 0; n1 < S::F::rows; ++n1) x[i][n1] = 0.0f;
-      }
-    }
-    apply_window<S>(call, n2, x);
-    CLINAUG_UNROLL
-    for (int i = 0; i < together; ++i) RealDft<S::F::rows>::run(x[i], re[i], im[i]);
-    twiddle<RowPowers<S>>(call.row_twiddles + n2, S::inner, re, im);
-    CLINAUG_UNROLL
-    for (int i = 0; i < together; ++i) {
-      if (j + i * step >= live) continue;
-      CLINAUG_UNROLL
-      for (int k1 = 0; k1 < S::columns; ++k1) {
-        cells[S::cell((j + i * step) * S::columns + k1, n2)] = Complex32{re[i][k1], im[i][k1]};
-      }
+  if (thread >= S::row_step * S::row_threads) return;
+  for (int n2 = thread % S::row_threads; n2 < S::inner; n2 += S::row_threads) {
+    for (int j = thread / S::row_threads; j < live; j += S::F::together * S::row_step) {
+      transform_row<S, Sample>(call, live, places, cells, n2, j);
     }
   }
 }

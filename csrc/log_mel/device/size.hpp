@@ -15,29 +15,30 @@
 
 namespace clinaug::device {
 
-// rows * middle * last = n_fft. A block of `threads` holds `frames`; a thread takes `together` rows at once, to share a
-// load of window and twiddles; `blocks` of them are meant to live on a multiprocessor.
+// rows * middle * last = n_fft. A block of `threads` holds `frames`, a power of two; a thread takes `together` rows at once,
+// to share a load of window and twiddles, and walks the mel bands of `abreast` frames at once, to share the loads of
+// weights; `blocks` of them are meant to live on a multiprocessor.
 template <int n_fft>
 struct Factors;
-template <int rows_, int middle_, int last_, int threads_, int frames_, int together_, int blocks_>
+template <int rows_, int middle_, int last_, int threads_, int frames_, int together_, int abreast_, int blocks_>
 struct Are {
   static constexpr int rows = rows_, middle = middle_, last = last_;
-  static constexpr int threads = threads_, frames = frames_, together = together_, blocks = blocks_;
+  static constexpr int threads = threads_, frames = frames_, together = together_, abreast = abreast_, blocks = blocks_;
 };
-template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 4> {};
-template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 4> {};
-template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 3> {};
-template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 2> {};
-template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 4> {};
-template <> struct Factors<512> : Are<32, 1, 16, 128, 15, 2, 4> {};
-template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 3> {};
-template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2> {};
-template <> struct Factors<1024> : Are<32, 1, 32, 256, 15, 2, 2> {};
-template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2> {};
-template <> struct Factors<2048> : Are<64, 1, 32, 256, 7, 1, 2> {};
-template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2> {};
-template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 2> {};
-template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 2> {};
+template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 2, 7> {};
+template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 2, 7> {};
+template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 2, 4> {};
+template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 2, 2> {};
+template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
+template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
+template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 2, 3> {};
+template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2, 2> {};
+template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 1, 4> {};
+template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 3> {};
+template <> struct Factors<2048> : Are<64, 1, 32, 256, 8, 1, 2, 2> {};
+template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 3> {};
+template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 1, 3> {};
+template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 1, 2> {};
 
 #define CLINAUG_LOG_MEL_SIZES(X) \
   X(64) X(128) X(256) X(400) X(480) X(512) X(640) X(960) X(1024) X(1200) X(2048) X(4096) X(8192) X(16384)
@@ -60,6 +61,12 @@ struct alignas(8) BinWeights {
   float falling, rising;
 };
 
+// A number of each of n frames, moved at once.
+template <int n>
+struct alignas(4 * n) Abreast {
+  float of[n];
+};
+
 template <int n_fft_>
 struct Size : Factors<n_fft_> {
   using F = Factors<n_fft_>;
@@ -73,28 +80,38 @@ struct Size : Factors<n_fft_> {
   static constexpr int row_threads = F::threads < inner ? F::threads : inner;  // of a frame
   static constexpr int row_step = F::threads / row_threads;                    // frames that one round of rows covers
 
-  // ---- exchange: cells of a column lie side by side, in groups of `last` with a gap, so that neither the writes along n2
-  // nor the reads along k1 or ka meet in a bank ----
-  static constexpr int column_stride = F::middle == 1 ? (F::last | 1) : F::middle * (F::last + 1);
-  CLINAUG_HOST_DEVICE static constexpr int cell(int column, int n2) {
-    return column * column_stride + (F::middle == 1 ? n2 : n2 + n2 / F::last);
+  // ---- exchange: value n2 of column k1 of frame j; shared memory has 16 banks for a complex number. The lanes of a warp
+  // write along n2, and read the same n2 of all frames and, where the frames are fewer than 16, of as many columns or parts
+  // ka: gaps make these fall into different banks, or where there is no room for gaps (8 frames), columns take turns. ----
+  static constexpr int gap = F::frames < 8 ? F::frames : 0;  // after each part
+  static constexpr int parted = inner + gap * F::middle;
+  static constexpr int column_stride = gap == 0 ? parted : parted + (gap + 16 - parted % 16) % 16;
+  static constexpr int frame_cells = columns * column_stride;
+  static constexpr int frame_stride = F::frames == 8 ? frame_cells + (18 - frame_cells % 16) % 16 : frame_cells | 1;
+  CLINAUG_HOST_DEVICE static constexpr int cell(int j, int k1, int n2) {
+    const int place = F::frames == 8 ? n2 ^ (k1 & 1) : n2 + gap * (n2 / F::last);
+    return j * frame_stride + k1 * column_stride + place;
   }
-  static constexpr int cells = F::frames * columns * column_stride;
+  static constexpr int cells = F::frames * frame_stride;
+  static_assert(F::frames >= 8 || F::frames <= 2);
 
-  // ---- power: a row a frame; odd, so that the frames of a warp lie in different banks, and, like the columns,
-  // continuing the bank of the last column of the frame before ----
-  static constexpr int power_stride = n_bins + ((columns | 1) - n_bins % 32 + 64) % 32;
-  static_assert(power_stride % 2 == 1);
+  // ---- power: the frames of a bin side by side. Those that a thread reads abreast are neighbours there, but `lanes` apart
+  // in time, so that the lanes of a warp write neighbouring frames of the log-mel. ----
+  static constexpr int lanes = F::frames / F::abreast;
+  static_assert((F::frames & (F::frames - 1)) == 0 && F::frames % F::abreast == 0);
+  CLINAUG_HOST_DEVICE static constexpr int power_cell(int bin, int j) {
+    return bin * F::frames + j % lanes * F::abreast + j / lanes;
+  }
 
-  // ---- bands: thread -> (frame, group) ----
-  static constexpr int groups = F::threads / F::frames;
+  // ---- bands: thread -> (lane, group) ----
+  static constexpr int groups = F::threads / lanes;
 
   // ---- shared memory, in bytes; the sums of split bands take the place of the cells ----
   static constexpr int places_at = 0;
   static constexpr int cells_at = F::frames * static_cast<int>(sizeof(Place));
-  static constexpr int powers_at = cells_at + cells * static_cast<int>(sizeof(Complex32));
-  static constexpr int shared_bytes = powers_at + F::frames * power_stride * 4;
-  static_assert(F::threads <= 2 * cells);
+  static constexpr int powers_at = (cells_at + cells * static_cast<int>(sizeof(Complex32)) + 15) / 16 * 16;
+  static constexpr int shared_bytes = powers_at + F::frames * n_bins * 4;
+  static_assert(F::threads * F::abreast <= 2 * cells);
   static_assert(shared_bytes <= 99 * 1024 || n_fft == 16384, "the smallest limit of the architectures that we compile for");
 };
 
