@@ -14,8 +14,10 @@ constexpr std::int64_t kBlocksAMultiprocessor = 3;
 constexpr std::int64_t kMostThreads = 256;
 // Cutting a sample further, so that every multiprocessor has work, pays down to slices of so many bytes.
 constexpr std::int64_t kLeastSlice = 8 << 10;
-// Through L2: a block's slice, and how many slices a sample has at most, because one block adds up what they found.
+// Through L2: a block's slice at most, so many blocks a multiprocessor if slices do not become too small, and how many slices a
+// sample has at most, because one block adds up what they found.
 constexpr std::int64_t kStreamedSlice = 64 << 10;
+constexpr std::int64_t kStreamedBlocks = 8;
 constexpr std::int64_t kMostSlices = 1024;
 constexpr std::int64_t kMostBlocks = 1 << 30;  // a launch
 
@@ -82,15 +84,15 @@ Plan on_chip(const Problem& p, std::int64_t slices) {
 Plan through_l2(const Problem& p, const DeviceLimits& device) {
   Plan plan;
   const std::int64_t sample = p.channels * p.spatial, bytes = sample * p.element_bytes;
-  const std::int64_t slices = std::clamp<std::int64_t>(divide_up(bytes, kStreamedSlice), 1, kMostSlices);
+  // The second visit reads x, or grad_y and y, while as much is written: a half of L2 leaves room for that.
+  const std::int64_t fit = std::clamp<std::int64_t>(device.l2 / 2 / (bytes * (p.backward ? 3 : 1)), 1, p.batch);
+  const std::int64_t busy = std::min(divide_up(kStreamedBlocks * device.multiprocessors, fit), bytes / kLeastSlice);
+  const std::int64_t slices = std::clamp<std::int64_t>(std::max(divide_up(bytes, kStreamedSlice), busy), 1, kMostSlices);
   plan.threads = kMostThreads;
   plan.geometry = cut(p, slices, plan.threads);
   plan.shared = parts_size(plan.geometry, plan.threads, static_cast<int>(vector_of(p))) * p.real_bytes;
-  // The second visit reads x, or grad_y and y, while as much is written: a half of L2 leaves room for that.
-  const std::int64_t fit = device.l2 / 2 / (bytes * (p.backward ? 3 : 1));
-  plan.samples = std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(1, kMostBlocks / plan.geometry.slices));
-  const std::int64_t samples = std::min(plan.samples, p.batch);
-  plan.scratch = samples * (plan.geometry.slices * plan.geometry.width + (p.backward ? p.channels : 0));
+  plan.samples = std::min(fit, kMostBlocks / plan.geometry.slices);
+  plan.scratch = plan.samples * (plan.geometry.slices * plan.geometry.width + (p.backward ? p.channels : 0));
   return plan;
 }
 
