@@ -17,6 +17,6 @@ PYBIND11_MODULE(_native, module) {
   clinaug::bindings::bind_audio(module);
   clinaug::bindings::bind_residual_se(module);
 #ifdef CLINAUG_HAS_CUDA
-  clinaug::bindings::bind_residual_se_cuda(module);
+  clinaug::bindings::bind_residual_se_device(module);
 #endif
 }

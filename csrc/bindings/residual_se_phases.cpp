@@ -9,7 +9,7 @@
 #include "bindings/device_phases.hpp"
 #include "bindings/residual_se_call.hpp"
 #include "common/phases.hpp"
-#include "residual_se/cuda/arguments.hpp"
+#include "residual_se/device/arguments.hpp"
 
 namespace clinaug::bindings {
 namespace {

@@ -1,9 +1,9 @@
-// The forward kernels and their launches; the phases are in cuda/forward.hpp.
+// The forward kernels and their launches; the phases are in device/forward.hpp.
 #include <algorithm>
 #include <map>
 #include <mutex>
 
-#include "residual_se/cuda/launch.cuh"
+#include "residual_se/device/launch.cuh"
 
 namespace clinaug::se {
 namespace {

@@ -1,7 +1,7 @@
-// The backward kernels and their launches; the phases are in cuda/backward.hpp and cuda/weight_grads.hpp.
+// The backward kernels and their launches; the phases are in device/backward.hpp and device/weight_grads.hpp.
 #include <algorithm>
 
-#include "residual_se/cuda/launch.cuh"
+#include "residual_se/device/launch.cuh"
 
 namespace clinaug::se {
 namespace {

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "residual_se/cuda/backward.hpp"
-#include "residual_se/cuda/forward.hpp"
-#include "residual_se/cuda/plan.hpp"
-#include "residual_se/cuda/weight_grads.hpp"
+#include "residual_se/device/backward.hpp"
+#include "residual_se/device/forward.hpp"
+#include "residual_se/device/plan.hpp"
+#include "residual_se/device/weight_grads.hpp"
 #include "residual_se/residual_se_cuda.hpp"
 
 namespace clinaug::se {

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "common/host_device.hpp"
-#include "residual_se/cuda/element.hpp"
+#include "residual_se/device/element.hpp"
 
 namespace clinaug::se {
 

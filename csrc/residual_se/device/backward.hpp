@@ -9,9 +9,9 @@
 #include <cstdint>
 
 #include "common/host_device.hpp"
-#include "residual_se/cuda/channel_sums.hpp"
-#include "residual_se/cuda/samples.hpp"
-#include "residual_se/cuda/sources.hpp"
+#include "residual_se/device/channel_sums.hpp"
+#include "residual_se/device/samples.hpp"
+#include "residual_se/device/sources.hpp"
 
 namespace clinaug::se {
 

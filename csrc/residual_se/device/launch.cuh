@@ -7,8 +7,8 @@
 #include <string>
 
 #include "common/cuda.hpp"
-#include "residual_se/cuda/arguments.hpp"
-#include "residual_se/cuda/device_block.cuh"
+#include "residual_se/device/arguments.hpp"
+#include "residual_se/device/device_block.cuh"
 
 namespace clinaug::se {
 

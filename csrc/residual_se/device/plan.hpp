@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "residual_se/cuda/geometry.hpp"
-#include "residual_se/cuda/samples.hpp"
+#include "residual_se/device/geometry.hpp"
+#include "residual_se/device/samples.hpp"
 
 namespace clinaug::se {
 

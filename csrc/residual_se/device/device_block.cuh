@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "residual_se/cuda/element.hpp"
+#include "residual_se/device/element.hpp"
 
 namespace clinaug::se {
 

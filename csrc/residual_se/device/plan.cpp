@@ -1,10 +1,10 @@
-#include "residual_se/cuda/plan.hpp"
+#include "residual_se/device/plan.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 
-#include "residual_se/cuda/channel_sums.hpp"
+#include "residual_se/device/channel_sums.hpp"
 
 namespace clinaug::se {
 namespace {

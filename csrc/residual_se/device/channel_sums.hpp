@@ -3,10 +3,10 @@
 #pragma once
 
 #include "common/host_device.hpp"
-#include "residual_se/cuda/element.hpp"
-#include "residual_se/cuda/geometry.hpp"
-#include "residual_se/cuda/reduce.hpp"
-#include "residual_se/cuda/walk.hpp"
+#include "residual_se/device/element.hpp"
+#include "residual_se/device/geometry.hpp"
+#include "residual_se/device/reduce.hpp"
+#include "residual_se/device/walk.hpp"
 
 namespace clinaug::se {
 

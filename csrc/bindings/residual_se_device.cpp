@@ -3,7 +3,7 @@
 
 namespace clinaug::bindings {
 
-void bind_residual_se_cuda(pybind11::module_& module) {
+void bind_residual_se_device(pybind11::module_& module) {
   namespace py = pybind11;
   module.def(
       "residual_se_cuda_scratch",

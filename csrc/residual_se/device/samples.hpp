@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #include "common/host_device.hpp"
-#include "residual_se/cuda/element.hpp"
-#include "residual_se/cuda/geometry.hpp"
-#include "residual_se/cuda/reduce.hpp"
+#include "residual_se/device/element.hpp"
+#include "residual_se/device/geometry.hpp"
+#include "residual_se/device/reduce.hpp"
 
 namespace clinaug::se {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/host_device.hpp"
-#include "residual_se/cuda/element.hpp"
+#include "residual_se/device/element.hpp"
 
 namespace clinaug::se {
 
