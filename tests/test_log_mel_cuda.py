@@ -98,6 +98,8 @@ def test_a_graph_captures_it():
         x.copy_(noise(8, 5000, seed=seed))
         graph.replay()
         assert torch.equal(y, ops.log_mel(x, SMALL))
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        ops.log_mel(x.to(torch.int16), SMALL, dtype=torch.float16)  # another kernel of the same contract
 
 
 @pytest.mark.cuda

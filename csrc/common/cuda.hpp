@@ -14,11 +14,20 @@
 
 namespace clinaug::cuda {
 
+inline const char* next_step(cudaError_t status) {
+  switch (status) {
+    case cudaErrorNoKernelImageForDevice: return "Install clinaug-fast again on this machine: its kernels were built for another GPU";
+    case cudaErrorInsufficientDriver: return "Update the NVIDIA driver, or install clinaug-fast with an older CUDA compiler";
+    case cudaErrorInvalidDevice: return "Give a device that torch.cuda.device_count() counts";
+    default: return "Run with CUDA_LAUNCH_BLOCKING=1 to see which call it belongs to";
+  }
+}
+
 inline void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // it is told here: the next call must not find it again
-  throw std::runtime_error(std::string(what) + ": CUDA says '" + cudaGetErrorString(status) + "' (" + cudaGetErrorName(status) +
-                           "). Run with CUDA_LAUNCH_BLOCKING=1 to see which call it belongs to");
+  throw std::runtime_error(std::string(what) + ": CUDA says '" + cudaGetErrorString(status) + "' (" + cudaGetErrorName(status) + "). " +
+                           next_step(status));
 }
 
 // The given device is current while this lives.

@@ -81,10 +81,10 @@ MelWalk make_mel_walk(const LogMelParams& params) {
   const std::vector<double> edges = mel_edges_hz(params);
   const std::vector<MelBand> bands = make_mel_bands(params);
   const auto slope = [&](std::int64_t band, std::int64_t bin) {
-    if (band < 0 || band >= params.n_mels) return 0.0f;
+    if (band < 0 || band >= params.n_mels) return 0.0;
     const std::int64_t i = bin - bands[band].start;
     const bool inside = i >= 0 && i < static_cast<std::int64_t>(bands[band].weights.size());
-    return inside ? static_cast<float>(bands[band].weights[i]) : 0.0f;
+    return inside ? bands[band].weights[i] : 0.0;
   };
   const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
   std::int64_t bin = 0;

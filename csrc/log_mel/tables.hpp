@@ -29,7 +29,7 @@ std::vector<MelBand> make_mel_bands(const LogMelParams& params);
 // walk reads every bin once and has finished a band at the end of the segment it falls in.
 struct MelWalk {
   std::vector<int> starts;    // (n_mels + 2,): segment s holds the bins [starts[s], starts[s + 1])
-  std::vector<float> slopes;  // two a bin, from starts[0] on: its weight in the falling and in the rising band
+  std::vector<double> slopes;  // two a bin, from starts[0] on: its weight in the falling and in the rising band
 };
 
 MelWalk make_mel_walk(const LogMelParams& params);

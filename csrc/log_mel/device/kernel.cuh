@@ -39,13 +39,19 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
 }
 
 template <class S, class Sample>
-void launch(const Call& call, const Target& target) {
+void prepare(int device) {
   static cuda::SharedLimit limit;
+  limit.raise(&log_mel_kernel<S, Sample>, S::shared_bytes, device, "log_mel", S::F::blocks);
+}
+
+template <class S, class Sample>
+void launch(const Call& call, const Target& target) {
+  // Both kinds at the first call: kernels are loaded lazily, and a capture may not be what loads one.
+  prepare<S, float>(target.device);
+  prepare<S, std::int16_t>(target.device);
   constexpr std::int64_t most_blocks = 0x7fffffff;
-  const auto kernel = &log_mel_kernel<S, Sample>;
-  limit.raise(kernel, S::shared_bytes, target.device, "log_mel", S::F::blocks);
   const auto blocks = static_cast<unsigned>(call.n_tiles < most_blocks ? call.n_tiles : most_blocks);
-  cuda::launch("log_mel", kernel, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call);
+  cuda::launch("log_mel", &log_mel_kernel<S, Sample>, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call);
 }
 
 }  // namespace clinaug::device

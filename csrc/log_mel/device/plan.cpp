@@ -16,7 +16,6 @@ constexpr std::size_t kAlignment = 16;
 
 // A band costs a thread about as much as so many bins: its logarithm and its store.
 constexpr std::int64_t kBinsWorthABand = 4;
-constexpr std::int64_t kBinsWorthAPart = 4;  // of a segment, for each of the threads that share it
 
 Complex32 root(std::int64_t k, std::int64_t n) {
   const double angle = -2.0 * std::numbers::pi * static_cast<double>(k % n) / static_cast<double>(n);
@@ -85,12 +84,13 @@ void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
   const MelWalk walk = make_mel_walk(params_);
   std::vector<BinWeights> weights(params_.n_bins());
   for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) {
-    weights[walk.starts[0] + i] = {walk.slopes[2 * i], walk.slopes[2 * i + 1]};
+    weights[walk.starts[0] + i] = {static_cast<float>(walk.slopes[2 * i]), static_cast<float>(walk.slopes[2 * i + 1])};
   }
-  // Threads that share a band read neighbouring bins; it pays where a segment has several for each of them.
+  // Threads that share a band read neighbouring bins, with fewer bank conflicts and in step with each other: that pays
+  // as long as a segment has a bin for each of them on average.
   const std::int64_t bins = walk.starts.back() - walk.starts.front();
   const auto fits = [&](std::int64_t split) {
-    return bins >= kBinsWorthAPart * split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
+    return bins >= split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
   };
   while (fits(2 * split_)) split_ *= 2;
   n_chunks_ = static_cast<std::int32_t>(std::min(groups / split_, params_.n_mels));

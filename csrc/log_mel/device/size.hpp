@@ -33,7 +33,7 @@ template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 2, 3> {};
 template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2, 2> {};
-template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 1, 4> {};
+template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 2, 4> {};
 template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 3> {};
 template <> struct Factors<2048> : Are<64, 1, 32, 256, 8, 1, 2, 2> {};
 template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 3> {};

@@ -4,24 +4,27 @@
 
 namespace clinaug::lanes {
 
-namespace avx512 { extern const Kernel kernel; }
-namespace avx2 { extern const Kernel kernel; }
-namespace baseline { extern const Kernel kernel; }
+namespace avx512 { extern const Kernel<float> kernel; }
+namespace avx512_double { extern const Kernel<double> kernel; }
+namespace avx2 { extern const Kernel<float> kernel; }
+namespace avx2_double { extern const Kernel<double> kernel; }
+namespace baseline { extern const Kernel<float> kernel; }
+namespace baseline_double { extern const Kernel<double> kernel; }
 
 std::vector<InstructionSet> supported_sets() {
   std::vector<InstructionSet> sets;
 #ifdef CLINAUG_HAS_AVX512
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    sets.push_back({"avx512", &avx512::kernel});
+    sets.push_back({"avx512", &avx512::kernel, &avx512_double::kernel});
   }
 #endif
 #ifdef CLINAUG_HAS_AVX2
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
-    sets.push_back({"avx2", &avx2::kernel});
+    sets.push_back({"avx2", &avx2::kernel, &avx2_double::kernel});
   }
 #endif
-  sets.push_back({"baseline", &baseline::kernel});
+  sets.push_back({"baseline", &baseline::kernel, &baseline_double::kernel});
   return sets;
 }
 

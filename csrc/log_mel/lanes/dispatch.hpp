@@ -10,7 +10,8 @@ namespace clinaug::lanes {
 
 struct InstructionSet {
   const char* name;
-  const Kernel* kernel;
+  const Kernel<float>* single;
+  const Kernel<double>* full;
 };
 
 // Those that run here, the fastest first; "baseline" is always the last.

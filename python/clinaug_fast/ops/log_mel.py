@@ -188,7 +188,7 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    x, ctx.contract, _ = inputs
+    x, ctx.contract = inputs[:2]
     ctx.save_for_backward(x)
 
 
