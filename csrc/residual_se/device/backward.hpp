@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/host_device.hpp"
 #include "residual_se/device/channel_sums.hpp"
@@ -56,8 +57,8 @@ struct Backward {
 
 namespace detail {
 
-// dz, from global memory.
-template <class Element>
+// dz, from global memory; kAgain: of the first of two visits.
+template <class Element, bool kAgain>
 struct Slopes {
   using Real = Accumulator<Element>;
   static constexpr int kLoads = 2;  // of two vectors each
@@ -71,8 +72,8 @@ struct Slopes {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE Fetched<kCount> load(int i) const {
-    Fetched<kCount> fetched{read<kCount>(grad_y, i), {}};
-    if (y != nullptr) fetched.y = read<kCount>(y, i);
+    Fetched<kCount> fetched{read<kCount, kAgain>(grad_y, i), {}};
+    if (y != nullptr) fetched.y = read<kCount, kAgain>(y, i);
     return fetched;
   }
 
@@ -92,16 +93,17 @@ struct NoTile {};
 template <class Element, class Block, class Tile>
 struct Products {
   using Real = Accumulator<Element>;
-  static constexpr int kLoads = 2;  // of three vectors each
+  using SlopesHere = Slopes<Element, std::is_same_v<Tile, NoTile>>;  // without a tile, dz is computed again
+  static constexpr int kLoads = 2;                                   // of three vectors each
   Block& block;
-  Slopes<Element> slopes;
+  SlopesHere slopes;
   const Element* x;
   Element* grad_skip;
   Tile tile;
 
   template <int kCount>
   struct Fetched {
-    typename Slopes<Element>::template Fetched<kCount> slopes;
+    typename SlopesHere::template Fetched<kCount> slopes;
     Pack<Element, kCount> x;
   };
 
@@ -270,7 +272,7 @@ template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void backward_apply(Block& block, const Geometry& g, const Backward<Element, Weight>& to, std::int64_t index) {
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
   const std::int64_t b = slice.begin;
-  const detail::Slopes<Element> dz{to.grad_y + b, on(to.y, b), to.bend};
+  const detail::Slopes<Element, false> dz{to.grad_y + b, on(to.y, b), to.bend};
   spread_gradient<Element>(block, g, slice, dz, to.grad_x + b, to.gate + slice.channel, to.shift + slice.channel);
 }
 

@@ -113,13 +113,14 @@ void aligned_or_throw(const Element* address) {
 }  // namespace detail
 #endif
 
-// Of a tensor that this kernel reads once: it need not stay in the caches.
-template <int kCount, class Element>
+// kAgain: it will be read again soon; else it need not stay in the caches.
+template <int kCount, bool kAgain = false, class Element>
 CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t i) {
   Pack<Element, kCount> pack;
 #if defined(__CUDA_ARCH__)
   if constexpr (sizeof pack == 16) {
-    const uint4 words = __ldcs(reinterpret_cast<const uint4*>(from + i));
+    const auto* const at = reinterpret_cast<const uint4*>(from + i);
+    const uint4 words = kAgain ? __ldca(at) : __ldcs(at);
     memcpy(&pack, &words, sizeof pack);
   } else {
     static_assert(kCount == 1);

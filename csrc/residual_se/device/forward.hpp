@@ -195,7 +195,7 @@ template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const Forward<Element, Weight>& to, std::int64_t index) {
   using Real = Accumulator<Element>;
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
-  FromGlobal<Element> source{to.x + slice.begin};
+  FromGlobal<Element, true> source{to.x + slice.begin};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, block.template array<Real>(0),
                                        [&](int c, Real sum) { to.parts[index * g.width + c] = sum; });
 }
@@ -224,7 +224,7 @@ CLINAUG_HOST_DEVICE void forward_gates(Block& block, const Geometry& g, const Fo
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element, Weight>& to, std::int64_t index) {
   const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
-  excite<Element>(block, g, slice, FromGlobal<Element>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
+  excite<Element>(block, g, slice, FromGlobal<Element, false>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
                   to.gate + slice.channel, to.bend);
 }
 

@@ -9,8 +9,8 @@
 
 namespace clinaug::se {
 
-// The elements themselves, from global memory.
-template <class Element>
+// The elements themselves, from global memory; kAgain: of the first of two visits.
+template <class Element, bool kAgain>
 struct FromGlobal {
   using Real = Accumulator<Element>;
   static constexpr int kLoads = 4;
@@ -18,7 +18,7 @@ struct FromGlobal {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE Pack<Element, kCount> load(int i) const {
-    return read<kCount>(slice, i);
+    return read<kCount, kAgain>(slice, i);
   }
 
   template <int kCount>
