@@ -2,7 +2,7 @@
 
 import torch
 
-from bench import bench_log_mel_cuda
+from bench import bench_log_mel_cuda, bench_residual_se_cuda
 from bench.cuda_timing import copy_peak
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     about = torch.cuda.get_device_properties(torch.cuda.current_device())
     print(f"{about.name}, torch {torch.__version__}; medians of rounds")
     print(f"copy peak {peak / 1e9:.0f} GB/s counting both ways")
-    for rows in (bench_log_mel_cuda,):
+    for rows in (bench_log_mel_cuda, bench_residual_se_cuda):
         rows.main(peak)
 
 

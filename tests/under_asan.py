@@ -19,6 +19,7 @@ TESTS = (
     "tests/test_log_mel_kernel.py",
     "tests/test_residual_se.py",
     "tests/test_residual_se_passes.py",
+    "tests/test_residual_se_phases.py",
 )
 SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 

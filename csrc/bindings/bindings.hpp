@@ -9,5 +9,6 @@ void bind_audio(pybind11::module_& module);
 void bind_log_mel(pybind11::module_& module);
 void bind_log_mel_device(pybind11::module_& module);
 void bind_residual_se(pybind11::module_& module);
+void bind_residual_se_device(pybind11::module_& module);  // where CUDA was compiled
 
 }  // namespace clinaug::bindings

@@ -45,4 +45,5 @@ PYBIND11_MODULE(_device_phases, module) {
   module.doc() = "the CUDA kernels' phases, run on the CPU thread by thread; for the tests";
   clinaug::bindings::bind_log_mel_phases(module);
   module.def("watch", &clinaug::bindings::watch, pybind11::arg("deed"), "what the record of shared memory says to a deed");
+  clinaug::bindings::bind_residual_se_phases(module);
 }

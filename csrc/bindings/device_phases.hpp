@@ -6,5 +6,6 @@
 namespace clinaug::bindings {
 
 void bind_log_mel_phases(pybind11::module_& module);
+void bind_residual_se_phases(pybind11::module_& module);
 
 }  // namespace clinaug::bindings

@@ -9,10 +9,14 @@ PYBIND11_MODULE(_native, module) {
   pybind11::list kernels;
 #ifdef CLINAUG_HAS_CUDA
   kernels.append("log_mel");
+  kernels.append("residual_se");
 #endif
   module.attr("cuda_kernels") = kernels;
   clinaug::bindings::bind_log_mel(module);
   clinaug::bindings::bind_log_mel_device(module);
   clinaug::bindings::bind_audio(module);
   clinaug::bindings::bind_residual_se(module);
+#ifdef CLINAUG_HAS_CUDA
+  clinaug::bindings::bind_residual_se_device(module);
+#endif
 }

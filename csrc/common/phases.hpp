@@ -15,7 +15,9 @@ namespace clinaug::phases {
 
 class SharedMemory {
  public:
-  explicit SharedMemory(std::size_t bytes) : bytes_((bytes + kWord - 1) / kWord * kWord), words_(bytes_.size() / kWord) {}
+  // A record is kept of words of so many bytes: 2 where neighbouring halves of a bank's word may belong to two threads.
+  explicit SharedMemory(std::size_t bytes, std::size_t word = 4)
+      : word_size_(word), bytes_((bytes + word - 1) / word * word), words_(bytes_.size() / word) {}
 
   void enter(int thread) { thread_ = thread; }
   void barrier() { ++phase_; }
@@ -24,7 +26,7 @@ class SharedMemory {
   void forget() { words_.assign(words_.size(), Word{}), phase_ = 1; }
 
   void* read(std::size_t at, std::size_t size) {
-    for (std::size_t w = first(at, size); w <= (at + size - 1) / kWord; ++w) {
+    for (std::size_t w = first(at, size); w <= (at + size - 1) / word_size_; ++w) {
       Word& word = words_[w];
       if (word.write_phase == 0) complain(w, "reads what nobody wrote");
       if (word.write_phase == phase_ && word.writer != thread_) complain(w, "reads what another thread writes in the same phase");
@@ -36,7 +38,7 @@ class SharedMemory {
   }
 
   void* write(std::size_t at, std::size_t size) {
-    for (std::size_t w = first(at, size); w <= (at + size - 1) / kWord; ++w) {
+    for (std::size_t w = first(at, size); w <= (at + size - 1) / word_size_; ++w) {
       Word& word = words_[w];
       if (word.write_phase == phase_ && word.writer != thread_) complain(w, "writes what another thread writes in the same phase");
       if (word.read_phase == phase_ && word.reader != thread_) complain(w, "writes what another thread reads in the same phase");
@@ -47,7 +49,7 @@ class SharedMemory {
   }
 
  private:
-  static constexpr std::size_t kWord = 4;  // a bank's; two halves of a word may not belong to two threads
+  std::size_t word_size_;
   static constexpr int kSeveral = -1;
 
   struct Word {
@@ -63,7 +65,7 @@ class SharedMemory {
     if (at % size != 0) {
       throw std::logic_error("shared memory: an access of " + std::to_string(size) + " bytes at " + std::to_string(at));
     }
-    return at / kWord;
+    return at / word_size_;
   }
 
   [[noreturn]] void complain(std::size_t word, const char* what) const {
@@ -106,6 +108,14 @@ class Cells {
   template <class Index>
   Cell operator[](Index i) const {
     return {*memory_, at_ + static_cast<std::size_t>(i) * sizeof(T)};
+  }
+  // The same place in the memory of another block of the cluster.
+  Cells in(SharedMemory& memory) const { return {memory, at_}; }
+
+  // The same memory as cells of another type.
+  template <class U>
+  Cells<U> as() const {
+    return {*memory_, at_};
   }
   Cells operator+(std::ptrdiff_t n) const { return {*memory_, at_ + n * sizeof(T)}; }
 

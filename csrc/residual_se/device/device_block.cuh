@@ -1,0 +1,129 @@
+// The Block of reduce.hpp that a CUDA block is.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "residual_se/device/element.hpp"
+
+namespace clinaug::se {
+
+extern __shared__ __align__(128) unsigned char dynamic_shared[];
+
+// Clusters came with sm_90; a block that was launched without one is a cluster of its own. Before sm_90 there is one slice a
+// sample, so that a block's own memory is all that it asks for.
+struct DeviceBlock {
+  const int threads = static_cast<int>(blockDim.x);
+
+  template <class F>
+  __device__ __forceinline__ void each(const F& f) {
+    f(static_cast<int>(threadIdx.x));
+  }
+
+  __device__ __forceinline__ void sync() { __syncthreads(); }
+
+  template <class T>
+  __device__ __forceinline__ T* array(std::int64_t offset) {
+    return reinterpret_cast<T*>(dynamic_shared + offset);
+  }
+
+  template <int kCount, class T>
+  __device__ __forceinline__ Pack<T, kCount> load(const T* array, int i) {
+    Pack<T, kCount> pack;
+    if constexpr (sizeof pack == 16) {
+      const uint4 words = *reinterpret_cast<const uint4*>(array + i);
+      memcpy(&pack, &words, sizeof pack);
+    } else {
+      static_assert(kCount == 1);
+      pack.at[0] = array[i];
+    }
+    return pack;
+  }
+
+  template <int kCount, class T>
+  __device__ __forceinline__ void store(T* array, int i, const Pack<T, kCount>& pack) {
+    if constexpr (sizeof pack == 16) {  // left to itself, the compiler splits the store of a struct
+      uint4 words;
+      memcpy(&words, &pack, sizeof words);
+      const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + i));
+      asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+                   : "memory");
+    } else {
+      static_assert(kCount == 1);
+      array[i] = pack.at[0];
+    }
+  }
+
+  // Whole vectors go past the registers and past L1: all of a slice is under way at once.
+  template <int kCount, class T>
+  __device__ __forceinline__ void copy_in(T* array, int i, const T* from) {
+    if constexpr (sizeof(Pack<T, kCount>) == 16) {
+      const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + i));
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
+    } else {
+      array[i] = *from;
+    }
+  }
+  __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+  template <class T>
+  __device__ __forceinline__ void prefetch(const T* array, int count) {
+    const auto begin = static_cast<std::uint64_t>(__cvta_generic_to_global(array)), end = begin + count * sizeof(T);
+#if __CUDA_ARCH__ >= 900
+    const std::uint64_t aligned = (begin + 15) / 16 * 16;
+    if (threadIdx.x == 0 && aligned + 16 <= end) {
+      const auto bytes = static_cast<std::uint32_t>((end - aligned) / 16 * 16);
+      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(aligned), "r"(bytes) : "memory");
+    }
+#else
+    constexpr std::uint64_t kLine = 128;
+    for (std::uint64_t at = begin + threadIdx.x * kLine; at < end; at += blockDim.x * kLine) {
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+    }
+#endif
+  }
+
+  template <class T>
+  __device__ __forceinline__ const T* peer(const T* array, std::int64_t rank) {
+#if __CUDA_ARCH__ >= 900
+    std::uint64_t there;
+    asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(array), "r"(static_cast<std::uint32_t>(rank)));
+    return reinterpret_cast<const T*>(there);
+#else
+    return array;
+#endif
+  }
+
+  // The cluster's barrier in two halves: what was written before the first is seen after the second.
+  __device__ __forceinline__ void release_peers() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+#endif
+  }
+  __device__ __forceinline__ void await_peers() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+#endif
+  }
+  __device__ __forceinline__ void sync_cluster() {
+#if __CUDA_ARCH__ >= 900
+    release_peers();
+    await_peers();
+#else
+    sync();
+#endif
+  }
+
+  template <class Real, class F, class G>
+  __device__ __forceinline__ void team_sums(int rounds, int lanes, const F& f, const G& g) {
+    const int thread = static_cast<int>(threadIdx.x);
+    for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
+      Real sum = f(thread, round);
+      for (int apart = lanes / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
+      g(thread, round, sum);
+    }
+  }
+};
+
+}  // namespace clinaug::se

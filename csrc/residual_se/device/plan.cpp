@@ -1,0 +1,125 @@
+#include "residual_se/device/plan.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "residual_se/device/channel_sums.hpp"
+
+namespace clinaug::se {
+namespace {
+
+// While one block of a multiprocessor computes its gates, the others keep memory busy.
+constexpr std::int64_t kBlocksAMultiprocessor = 3;
+constexpr std::int64_t kMostThreads = 256;
+// Cutting a sample further, so that every multiprocessor has work, pays down to slices of so many bytes.
+constexpr std::int64_t kLeastSlice = 8 << 10;
+// Through L2: a block's slice at most, so many blocks a multiprocessor if slices do not become too small, and how many slices a
+// sample has at most, because one block adds up what they found.
+constexpr std::int64_t kStreamedSlice = 64 << 10;
+constexpr std::int64_t kStreamedBlocks = 8;
+constexpr std::int64_t kMostSlices = 1024;
+constexpr std::int64_t kMostBlocks = 1 << 30;  // a launch
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) * b; }
+
+std::int64_t vector_of(const Problem& p) { return 16 / p.element_bytes; }
+
+int threads_for(std::int64_t slice_bytes) { return slice_bytes <= 2 << 10 ? 64 : slice_bytes <= 8 << 10 ? 128 : kMostThreads; }
+
+// The sample in about `slices` slices.
+Geometry cut(const Problem& p, std::int64_t slices, int threads) {
+  Geometry g;
+  g.batch = p.batch, g.channels = p.channels, g.hidden = p.hidden, g.spatial = p.spatial;
+  g.sample = p.channels * p.spatial;
+  g.channels_last = p.channels_last, g.vectors = p.vectors;
+  const std::int64_t vector = vector_of(p);
+  g.slice = p.channels_last ? divide_up(p.spatial, slices) * p.channels : round_up(divide_up(g.sample, slices), vector);
+  g.slices = divide_up(g.sample, g.slice);
+  const bool aligned = g.slice % p.spatial == 0 || p.spatial % g.slice == 0;  // slices begin and end with channels, or lie in one
+  const std::int64_t touched = aligned ? divide_up(g.slice, p.spatial) : divide_up(g.slice - 1, p.spatial) + 1;
+  g.width = p.channels_last ? p.channels : std::min(p.channels, touched);
+  g.by_row = Divider(g.row());
+  if (p.channels_last) return g;
+  // A team of 8 lanes reads 128 neighbouring bytes. Rows longer than what keeps all teams busy are cut in chunks.
+  const std::int64_t row = std::min(p.spatial, g.slice), row_vectors = p.vectors ? divide_up(row, vector) : row;
+  const int most = p.vectors ? 8 : 32;
+  while (g.team < most && g.team < row_vectors) g.team *= 2;
+  const std::int64_t teams = threads / g.team;
+  g.chunks = static_cast<int>(std::clamp<std::int64_t>(teams / g.width, 1, divide_up(row_vectors, g.team)));
+  g.chunk = round_up(divide_up(row, g.chunks), vector);
+  return g;
+}
+
+Offsets lay_out(const Problem& p, const Geometry& g, int threads) {
+  Offsets at;
+  const auto place = [&at](std::int64_t bytes) {
+    const std::int64_t begin = at.bytes;
+    at.bytes = round_up(begin + bytes, 16);
+    return begin;
+  };
+  at.tile = place((std::min(g.slice, g.sample) + vector_of(p)) * p.element_bytes);
+  at.parts = place(parts_size(g, threads, static_cast<int>(vector_of(p))) * p.real_bytes);
+  at.sums = place(g.width * p.real_bytes);
+  at.exchange = place(g.hidden * p.real_bytes);
+  at.hidden = place(g.hidden * p.real_bytes);
+  at.gate = place(g.width * p.real_bytes);
+  at.shift = p.backward ? place(g.width * p.real_bytes) : at.gate;
+  return at;
+}
+
+Plan on_chip(const Problem& p, std::int64_t slices) {
+  Plan plan;
+  plan.on_chip = true;
+  const std::int64_t bytes = divide_up(p.channels * p.spatial, slices) * p.element_bytes;
+  plan.threads = threads_for(bytes);
+  plan.geometry = cut(p, slices, plan.threads);
+  plan.offsets = lay_out(p, plan.geometry, plan.threads);
+  plan.shared = plan.offsets.bytes;
+  plan.samples = kMostBlocks / slices;
+  return plan;
+}
+
+Plan through_l2(const Problem& p, const DeviceLimits& device) {
+  Plan plan;
+  const std::int64_t sample = p.channels * p.spatial, bytes = sample * p.element_bytes;
+  // The second visit reads x, or grad_y and y, while as much is written: a half of L2 leaves room for that.
+  const std::int64_t fit = std::clamp<std::int64_t>(device.l2 / 2 / (bytes * (p.backward ? 3 : 1)), 1, p.batch);
+  const std::int64_t busy = std::min(divide_up(kStreamedBlocks * device.multiprocessors, fit), bytes / kLeastSlice);
+  const std::int64_t slices = std::clamp<std::int64_t>(std::max(divide_up(bytes, kStreamedSlice), busy), 1, kMostSlices);
+  plan.threads = kMostThreads;
+  plan.geometry = cut(p, slices, plan.threads);
+  plan.shared = parts_size(plan.geometry, plan.threads, static_cast<int>(vector_of(p))) * p.real_bytes;
+  plan.samples = std::min(fit, kMostBlocks / plan.geometry.slices);
+  plan.scratch = plan.samples * (plan.geometry.slices * plan.geometry.width + (p.backward ? p.channels : 0));
+  return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const Problem& p, const DeviceLimits& device) {
+  if (p.batch < 1 || p.channels < 1 || p.hidden < 1 || p.spatial < 1) {
+    throw std::invalid_argument(
+        "residual_se: batch, channels, hidden or height * width is not positive; give every extent at least 1");
+  }
+  constexpr std::int64_t kMostSlice = std::int64_t{1} << 29;  // slices are indexed by int, and rounded up to whole rows
+  if (p.channels * p.spatial >= kMostSlice * kMostSlices || (p.channels_last && p.channels > kMostSlice)) {
+    throw std::invalid_argument("residual_se: a sample of " + std::to_string(p.channels) + " x " + std::to_string(p.spatial) +
+                                " elements is too large for the CUDA kernel. Split it");
+  }
+  Plan best;  // the smallest cluster that leaves room for others and gives every multiprocessor a block, or the largest that fits
+  for (std::int64_t slices = 1; slices <= device.largest_cluster; slices *= 2) {
+    if (p.channels * p.spatial > kMostSlice) break;
+    Plan plan = on_chip(p, slices);
+    if (plan.geometry.slices != slices) continue;  // too small to be cut so often
+    if (plan.shared > device.shared_per_block) continue;
+    const bool busy = p.batch * slices >= device.multiprocessors || plan.geometry.slice * p.element_bytes < 2 * kLeastSlice;
+    const bool roomy = kBlocksAMultiprocessor * (plan.shared + device.shared_reserved) <= device.shared_per_multiprocessor;
+    best = plan;
+    if (busy && roomy) break;
+  }
+  return best.on_chip ? best : through_l2(p, device);
+}
+
+}  // namespace clinaug::se
