@@ -177,6 +177,21 @@ def against_ourselves() -> None:
         print(f"{config.n_fft}/{config.hop_length}/{config.n_mels:<10}" + "".join(f"{rate:>10.2f}" for rate in rates))
 
 
+def hard_signals() -> None:
+    """What it costs that frames which single precision cannot carry are computed again: a tone has nothing else."""
+    name = _native.instruction_sets[0]
+    print(f"\nours on {name}: time of {SECONDS} s of a tone over that of noise")
+    for config in CONTRACTS:
+        t = np.arange(SECONDS * config.sample_rate) / config.sample_rate
+        waves = {
+            "noise": 0.1 * np.random.default_rng(0).standard_normal(len(t)),
+            "a tone": 0.5 * np.sin(2 * np.pi * 440 * t),
+        }
+        calls = {label: ours(x.astype(np.float32)[None], config, name) for label, x in waves.items()}
+        ratio = interleaved(calls, ROUNDS)["a tone"].ratio
+        print(f"{config.n_fft}/{config.hop_length}/{config.n_mels:<10}{ratio:>10.2f}")
+
+
 def growth() -> None:
     """Nanoseconds a frame over n_fft log2 n_fft: falling or level means no faster growth."""
     name = _native.instruction_sets[0]
@@ -193,6 +208,7 @@ def main() -> None:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(allowed)})  # one thread for everybody: some peers start theirs unasked
     against_peers()
+    hard_signals()
     growth()
     os.sched_setaffinity(0, allowed)
     against_ourselves()

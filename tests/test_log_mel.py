@@ -10,7 +10,7 @@ import signals
 from clinaug_fast import LogMel, MelConfig, native, ops
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.mel import band_edges_hz, filter_bank
-from tolerance import FLOAT32_LOG, FLOAT64, root_mean_square, worst
+from tolerance import FLOAT32_DB, FLOAT32_LOG, FLOAT64, worst
 
 SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
 CONTRACTS = {
@@ -97,21 +97,17 @@ def test_any_geometry(n_fft, hop, win, n, center, pad_mode, power):
 
 
 @pytest.mark.parametrize("signal", signals.NAMES)
-@pytest.mark.parametrize("contract", ["plain", "prime n_fft", "magnitude dB"])
-def test_float32_is_no_worse_than_torch(signal, contract):
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_float32_is_near_float64(signal, contract):
     config = CONTRACTS[contract]
+    db = 20 / config.power / np.log(10)
+    db_per_unit = db / {"ln": 1.0, "log10": 1 / np.log(10), "db": db}[config.log]
     x = signals.make(signal, 8000).astype(np.float32)
     exact = native.log_mel(x.astype(np.float64), config)
-    ours = native.log_mel(x, config)
-    theirs = ops.log_mel_reference(torch.from_numpy(x), config).numpy()
-    high = exact > exact.min() + 60 / (20 / config.power) * np.log(10) * (
-        20 / config.power if config.log == "db" else 1
-    )
-    assert worst(ours[high], exact[high]) < FLOAT32_LOG
-    # Rounding errors are drawn anew by each order of sums: their root mean square can be compared, not the unluckiest.
-    rounding = root_mean_square(exact.astype(np.float32), exact)
-    assert root_mean_square(ours, exact) <= 1.1 * max(root_mean_square(theirs, exact), rounding)
-    assert worst(ours, exact) <= max(2 * worst(theirs, exact), np.abs(exact).max() * 2**-23)
+    ours = worst(native.log_mel(x, config), exact) * db_per_unit
+    assert ours < FLOAT32_DB
+    if "silence" in signal:  # where torch's single precision is off by decibels, or by the rounding of its logarithm
+        assert ours <= worst(ops.log_mel_reference(torch.from_numpy(x), config), exact) * db_per_unit
 
 
 @pytest.mark.parametrize("like", ["librosa", "torchaudio"])

@@ -6,7 +6,11 @@ import torch
 # The plain kernel and the references differ by the order of sums only.
 FLOAT64 = 1e-9
 
-# A log-mel in float32 of a value that stands 60 dB or more above the floor: rounding of sums of a few thousand terms.
+# A log-mel of float32 samples, in dB, of any signal: the kernel computes a frame in double precision where single
+# precision would be further off.
+FLOAT32_DB = 2e-4
+
+# The same beside a library that computes in single precision itself.
 FLOAT32_LOG = 1e-3
 
 # The same of noise at full scale, where no band is weak beside another.
@@ -17,11 +21,6 @@ FLOAT32 = 1e-5
 
 # residual_se in bfloat16: computed in float32 from bfloat16 inputs and rounded once, relative to the largest value.
 BFLOAT16 = 2.0**-8
-
-
-def root_mean_square(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
-    """The root of the mean squared difference."""
-    return float(np.sqrt(np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2)))
 
 
 def worst(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:

@@ -42,7 +42,7 @@ class Graph:
                 return self.neg(self.mul(-factor, a))
             if factor == 1.0:
                 return a
-            factor = f"{factor:.17g}f"
+            factor = f"Real({factor:.17g})"
         return self._node("mul", factor, a)
 
     def add(self, a, b):
@@ -75,7 +75,7 @@ class Graph:
 
     def _same_constant(self, a, b):
         left, right = self.nodes[a], self.nodes[b]
-        return left[0] == right[0] == "mul" and left[1] == right[1] and left[1].endswith("f")
+        return left[0] == right[0] == "mul" and left[1] == right[1] and left[1].startswith("Real(")
 
     # ---- complex values are pairs of nodes ----
 

@@ -81,7 +81,7 @@ def leaf(n):
         stores.append(((re,), f"out[{k}] = {{}};"))
         if 0 < 2 * k < n:
             stores.append(((im,), f"out[{n - k}] = {{}};"))
-    body = function("run(const float* x, const int* offsets, const float* weights, V* out)", emit(g, stores))
+    body = function("run(const Real* x, const int* offsets, const Real* weights, V* out)", emit(g, stores))
     return [f"template <> struct Leaf<{n}> {{", *body, "};"]
 
 
@@ -135,7 +135,7 @@ def combine(r):
     return [
         f"template <> struct Combine<{r}> {{",
         *function("zero(V* lo, Index m)", edge(r, False, False)),
-        *function("inner(V* lo, V* hi, Index m, const float* w)", inner(r, False)),
+        *function("inner(V* lo, V* hi, Index m, const Real* w)", inner(r, False)),
         *function("middle(V* lo, Index m)", edge(r, False, True)),
         "};",
     ]
@@ -145,7 +145,7 @@ def final(r):
     return [
         f"template <> struct Final<{r}> {{",
         *function("zero(const V* lo, Index m, V* low, Index n)", edge(r, True, False)),
-        *function("inner(const V* lo, const V* hi, Index m, const float* w, V* low, V* high, Index n)", inner(r, True)),
+        *function("inner(const V* lo, const V* hi, Index m, const Real* w, V* low, V* high, Index n)", inner(r, True)),
         *function("middle(const V* lo, Index m, V* low, Index n)", edge(r, True, True)),
         "};",
     ]
@@ -188,7 +188,7 @@ def transpose(lanes):
         names = fresh
         step *= 2
     lines += [f"store(out + {i} * stride, {name});" for i, name in enumerate(names)]
-    signature = "static inline void transpose_block(const Sample* const* columns, Index row, float* out, Index stride)"
+    signature = "static inline void transpose_block(const Sample* const* columns, Index row, Real* out, Index stride)"
     body = [f"template <class Sample> {signature} {{", *("  " + line for line in lines), "}"]
     return [f"#if CLINAUG_LANES == {lanes}", *body, "#endif"]
 

@@ -44,7 +44,7 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides.
     out: (n_mels, n_frames) or (B, n_mels, n_frames), float32, float64 or float16, any strides; made (float64 for
         float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
-        else by the fast single precision kernel.
+        else in single precision with double precision for the frames that need it: within 2e-4 dB on any signal.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
 
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.

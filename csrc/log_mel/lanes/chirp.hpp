@@ -8,7 +8,7 @@
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
-static void chirp_power_spectrum(const Tables& tables, const float* x, V* work, V* power, Index step, Prefetch& prefetch) {
+static void chirp_power_spectrum(const Tables& tables, const Real* x, V* work, V* power, Index step, Prefetch& prefetch) {
   const Chirp& chirp = *tables.chirp;
   const Transform& transform = tables.transform;
   const Index length = transform.size;
@@ -18,7 +18,7 @@ static void chirp_power_spectrum(const Tables& tables, const float* x, V* work, 
 
   // (a + i b) times the chirp's spectrum, conjugated: the inverse transform is the forward one of the conjugate.
   const auto multiply = [&](Index k, V re, V im) {
-    const float h_re = chirp.spectrum[2 * k], h_im = chirp.spectrum[2 * k + 1];
+    const Real h_re = chirp.spectrum[2 * k], h_im = chirp.spectrum[2 * k + 1];
     a[k] = h_re * re - h_im * im;
     b[k] = -(h_re * im + h_im * re);
   };
@@ -31,8 +31,8 @@ static void chirp_power_spectrum(const Tables& tables, const float* x, V* work, 
   }
   if (length % 2 == 0) multiply(length / 2, a[length / 2], b[length / 2]);
 
-  spectrum(transform, chirp.natural, reinterpret_cast<const float*>(a), transform.n_passes, 0, c);
-  spectrum(transform, chirp.natural, reinterpret_cast<const float*>(b), transform.n_passes, 0, d);
+  spectrum(transform, chirp.natural, reinterpret_cast<const Real*>(a), transform.n_passes, 0, c);
+  spectrum(transform, chirp.natural, reinterpret_cast<const Real*>(b), transform.n_passes, 0, d);
   prefetch.advance();
   power[0] = c[0] * c[0] + d[0] * d[0];
   for (Index k = 1; k < tables.n_bins; ++k) {

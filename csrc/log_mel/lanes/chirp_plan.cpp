@@ -17,7 +17,7 @@ Index chirp_length(Index size) {
     for (Index threes = fives; threes < 2 * least; threes *= 3) {
       for (Index length = threes; length < 2 * least; length *= 2) {
         if (length < least) continue;
-        const double work = static_cast<double>(length) * TransformPlan::cost(length);
+        const double work = static_cast<double>(length) * transform_cost(length);
         if (work >= least_work) continue;
         least_work = work;
         best = length;
@@ -33,7 +33,7 @@ ChirpValue chirp_value(Index t, Index size) {
   return {std::cos(angle), -std::sin(angle)};
 }
 
-std::vector<float> chirp_spectrum(Index size, Index length) {
+std::vector<double> chirp_spectrum(Index size, Index length) {
   std::vector<Complex> chirp(length);
   const auto scale = 1.0 / static_cast<double>(length);
   for (Index lag = 0; lag < size; ++lag) {
@@ -45,10 +45,10 @@ std::vector<float> chirp_spectrum(Index size, Index length) {
   const Fft fft(length);
   std::vector<Complex> scratch(fft.scratch_size());
   fft.run(chirp.data(), scratch.data());
-  std::vector<float> spectrum;
+  std::vector<double> spectrum;
   for (const Complex& value : chirp) {
-    spectrum.push_back(static_cast<float>(value.re));
-    spectrum.push_back(static_cast<float>(value.im));
+    spectrum.push_back(value.re);
+    spectrum.push_back(value.im);
   }
   return spectrum;
 }

@@ -17,6 +17,6 @@ struct ChirpValue {
 ChirpValue chirp_value(Index t, Index size);
 
 // (length) pairs (re, im): the spectrum of the conjugate chirp, divided by the length.
-std::vector<float> chirp_spectrum(Index size, Index length);
+std::vector<double> chirp_spectrum(Index size, Index length);
 
 }  // namespace clinaug::lanes

@@ -1,4 +1,4 @@
-// The lanes kernel of an instruction set.
+// The lanes kernels of an instruction set.
 #pragma once
 
 #include "common/instruction_set.hpp"
@@ -6,7 +6,12 @@
 
 namespace clinaug::lanes {
 
+struct Kernels {
+  const Kernel<float>* single;
+  const Kernel<double>* full;
+};
+
 // `set` is one of supported_sets().
-const Kernel& kernel_of(InstructionSet set);
+Kernels kernels_of(InstructionSet set);
 
 }  // namespace clinaug::lanes

@@ -1,4 +1,4 @@
-// The frames-in-lanes log-mel kernel of one instruction set; compiled once for each, see vector.hpp.
+// The frames-in-lanes log-mel kernel of one instruction set and precision; compiled once for each, see vector.hpp.
 //
 // A tile of frames goes through three steps: the waveform is transposed so that sample t of neighbouring frames lies in
 // neighbouring floats (each sample is moved once, however much the frames overlap), every group of kLanes frames is
@@ -10,15 +10,17 @@
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 namespace {
 
-float sample(float value) { return value; }
-float sample(std::int16_t value) { return static_cast<float>(value) * (1.0f / 32768.0f); }
+template <class Sample>
+Real to_unit(Sample value) {
+  return static_cast<Real>(value) * (sizeof(Sample) == sizeof(std::int16_t) ? Real(1.0 / 32768.0) : Real(1));
+}
 
 // out[u * stride + j] = columns[j][u] for u < rows, j < kLanes.
 template <class Sample>
-void transpose_columns(const Sample* const* columns, Index rows, float* out, Index stride) {
+void transpose_columns(const Sample* const* columns, Index rows, Real* out, Index stride) {
   if (rows < kLanes) {
     for (Index u = 0; u < rows; ++u) {
-      for (int j = 0; j < kLanes; ++j) out[u * stride + j] = sample(columns[j][u]);
+      for (int j = 0; j < kLanes; ++j) out[u * stride + j] = to_unit(columns[j][u]);
     }
     return;
   }
@@ -28,7 +30,7 @@ void transpose_columns(const Sample* const* columns, Index rows, float* out, Ind
 }
 
 template <class Sample>
-void transpose(const Tables& tables, const Tile& tile, float* waveform) {
+void transpose(const Tables& tables, const Tile& tile, Real* waveform) {
   const auto columns = reinterpret_cast<const Sample* const*>(tile.columns);
   for (Index j = 0; j < tile.n_columns; j += kLanes) {
     transpose_columns(columns + j, tables.rows, waveform + tile.first_column + j, tables.row_stride());
@@ -36,32 +38,37 @@ void transpose(const Tables& tables, const Tile& tile, float* waveform) {
 }
 
 // The last columns of the tile before become the first of this one.
-void carry_columns(const Tables& tables, float* waveform) {
+void carry_columns(const Tables& tables, Real* waveform) {
   for (Index u = 0; u < tables.rows; ++u) {
-    float* row = waveform + u * tables.row_stride();
+    Real* row = waveform + u * tables.row_stride();
     for (Index j = 0; j < tables.lead; j += kLanes) store(row + j, load(row + tables.tile + j));
   }
 }
 
 void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
   if (tile.first_column != 0) carry_columns(tables, scratch.waveform);
-  tile.pcm ? transpose<std::int16_t>(tables, tile, scratch.waveform) : transpose<float>(tables, tile, scratch.waveform);
+  switch (tile.sample) {
+    case Sample::pcm16: transpose<std::int16_t>(tables, tile, scratch.waveform); break;
+    case Sample::single: transpose<float>(tables, tile, scratch.waveform); break;
+    case Sample::full: transpose<double>(tables, tile, scratch.waveform); break;
+  }
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
   Prefetch prefetch{tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.n_blocks)};
   V* const power = reinterpret_cast<V*>(scratch.power);
   for (Index g = 0; g < tile.n_groups; g += kTogether) {
     const Index n = tile.n_groups - g < kTogether ? tile.n_groups - g : kTogether;
     for (Index i = 0; i < n; ++i) {
-      const float* first_column = scratch.waveform + (g + i) * kLanes;
+      const Real* first_column = scratch.waveform + (g + i) * kLanes;
       transform(tables, first_column, reinterpret_cast<V*>(scratch.spectrum), power + i, kTogether, prefetch);
     }
-    log_mel_rows(tables, power, n, tile.out + g * kLanes, tile.out_stride);
+    const auto rows = n == kTogether ? log_mel_rows<kTogether> : log_mel_rows<1>;
+    rows(tables, power, tile.doubtful + g * kLanes, tile.out + g * kLanes, tile.out_stride);
   }
 }
 
-void to_half(const float* from, std::uint16_t* to, Index n) {
+void to_half(const Real* from, std::uint16_t* to, Index n) {
   for (Index i = 0; i < n; ++i) {
-    const _Float16 half = static_cast<_Float16>(from[i]);
+    const _Float16 half = static_cast<_Float16>(static_cast<float>(from[i]));
     __builtin_memcpy(to + i, &half, sizeof half);
   }
 }

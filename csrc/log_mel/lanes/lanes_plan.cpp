@@ -1,33 +1,32 @@
 #include "log_mel/lanes/lanes_plan.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <numbers>
 
-#include "common/parallel.hpp"
 #include "log_mel/lanes/chirp_plan.hpp"
-#include "log_mel/lanes/walk.hpp"
-#include "log_mel/tables.hpp"
 
 namespace clinaug::lanes {
 namespace {
 
-
-// A thread costs some ten microseconds; it pays from about this many samples transformed.
-constexpr Index kSamplesWorthAThread = 1 << 18;
-
 constexpr Index kSmallestTile = 32;
 constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below
+
+// The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. Measured
+// on tones, squares, speech and real clips at sizes from 16 to 16384, the frames left are within 1.3e-4 dB, about three
+// times this in the natural log of a power; on real clips torch's single precision is then never closer.
+constexpr double kToleratedNoise = 1e-5;
+constexpr double kRounding = 0x1p-24;     // of a single precision number, relative
+constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 
 Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 
 }  // namespace
 
-LanesPlan::LanesPlan(const LogMelParams& params, const Kernel& kernel)
+template <class Real>
+LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel)
     : params_(params),
       kernel_(kernel),
-      smooth_(std::isfinite(TransformPlan::cost(params.n_fft))),
+      smooth_(std::isfinite(transform_cost(params.n_fft))),
       transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft)) {
   make_weights();
   make_mel();
@@ -35,7 +34,8 @@ LanesPlan::LanesPlan(const LogMelParams& params, const Kernel& kernel)
   if (params.hop_length < params.n_fft) make_layout(params.hop_length, overlapped_);
 }
 
-void LanesPlan::make_weights() {
+template <class Real>
+void LanesPlan<Real>::make_weights() {
   const std::vector<double> window = make_window(params_);
   const Index size = transform_.tables().size;
   weights_.resize(size);
@@ -44,23 +44,25 @@ void LanesPlan::make_weights() {
     const Index t = transform_.order()[place], i = t - window_start(params_);
     if (i < 0 || i >= params_.win_length) continue;
     const ChirpValue chirp = smooth_ ? ChirpValue{1.0, 0.0} : chirp_value(t, params_.n_fft);
-    weights_[place] = static_cast<float>(window[i] * chirp.re);
-    if (!smooth_) sine_weights_[place] = static_cast<float>(window[i] * chirp.im);
+    weights_[place] = static_cast<Real>(window[i] * chirp.re);
+    if (!smooth_) sine_weights_[place] = static_cast<Real>(window[i] * chirp.im);
   }
   if (smooth_) return;
-  ones_.assign(size, 1.0f);
-  chirp_spectrum_ = chirp_spectrum(params_.n_fft, size);
+  ones_.assign(size, Real{1});
+  const std::vector<double> spectrum = chirp_spectrum(params_.n_fft, size);
+  chirp_spectrum_.assign(spectrum.begin(), spectrum.end());
   for (const Index t : transform_.order()) natural_offsets_.push_back(static_cast<int>(t * kernel_.lanes));
 }
 
-void LanesPlan::make_mel() {
+template <class Real>
+void LanesPlan<Real>::make_mel() {
   const std::vector<double> edges = mel_edges_hz(params_);
   const std::vector<MelBand> bands = make_mel_bands(params_);
   const auto slope = [&](Index band, Index bin) {
-    if (band < 0 || band >= params_.n_mels) return 0.0f;
+    if (band < 0 || band >= params_.n_mels) return Real{0};
     const Index i = bin - bands[band].start;
     const bool inside = i >= 0 && i < static_cast<Index>(bands[band].weights.size());
-    return inside ? static_cast<float>(bands[band].weights[i]) : 0.0f;
+    return inside ? static_cast<Real>(bands[band].weights[i]) : Real{0};
   };
   const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
   Index bin = 0;
@@ -78,17 +80,44 @@ void LanesPlan::make_mel() {
     mel_starts_.push_back(end);
   }
   const double scale = log_scale(params_);
-  mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<float>(params_.floor),
-          static_cast<float>(scale * std::log(params_.floor)), static_cast<float>(scale)};
+  mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<Real>(params_.floor),
+          static_cast<Real>(scale * std::log(params_.floor)), static_cast<Real>(scale)};
+  make_doubt(edges, bands);
 }
 
-void LanesPlan::make_layout(Index rows, Layout& layout) const {
+template <class Real>
+void LanesPlan<Real>::make_doubt(const std::vector<double>& edges, const std::vector<MelBand>& bands) {
+  const bool magnitude = params_.power == 1;
+  double widest = 0.0;
+  for (Index m = 0; m < params_.n_mels; ++m) {
+    double width = 0.0;
+    for (const double weight : bands[m].weights) width += weight;
+    widest = std::max(widest, width);
+    const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[m + 2] - edges[m]) : 1.0;
+    shares_.push_back(magnitude ? Real{0} : static_cast<Real>(1.0 / height));
+    inverse_widths_.push_back(width > 0.0 ? static_cast<Real>(1.0 / width) : Real{0});
+  }
+  const double noise = kRounding / kToleratedNoise * (smooth_ ? 1.0 : kChirpNoise);
+  // The noise comes near the floor where its own amplitude is a quarter of the floor's.
+  const double quiet_amplitude = 0.25 / kToleratedNoise;
+  doubt_.shares = shares_.data();
+  doubt_.inverse_widths = inverse_widths_.data();
+  // A sum of magnitudes is no power: these are squared and added bin by bin.
+  doubt_.inner_begin = magnitude ? params_.n_bins() : mel_starts_[1];
+  doubt_.inner_end = magnitude ? params_.n_bins() : mel_starts_[params_.n_mels];
+  doubt_.noise = static_cast<Real>(noise * noise / static_cast<double>(params_.n_bins()));
+  doubt_.quiet = static_cast<Real>(params_.floor / std::max(widest, 1e-30) * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude));
+}
+
+template <class Real>
+void LanesPlan<Real>::make_layout(Index rows, Layout<Real>& layout) const {
   layout.carry = (params_.n_fft - 1) / rows;
-  Tables& tables = layout.tables;
+  Tables<Real>& tables = layout.tables;
   tables.n_bins = params_.n_bins();
   tables.magnitude = params_.power == 1;
   tables.transform = transform_.tables();
   tables.mel = mel_;
+  tables.doubt = doubt_;
   const Index size = tables.transform.size;
   tables.n_blocks = smooth_ && tables.transform.n_passes > 0 ? tables.transform.passes[tables.transform.n_passes - 1].radix : 1;
   // One vector more than the block holds: blocks a power of two apart would fight for the same cache sets.
@@ -99,7 +128,8 @@ void LanesPlan::make_layout(Index rows, Layout& layout) const {
   tables.lead = round_up(layout.carry, kernel_.lanes);
   tables.tile = kLargestTile;
   const auto bytes = [&] {
-    return 4 * (rows * tables.row_stride() + (tables.n_bins * kTogether + tables.work_size) * kernel_.lanes);
+    const Index numbers = rows * tables.row_stride() + (tables.n_bins * kTogether + tables.work_size) * kernel_.lanes;
+    return static_cast<Index>(sizeof(Real)) * numbers;
   };
   while (tables.tile > kSmallestTile && bytes() > kCacheBytes) tables.tile /= 2;
 
@@ -118,29 +148,14 @@ void LanesPlan::make_layout(Index rows, Layout& layout) const {
   tables.chirp = &layout.chirp;
 }
 
-template <class In, class Out>
-void LanesPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
-  if (x.extent[0] == 0 || out.extent[2] == 0) return;
+template <class Real>
+const Layout<Real>& LanesPlan<Real>::layout(Index clips, Index frames) const {
   // Between short clips the carried columns would waste more lanes than sharing samples saves.
-  const bool separate = params_.hop_length >= params_.n_fft || (x.extent[0] > 1 && 4 * overlapped_.carry > out.extent[2]);
-  const Layout& layout = separate ? separate_ : overlapped_;
-  const Walk<In, Out> walk(params_, kernel_, layout, x, out);
-  const Index n_tiles = walk.n_tiles();
-  const Index worth_a_thread = kSamplesWorthAThread / (layout.tables.tile * params_.n_fft) + 1;
-  const Index workers = std::clamp<Index>(n_tiles / worth_a_thread, 1, threads);
-  // Tiles are claimed a few at a time: a thread that starts late does less.
-  const Index claim = workers == 1 ? n_tiles : std::max<Index>(1, n_tiles / (8 * workers));
-  std::atomic<Index> next = 0;
-  parallel_for(workers, workers, 1, [&](Index, Index) {
-    std::unique_ptr<Workspace> work = workspaces_.take();
-    for (Index begin; (begin = next.fetch_add(claim)) < n_tiles;) walk.run(begin, std::min(begin + claim, n_tiles), *work);
-    workspaces_.give_back(std::move(work));
-  });
+  const bool separate = params_.hop_length >= params_.n_fft || (clips > 1 && 4 * overlapped_.carry > frames);
+  return separate ? separate_ : overlapped_;
 }
 
-template void LanesPlan::run(View<const float, 2>, View<float, 3>, std::int64_t) const;
-template void LanesPlan::run(View<const float, 2>, View<Half, 3>, std::int64_t) const;
-template void LanesPlan::run(View<const std::int16_t, 2>, View<float, 3>, std::int64_t) const;
-template void LanesPlan::run(View<const std::int16_t, 2>, View<Half, 3>, std::int64_t) const;
+template class LanesPlan<float>;
+template class LanesPlan<double>;
 
 }  // namespace clinaug::lanes

@@ -1,8 +1,7 @@
-// The fast path of log_mel, in single precision: the tables of one contract for one instruction set.
+// The frames-in-lanes log_mel in one precision: the tables of one contract for one instruction set.
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "common/view.hpp"
@@ -10,44 +9,54 @@
 #include "log_mel/lanes/transform_plan.hpp"
 #include "log_mel/lanes/workspace.hpp"
 #include "log_mel/params.hpp"
+#include "log_mel/tables.hpp"
 
 namespace clinaug::lanes {
 
 // How a tile of the waveform lies transposed in memory: `rows` samples of a column below each other.
+template <class Real>
 struct Layout {
   Index carry;  // columns that a frame reaches beyond its first
   std::vector<int> offsets;
-  Tables tables;
-  Chirp chirp;
+  Tables<Real> tables;
+  Chirp<Real> chirp;
 };
 
+template <class Real>
 class LanesPlan {
  public:
-  LanesPlan(const LogMelParams& params, const Kernel& kernel);
+  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel);
 
-  // As LogMelPlan::run, for In float and int16, Out float and Half.
-  template <class In, class Out>
-  void run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const;
+  const LogMelParams& params() const { return params_; }
+  const Kernel<Real>& kernel() const { return kernel_; }
+  WorkspacePool& workspaces() const { return workspaces_; }
+
+  // For `clips` clips of `frames` frames; its columns are the same in both precisions.
+  const Layout<Real>& layout(Index clips, Index frames) const;
 
  private:
   void make_weights();
   void make_mel();
-  void make_layout(Index rows, Layout& layout) const;
+  void make_doubt(const std::vector<double>& edges, const std::vector<MelBand>& bands);
+  void make_layout(Index rows, Layout<Real>& layout) const;
 
   LogMelParams params_;
-  const Kernel& kernel_;
+  const Kernel<Real>& kernel_;
   bool smooth_;  // the transform's size is n_fft; else it is longer, and the chirp makes up for it
-  TransformPlan transform_;
-  std::vector<float> weights_;  // window, times the chirp's real part if not smooth; by place, zero outside the window
-  std::vector<float> sine_weights_;
-  std::vector<float> ones_;
-  std::vector<float> chirp_spectrum_;
+  TransformPlan<Real> transform_;
+  std::vector<Real> weights_;  // window, times the chirp's real part if not smooth; by place, zero outside the window
+  std::vector<Real> sine_weights_;
+  std::vector<Real> ones_;
+  std::vector<Real> chirp_spectrum_;
   std::vector<int> natural_offsets_;
   std::vector<int> mel_starts_;
-  std::vector<float> mel_slopes_;
-  Mel mel_{};
-  Layout overlapped_{};  // a column is a hop: neighbouring frames share their samples
-  Layout separate_{};    // a column is a frame
+  std::vector<Real> mel_slopes_;
+  std::vector<Real> shares_;
+  std::vector<Real> inverse_widths_;
+  Mel<Real> mel_{};
+  Doubt<Real> doubt_{};
+  Layout<Real> overlapped_{};  // a column is a hop: neighbouring frames share their samples
+  Layout<Real> separate_{};    // a column is a frame
   mutable WorkspacePool workspaces_;
 };
 

@@ -1,46 +1,50 @@
-// Power spectra of a tile -> log-mel rows.
+// Power spectra of a tile -> log-mel rows, and in single precision which frames deserve more.
 #pragma once
 
+#include "log_mel/lanes/logarithm.hpp"
 #include "log_mel/lanes/tables.hpp"
 #include "log_mel/lanes/vector.hpp"
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
-inline constexpr float kSmallestNormal = 1.17549435e-38f;
+inline constexpr bool kSingle = sizeof(Real) == sizeof(float);
 
-// ln(x) for x >= 0 to about one unit in the last place; NaN stays NaN, infinity infinity.
-// x = 2^e m, sqrt(1/2) <= m < sqrt(2); ln m = f P(f) with f = m - 1. `denormals`: x may be smaller than 2^-126.
-template <bool denormals>
-static inline V natural_log(V x) {
-  constexpr std::int32_t kRootHalf = 0x3f3504f3;  // sqrt(1/2) as bits
-  IntV bits, extra = {};
-  if constexpr (denormals) {
-    const IntV tiny = x < kSmallestNormal;
-    bits = reinterpret_cast<IntV>(tiny ? x * 33554432.0f : x) - kRootHalf;  // 2^25
-    extra = tiny & 25;
-  } else {
-    bits = reinterpret_cast<IntV>(x) - kRootHalf;
+// Of one group of frames: its power, and the level of its weakest band; see tables.hpp.
+struct Doubts {
+  V power = {};
+  V weakest = V{} + Real(3e38);
+
+  // Knows no floor, and so doubts the frames that have a silent band.
+  inline void look(const Doubt& doubt, int m, V value) { add(doubt.shares[m] * value, doubt.inverse_widths[m] * value); }
+
+  inline void look_closely(const Doubt& doubt, int m, V value, Real floor) {
+    const V quiet = V{} + doubt.quiet;
+    add(doubt.shares[m] * value, value < floor * Real(0.5) ? quiet : doubt.inverse_widths[m] * value);
   }
-  const V e = __builtin_convertvector((bits >> 23) - extra, V);
-  const V f = reinterpret_cast<V>((bits & 0x007fffff) + kRootHalf) - 1.0f;
-  V p = f * 8.7336260184e-2f - 1.4441878251e-1f;  // of least largest error, 6e-9
-  p = p * f + 1.4979288806e-1f;
-  p = p * f - 1.6552334497e-1f;
-  p = p * f + 1.9953613126e-1f;
-  p = p * f - 2.5002491058e-1f;
-  p = p * f + 3.3334225451e-1f;
-  p = p * f - 4.9999981981e-1f;
-  p = p * f + 1.0f;
-  const V value = (p * f - e * 2.12194440e-4f) + e * 0.693359375f;  // ln 2 in two parts: the large product is exact
-  const V infinity = V{} + __builtin_inff();
-  return x < infinity ? value : x;
-}
 
-// `groups` groups of frames, bin k of them at power[k * kTogether]. A band is complete when the segment it falls in is
-// done. Even and odd bins have sums of their own, for shorter chains of additions and smaller errors.
-template <int groups, bool denormals>
-static void mel_rows(const Mel& mel, const V* power, float* out, Index out_stride) {
-  const float* slopes = mel.slopes;
+  // Below kFaint bins may have been denormal numbers, above kLoud infinite; nothing sure is said of NaN.
+  inline bool judge(const Tables& tables, std::int32_t* doubtful) const {
+    constexpr Real kFaint = Real(1e-30), kLoud = Real(1e37);
+    const V level = tables.magnitude ? weakest * weakest : weakest;
+    const auto sure = (level >= power * tables.doubt.noise + kFaint) & (power < kLoud);
+    std::int32_t any = 0;
+    for (int i = 0; i < kLanes; ++i) any |= doubtful[i] = sure[i] == 0;
+    return any != 0;
+  }
+
+ private:
+  inline void add(V share, V level) {
+    power += share;
+    weakest = level < weakest ? level : weakest;
+  }
+};
+
+// `groups` groups of frames, bin k of them at power[k * kTogether]; hands each band on to take(m, group, value). A band is
+// complete when the segment it falls in is done. Even and odd bins have sums of their own, for shorter chains of additions
+// and smaller errors.
+template <int groups, class Take>
+static inline void for_each_band(const Mel& mel, const V* power, const Take& take) {
+  const Real* slopes = mel.slopes;
   const V* bin = power + mel.starts[0] * kTogether;
   V rising[groups] = {};
   for (int s = 0; s <= mel.n_mels; ++s) {
@@ -66,29 +70,62 @@ static void mel_rows(const Mel& mel, const V* power, float* out, Index out_strid
     }
     for (int g = 0; g < groups; ++g) {
       rising[g] = next[g] + odd_next[g];
-      if (s == 0) continue;
-      const V value = band[g] + odd_band[g];
-      const V silence = V{} + mel.log_floor;
-      const V y = natural_log<denormals>(value) * mel.log_scale;
-      store(out + (s - 1) * out_stride + g * kLanes, value <= mel.floor ? silence : y);
+      if (s > 0) take(s - 1, g, band[g] + odd_band[g]);
     }
   }
 }
 
-template <int groups>
-static void mel_rows(const Mel& mel, const V* power, float* out, Index out_stride) {
-  mel.floor < kSmallestNormal ? mel_rows<groups, true>(mel, power, out, out_stride)
-                              : mel_rows<groups, false>(mel, power, out, out_stride);
+template <int groups, bool denormals>
+static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, Real* out, Index out_stride) {
+  const Mel mel = tables.mel;
+  const Doubt doubt = tables.doubt;
+  const V silence = V{} + mel.log_floor;
+  Doubts local[groups];  // stays in registers, as no store can be of the same place
+  for (int g = 0; g < groups; ++g) local[g] = doubts[g];
+  for_each_band<groups>(mel, power, [&](int m, int g, V value) {
+    const V y = natural_log<denormals>(value) * mel.log_scale;
+    if constexpr (kSingle) local[g].look(doubt, m, value);
+    store(out + m * out_stride + g * kLanes, value <= mel.floor ? silence : y);
+  });
+  for (int g = 0; g < groups; ++g) doubts[g] = local[g];
 }
 
-static void log_mel_rows(const Tables& tables, V* power, Index n_groups, float* out, Index out_stride) {
-  if (tables.magnitude) {
-    float* values = reinterpret_cast<float*>(power);
-    const Index n = tables.n_bins * kTogether * kLanes;
-    for (Index i = 0; i < n; ++i) values[i] = __builtin_sqrtf(values[i]);
+// Doubtful frames are looked at again with the floor in mind.
+template <int groups>
+static void judge(const Tables& tables, const V* power, Doubts* doubts, const V* outside, std::int32_t* doubtful) {
+  bool any = false;
+  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, doubtful + g * kLanes);
+  if (!any) return;
+  for (int g = 0; g < groups; ++g) {
+    doubts[g] = Doubts{};
+    doubts[g].power = outside[g];
   }
-  n_groups == kTogether ? mel_rows<kTogether>(tables.mel, power, out, out_stride)
-                        : mel_rows<1>(tables.mel, power, out, out_stride);
+  for_each_band<groups>(tables.mel, power, [&](int m, int g, V value) { doubts[g].look_closely(tables.doubt, m, value, tables.mel.floor); });
+  for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + g * kLanes);
+}
+
+template <int groups>
+static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, Real* out, Index out_stride) {
+  Doubts doubts[groups];
+  V outside[groups] = {};  // power of the bins that no band counts whole
+  if constexpr (kSingle) {
+    const auto add = [&](Index begin, Index end) {
+      for (Index k = begin; k < end; ++k) {
+        for (int g = 0; g < groups; ++g) outside[g] += power[k * kTogether + g];
+      }
+    };
+    add(0, tables.doubt.inner_begin);
+    add(tables.doubt.inner_end, tables.n_bins);
+    for (int g = 0; g < groups; ++g) doubts[g].power = outside[g];
+  }
+  if (tables.magnitude) {
+    Real* values = reinterpret_cast<Real*>(power);
+    const Index n = tables.n_bins * kTogether * kLanes;
+    for (Index i = 0; i < n; ++i) values[i] = kSingle ? __builtin_sqrtf(values[i]) : __builtin_sqrt(values[i]);
+  }
+  tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, out, out_stride)
+                                     : mel_rows<groups, false>(tables, power, doubts, out, out_stride);
+  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, doubtful);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -1,5 +1,5 @@
 // What the plan hands to the kernels: plain tables, made once in double precision, alike for every instruction set but
-// for the layout numbers that depend on its lanes.
+// for the layout numbers that depend on its lanes. Real is the precision of a kernel, float or double.
 #pragma once
 
 #include <cstddef>
@@ -14,46 +14,67 @@ inline constexpr Index kTogether = 2;  // groups of frames whose spectra become 
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
 
+enum class Sample { pcm16, single, full };  // int16, float, double
+
 // One decimation step: `radix` spectra of `length` points become one of radix * length.
+template <class Real>
 struct Pass {
   int radix;
   Index length;
-  const float* twiddles;  // (length - 1) / 2 bins of (radix - 1) pairs (c, t), see generate_codelets.py
+  const Real* twiddles;  // (length - 1) / 2 bins of (radix - 1) pairs (c, t), see generate_codelets.py
 };
 
 // A real transform of `size` = leaf * radices points, its input read through offsets.
+template <class Real>
 struct Transform {
   Index size;
   int leaf;
-  const float* direct;  // tables of a leaf without a codelet, else null
+  const Real* direct;  // tables of a leaf without a codelet, else null
   int n_passes;
-  Pass passes[kMaxPasses];
+  Pass<Real> passes[kMaxPasses];
 };
 
 // Where a transform's samples lie, and what they are multiplied by; in the order of the leaves.
+template <class Real>
 struct Source {
   const int* offsets;
-  const float* weights;
+  const Real* weights;
 };
 
 // What a size with large prime factors needs besides a transform of a longer, smooth size; see chirp.hpp.
+template <class Real>
 struct Chirp {
-  Source cosine;  // samples times window times chirp, its real and its imaginary part
-  Source sine;
-  Source natural;         // reads vectors that lie in natural order
-  const float* spectrum;  // of the chirp: pairs (re, im)
+  Source<Real> cosine;  // samples times window times chirp, its real and its imaginary part
+  Source<Real> sine;
+  Source<Real> natural;         // reads vectors that lie in natural order
+  const Real* spectrum;  // of the chirp: pairs (re, im)
 };
 
 // The mel filters, by segments between neighbouring filter centres: each bin falls in one filter and rises in the next.
+template <class Real>
 struct Mel {
   int n_mels;
   const int* starts;      // n_mels + 2 entries: segment s holds the bins [starts[s], starts[s + 1])
-  const float* slopes;    // pairs (falling, rising) of the bins from starts[0]
-  float floor;
-  float log_floor;        // scaled already
-  float log_scale;
+  const Real* slopes;     // pairs (falling, rising) of the bins from starts[0]
+  Real floor;
+  Real log_floor;         // scaled already
+  Real log_scale;
 };
 
+// When single precision will not do: rounding spreads a noise over the spectrum, some 2^-24 of the frame's own amplitude,
+// and a band that is not far above that noise comes out wrong. A frame is doubtful where
+//     noise * power > level of some band,  level = band * inverse_width, or `quiet` for a band below half the floor,
+// which ends as the floor unless the noise comes near it.
+template <class Real>
+struct Doubt {
+  const Real* shares;            // of n_mels: what a band adds to the frame's power, so that a bin between centres counts once
+  const Real* inverse_widths;    // of n_mels: 1 / sum of the band's weights
+  Index inner_begin, inner_end;  // the bins between centres; the others are added one by one
+  Real noise;
+  Real quiet;
+};
+
+template <class Real>
 struct Tables {
   Index n_bins;
   bool magnitude;      // |X| instead of |X|^2
@@ -63,39 +84,44 @@ struct Tables {
   Index n_blocks;      // that the last pass joins
   Index block_stride;  // vectors between them
   Index work_size;     // vectors
-  Transform transform;
-  Source source;
-  const Chirp* chirp;  // null where the transform's size is n_fft itself
-  Mel mel;
+  Transform<Real> transform;
+  Source<Real> source;
+  const Chirp<Real>* chirp;  // null where the transform's size is n_fft itself
+  Mel<Real> mel;
+  Doubt<Real> doubt;
 
   Index row_stride() const { return lead + tile; }
 };
 
 // Memory of one thread; all of it aligned to whole vectors.
+template <class Real>
 struct Scratch {
-  float* waveform;  // rows + 1 rows of row_stride(); the last one is zero
-  float* spectrum;
-  float* power;     // n_bins rows of kTogether vectors
+  Real* waveform;  // rows + 1 rows of row_stride(); the last one is zero
+  Real* spectrum;
+  Real* power;     // n_bins rows of kTogether vectors
 };
 
 // One tile: up to `tile` frames of any clips.
+template <class Real>
 struct Tile {
   const void* const* columns;  // starts of the new columns, `rows` samples each
-  bool pcm;                    // samples are int16, not float
+  Sample sample;
   Index n_columns;             // whole vectors; they end at column lead + tile if `continued`, else start at 0
   Index first_column;
   Index n_groups;              // vectors of frames to compute
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
-  float* out;                  // n_mels rows of n_groups * lanes frames
+  Real* out;                   // n_mels rows of n_groups * lanes frames
   Index out_stride;
+  std::int32_t* doubtful;      // n_groups * lanes frames: not 0 where single precision may not do
 };
 
 // One instruction set.
+template <class Real>
 struct Kernel {
   int lanes;
-  void (*run)(const Tables& tables, const Scratch& scratch, const Tile& tile);
-  void (*to_half)(const float* from, std::uint16_t* to, Index n);
+  void (*run)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real>& tile);
+  void (*to_half)(const Real* from, std::uint16_t* to, Index n);
 };
 
 }  // namespace clinaug::lanes

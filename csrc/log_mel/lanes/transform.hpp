@@ -12,7 +12,7 @@ namespace clinaug::lanes::CLINAUG_LANES_SET {
 template <int r>
 static void combine_pass(V* block, const Pass& pass) {
   const Index m = pass.length;
-  const float* w = pass.twiddles;
+  const Real* w = pass.twiddles;
   Combine<r>::zero(block, m);
   for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) Combine<r>::inner(block + k, block + m - k, m, w);
   if (m % 2 == 0) Combine<r>::middle(block + m / 2, m);
@@ -22,7 +22,7 @@ template <int r>
 static void final_pass(const V* blocks, Index stride, const Pass& pass, V* power, Index step) {
   const Index m = pass.length;
   const Index turn = m * step;
-  const float* w = pass.twiddles;
+  const Real* w = pass.twiddles;
   Final<r>::zero(blocks, stride, power, turn);
   for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) {
     Final<r>::inner(blocks + k, blocks + m - k, stride, w, power + k * step, power + turn - k * step, turn);
@@ -50,7 +50,7 @@ static inline void finish(const V* blocks, Index stride, const Pass& pass, V* po
 
 // An odd n by the definition, from sums and differences of the samples j and n - j; four bins at a time.
 // table: for each four bins, for each j <= n / 2, their cosines and then their negated sines.
-static void direct_leaf(int n, const float* x, const int* offsets, const float* weights, const float* table, V* out) {
+static void direct_leaf(int n, const Real* x, const int* offsets, const Real* weights, const Real* table, V* out) {
   const int half = n / 2;
   V sums[kMaxDirectLeaf / 2], differences[kMaxDirectLeaf / 2];
   const V first = weights[0] * load(x + offsets[0]);
@@ -77,9 +77,9 @@ static void direct_leaf(int n, const float* x, const int* offsets, const float* 
   }
 }
 
-static inline void leaf(const Transform& transform, const Source& source, const float* x, Index index, V* out) {
+static inline void leaf(const Transform& transform, const Source& source, const Real* x, Index index, V* out) {
   const int* offsets = source.offsets + index * transform.leaf;
-  const float* weights = source.weights + index * transform.leaf;
+  const Real* weights = source.weights + index * transform.leaf;
   if (transform.direct) return direct_leaf(transform.leaf, x, offsets, weights, transform.direct, out);
   switch (transform.leaf) {
 #define CLINAUG_CASE(n) \
@@ -90,7 +90,7 @@ static inline void leaf(const Transform& transform, const Source& source, const 
 }
 
 // The halfcomplex spectrum after the first `passes` passes, of the sub-sequence that starts at leaf `index`.
-static void spectrum(const Transform& transform, const Source& source, const float* x, int passes, Index index, V* out) {
+static void spectrum(const Transform& transform, const Source& source, const Real* x, int passes, Index index, V* out) {
   if (passes == 0) return leaf(transform, source, x, index, out);
   const Pass& pass = transform.passes[passes - 1];
   for (int j = 0; j < pass.radix; ++j) {
@@ -111,7 +111,7 @@ struct Prefetch {
 };
 
 // |X|^2 of the group whose first column is at x: bin k goes to power[k * step].
-static void power_spectrum(const Tables& tables, const float* x, V* work, V* power, Index step, Prefetch& prefetch) {
+static void power_spectrum(const Tables& tables, const Real* x, V* work, V* power, Index step, Prefetch& prefetch) {
   const Transform& transform = tables.transform;
   if (transform.n_passes == 0) {
     leaf(transform, tables.source, x, 0, work);

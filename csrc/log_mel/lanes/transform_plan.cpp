@@ -49,27 +49,29 @@ double turn(Index numerator, Index denominator) {
 }
 
 // The twiddle cos - i sin as the pair (cos, tan); the tangent makes up for the rounding of the cosine.
-std::vector<float> make_twiddles(int radix, Index length) {
-  constexpr double kSmallestCosine = 1e-9;  // keeps the tangent finite
-  std::vector<float> twiddles;
+template <class Real>
+std::vector<Real> make_twiddles(int radix, Index length) {
+  constexpr double kSmallestCosine = 1e-20;  // keeps the tangent finite
+  std::vector<Real> twiddles;
   for (Index k = 1; 2 * k < length; ++k) {
     for (int j = 1; j < radix; ++j) {
       const double angle = turn(j * k, radix * length);
-      double cosine = static_cast<float>(std::cos(angle));
+      double cosine = static_cast<Real>(std::cos(angle));
       if (std::abs(cosine) < kSmallestCosine) cosine = kSmallestCosine;
-      twiddles.push_back(static_cast<float>(cosine));
-      twiddles.push_back(static_cast<float>(std::sin(angle) / cosine));
+      twiddles.push_back(static_cast<Real>(cosine));
+      twiddles.push_back(static_cast<Real>(std::sin(angle) / cosine));
     }
   }
   return twiddles;
 }
 
-std::vector<float> make_direct_leaf(int n) {
-  std::vector<float> table;
+template <class Real>
+std::vector<Real> make_direct_leaf(int n) {
+  std::vector<Real> table;
   for (int k = 1; k <= n / 2; k += 4) {
     for (int j = 1; j <= n / 2; ++j) {
-      for (int i = 0; i < 4; ++i) table.push_back(static_cast<float>(std::cos(turn(j * (k + i), n))));
-      for (int i = 0; i < 4; ++i) table.push_back(static_cast<float>(-std::sin(turn(j * (k + i), n))));
+      for (int i = 0; i < 4; ++i) table.push_back(static_cast<Real>(std::cos(turn(j * (k + i), n))));
+      for (int i = 0; i < 4; ++i) table.push_back(static_cast<Real>(-std::sin(turn(j * (k + i), n))));
     }
   }
   return table;
@@ -81,19 +83,20 @@ bool has_codelet(int leaf) {
 
 }  // namespace
 
-double TransformPlan::cost(Index size) { return choose_steps(size).cost; }
+double transform_cost(Index size) { return choose_steps(size).cost; }
 
-TransformPlan::TransformPlan(Index size) {
+template <class Real>
+TransformPlan<Real>::TransformPlan(Index size) {
   const Steps steps = choose_steps(size);
   tables_.size = size;
   tables_.leaf = steps.leaf;
   if (!has_codelet(steps.leaf)) {
-    direct_ = make_direct_leaf(steps.leaf);
+    direct_ = make_direct_leaf<Real>(steps.leaf);
     tables_.direct = direct_.data();
   }
   Index length = steps.leaf;
   for (const int radix : steps.radices) {
-    twiddles_.push_back(make_twiddles(radix, length));
+    twiddles_.push_back(make_twiddles<Real>(radix, length));
     tables_.passes[tables_.n_passes++] = {radix, length, twiddles_.back().data()};
     length *= radix;
   }
@@ -108,5 +111,8 @@ TransformPlan::TransformPlan(Index size) {
     order_[place * steps.leaf + rest] = t;
   }
 }
+
+template class TransformPlan<float>;
+template class TransformPlan<double>;
 
 }  // namespace clinaug::lanes

@@ -8,24 +8,25 @@
 
 namespace clinaug::lanes {
 
+// Vector operations a point, roughly; infinite where the size has large prime factors: use a Chirp then.
+double transform_cost(Index size);
+
+template <class Real>
 class TransformPlan {
  public:
-  // size must be computable(): use a Chirp otherwise.
+  // Of a size of finite transform_cost.
   explicit TransformPlan(Index size);
 
-  const Transform& tables() const { return tables_; }
+  const Transform<Real>& tables() const { return tables_; }
 
   // The sample that each place of the leaves takes: places [i * leaf, (i + 1) * leaf) belong to leaf i.
   const std::vector<Index>& order() const { return order_; }
 
-  // Vector operations a point, roughly; infinite where the size has large prime factors.
-  static double cost(Index size);
-
  private:
-  Transform tables_{};
+  Transform<Real> tables_{};
   std::vector<Index> order_;
-  std::deque<std::vector<float>> twiddles_;
-  std::vector<float> direct_;
+  std::deque<std::vector<Real>> twiddles_;
+  std::vector<Real> direct_;
 };
 
 }  // namespace clinaug::lanes

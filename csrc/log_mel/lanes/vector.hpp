@@ -1,10 +1,12 @@
-// The vector type of one instruction set: CLINAUG_LANES floats, one frame a lane.
+// The vector type of one instruction set and precision: CLINAUG_LANES numbers of type CLINAUG_REAL, one frame a lane.
 //
-// kernel.cpp and the headers it includes are compiled once per set, in the namespace CLINAUG_LANES_SET. They call no
-// inline function from outside it: the linker would keep one copy for all sets, perhaps that of the widest.
+// kernel.cpp and the headers it includes are compiled once per set and precision, in the namespace CLINAUG_LANES_SET. They
+// call no inline function from outside it: the linker would keep one copy for all sets, perhaps that of the widest.
 #pragma once
 
 #include <cstdint>
+
+#include "log_mel/lanes/tables.hpp"
 
 // Codelets stay functions: inlined in a loop, their many addresses become as many spilled induction variables.
 #define CLINAUG_CODELET __attribute__((noinline))
@@ -13,20 +15,38 @@ namespace clinaug::lanes::CLINAUG_LANES_SET {
 
 inline constexpr int kLanes = CLINAUG_LANES;
 
-typedef float V __attribute__((vector_size(4 * CLINAUG_LANES)));
-typedef std::int32_t IntV __attribute__((vector_size(4 * CLINAUG_LANES)));
+using Real = CLINAUG_REAL;
+using Pass = lanes::Pass<Real>;
+using Transform = lanes::Transform<Real>;
+using Source = lanes::Source<Real>;
+using Chirp = lanes::Chirp<Real>;
+using Mel = lanes::Mel<Real>;
+using Doubt = lanes::Doubt<Real>;
+using Tables = lanes::Tables<Real>;
+using Scratch = lanes::Scratch<Real>;
+using Tile = lanes::Tile<Real>;
+using Kernel = lanes::Kernel<Real>;
+
+typedef float SingleV __attribute__((vector_size(4 * CLINAUG_LANES)));
+typedef double DoubleV __attribute__((vector_size(8 * CLINAUG_LANES)));
 typedef std::int16_t ShortV __attribute__((vector_size(2 * CLINAUG_LANES)));
+typedef std::int32_t IntV __attribute__((vector_size(4 * CLINAUG_LANES)));
+typedef std::int64_t LongV __attribute__((vector_size(8 * CLINAUG_LANES)));
+typedef Real V __attribute__((vector_size(sizeof(Real) * CLINAUG_LANES)));
 
-typedef V UnalignedV __attribute__((aligned(4), may_alias));
+typedef SingleV UnalignedSingleV __attribute__((aligned(4), may_alias));
+typedef DoubleV UnalignedDoubleV __attribute__((aligned(8), may_alias));
 typedef ShortV UnalignedShortV __attribute__((aligned(2), may_alias));
+typedef V UnalignedV __attribute__((aligned(alignof(Real)), may_alias));
 
-static inline V load(const float* from) { return *reinterpret_cast<const UnalignedV*>(from); }
+static inline V load(const float* from) { return __builtin_convertvector(*reinterpret_cast<const UnalignedSingleV*>(from), V); }
+static inline V load(const double* from) { return __builtin_convertvector(*reinterpret_cast<const UnalignedDoubleV*>(from), V); }
 
 // PCM: full scale is 1.
 static inline V load(const std::int16_t* from) {
-  return __builtin_convertvector(*reinterpret_cast<const UnalignedShortV*>(from), V) * (1.0f / 32768.0f);
+  return __builtin_convertvector(*reinterpret_cast<const UnalignedShortV*>(from), V) * Real(1.0 / 32768.0);
 }
 
-static inline void store(float* to, V value) { *reinterpret_cast<UnalignedV*>(to) = value; }
+static inline void store(Real* to, V value) { *reinterpret_cast<UnalignedV*>(to) = value; }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -1,4 +1,4 @@
-// One call's walk over clips and tiles.
+// One call's walk over clips and tiles, in one precision.
 //
 // The clips of a batch are laid end to end as columns, so that a tile holds frames of as many clips as it takes: clip b
 // owns the columns [b * pitch, (b + 1) * pitch), pitch = frames + carry. Lanes that fall on the carried columns between
@@ -34,37 +34,52 @@ void copy_padded(const In* x, Index n_samples, Index stride, PadMode mode, Index
   }
 }
 
-template <class In, class Out>
+template <class In>
+constexpr Sample sample_of() {
+  return std::is_same_v<In, double> ? Sample::full : std::is_same_v<In, float> ? Sample::single : Sample::pcm16;
+}
+
+template <class Real, class In, class Out>
 class Walk {
  public:
-  Walk(const LogMelParams& params, const Kernel& kernel, const Layout& layout, View<const In, 2> x, View<Out, 3> out)
-      : params_(params), kernel_(kernel), layout_(layout), tables_(layout.tables), x_(x), out_(out) {}
+  Walk(const LanesPlan<Real>& plan, View<const In, 2> x, View<Out, 3> out)
+      : params_(plan.params()),
+        kernel_(plan.kernel()),
+        layout_(plan.layout(x.extent[0], out.extent[2])),
+        tables_(layout_.tables),
+        x_(x),
+        out_(out) {}
 
+  Index tile() const { return tables_.tile; }
   Index n_tiles() const { return (n_columns() + tables_.tile - 1) / tables_.tile; }
 
-  // The tiles [begin, end), in order.
-  void run(Index begin, Index end, Workspace& work) const {
-    const Scratch scratch = prepare(work);
+  // The tiles [begin, end), in order. again(first, n, doubtful) is called for columns of which some are doubtful.
+  template <class Again>
+  void run(Index begin, Index end, Workspace& work, const Again& again) const {
+    const Scratch<Real> scratch = prepare(work);
     for (Index index = begin; index < end; ++index) {
-      const Index first = index * tables_.tile;
-      Tile tile{};
-      tile.n_groups = (std::min(tables_.tile, n_columns() - first) + kernel_.lanes - 1) / kernel_.lanes;
-      tile.first_column = index == begin ? 0 : tables_.lead;
-      tile.n_columns = tables_.lead + tile.n_groups * kernel_.lanes - tile.first_column;
-      tile.pcm = std::is_same_v<In, std::int16_t>;
-      gather(first + layout_.carry - tables_.lead + tile.first_column, tile.n_columns, work);
-      tile.columns = work.columns.data();
+      const Index first = index * tables_.tile, n = std::min(tables_.tile, n_columns() - first);
+      Tile<Real> tile = tile_from(first, n, index == begin ? 0 : tables_.lead, work);
       if (index + 1 < end) prefetch(first + layout_.carry + tables_.tile, tile);
-      tile.out = float_rows(first, tile.n_groups * kernel_.lanes);
-      tile.out_stride = out_.stride[1];
-      if (tile.out) {
-        kernel_.run(tables_, scratch, tile);
-      } else {
-        tile.out = reinterpret_cast<float*>(work.rows.at_least(sizeof(float) * params_.n_mels * tables_.tile));
-        tile.out_stride = tables_.tile;
-        kernel_.run(tables_, scratch, tile);
-        copy_out(first, tile);
+      Real* const direct = rows_of(first, tile.n_groups * kernel_.lanes);
+      if (direct) {
+        tile.out = direct;
+        tile.out_stride = out_.stride[1];
       }
+      kernel_.run(tables_, scratch, tile);
+      if (!direct) copy_out(first, n, tile, nullptr);
+      if constexpr (std::is_same_v<Real, float>) name_doubtful(first, n, tile.doubtful, again);
+    }
+  }
+
+  // Those of the columns [first, first + n) that are wanted, anew.
+  void run_some(Index first, Index n, const std::int32_t* wanted, Workspace& work) const {
+    const Scratch<Real> scratch = prepare(work);
+    for (Index done = 0; done < n; done += tables_.tile) {
+      const Index now = std::min(tables_.tile, n - done);
+      const Tile<Real> tile = tile_from(first + done, now, 0, work);
+      kernel_.run(tables_, scratch, tile);
+      copy_out(first + done, now, tile, wanted + done);
     }
   }
 
@@ -73,14 +88,29 @@ class Walk {
   Index pitch() const { return n_frames() + layout_.carry; }
   Index n_columns() const { return x_.extent[0] * pitch() - layout_.carry; }
 
-  Scratch prepare(Workspace& work) const {
-    const Index waveform = (tables_.rows + 1) * tables_.row_stride();
-    const Scratch scratch{reinterpret_cast<float*>(work.waveform.at_least(sizeof(float) * waveform)),
-                          reinterpret_cast<float*>(work.spectrum.at_least(sizeof(float) * tables_.work_size * kernel_.lanes)),
-                          reinterpret_cast<float*>(work.power.at_least(sizeof(float) * tables_.n_bins * kTogether * kernel_.lanes))};
-    std::fill_n(scratch.waveform + tables_.rows * tables_.row_stride(), tables_.row_stride(), 0.0f);
+  Scratch<Real> prepare(Workspace& work) const {
+    const auto numbers = [](Aligned& memory, Index n) { return reinterpret_cast<Real*>(memory.at_least(sizeof(Real) * n)); };
+    const Scratch<Real> scratch{numbers(work.waveform, (tables_.rows + 1) * tables_.row_stride()),
+                                numbers(work.spectrum, tables_.work_size * kernel_.lanes),
+                                numbers(work.power, tables_.n_bins * kTogether * kernel_.lanes)};
+    std::fill_n(scratch.waveform + tables_.rows * tables_.row_stride(), tables_.row_stride(), Real{0});
     std::memset(work.zeros.at_least(sizeof(In) * tables_.rows), 0, sizeof(In) * tables_.rows);
     return scratch;
+  }
+
+  // n frames from column `first`, of whose columns the first `known` lie transposed already; into the workspace's rows.
+  Tile<Real> tile_from(Index first, Index n, Index known, Workspace& work) const {
+    Tile<Real> tile{};
+    tile.n_groups = (n + kernel_.lanes - 1) / kernel_.lanes;
+    tile.first_column = known;
+    tile.n_columns = tables_.lead + tile.n_groups * kernel_.lanes - known;
+    tile.sample = sample_of<In>();
+    gather(first + layout_.carry - tables_.lead + known, tile.n_columns, work);
+    tile.columns = work.columns.data();
+    tile.out = reinterpret_cast<Real*>(work.rows.at_least(sizeof(Real) * params_.n_mels * tables_.tile));
+    tile.out_stride = tables_.tile;
+    tile.doubtful = work.doubtful;
+    return tile;
   }
 
   // Where `n` columns from column `first` lie: in the caller's memory, or copied where they touch the padding.
@@ -89,14 +119,18 @@ class Walk {
     const auto* zeros = work.zeros.at_least(0);
     auto* staged = reinterpret_cast<In*>(work.staged.at_least(sizeof(In) * rows * tables_.row_stride()));
     work.columns.resize(n);
-    for (Index j = 0; j < n; ++j) {
-      const Index column = first + j, clip = column / pitch();
-      if (column < 0 || column >= x_.extent[0] * pitch()) {
+    Index clip = first < 0 ? -1 : first / pitch(), within = first - clip * pitch();
+    for (Index j = 0; j < n; ++j, ++within) {
+      if (within == pitch()) {
+        ++clip;
+        within = 0;
+      }
+      if (clip < 0 || clip >= x_.extent[0]) {
         work.columns[j] = zeros;
         continue;
       }
       const In* x = x_.data + clip * x_.stride[0];
-      const Index start = (column - clip * pitch()) * params_.hop_length - params_.padding();
+      const Index start = within * params_.hop_length - params_.padding();
       if (x_.stride[1] == 1 && start >= 0 && start + rows <= x_.extent[1]) {
         work.columns[j] = x + start;
       } else {
@@ -107,7 +141,7 @@ class Walk {
   }
 
   // The waveform under the tile of columns from `first`, where it is one piece of memory.
-  void prefetch(Index first, Tile& tile) const {
+  void prefetch(Index first, Tile<Real>& tile) const {
     const Index clip = first / pitch();
     const Index start = (first - clip * pitch()) * params_.hop_length - params_.padding();
     if (clip >= x_.extent[0] || start < 0 || start >= x_.extent[1] || x_.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
@@ -116,41 +150,68 @@ class Walk {
   }
 
   // The caller's memory, where the frames from column `first` are all wanted and can be written as they are.
-  float* float_rows(Index first, Index n) const {
-    if constexpr (std::is_same_v<Out, float>) {
+  Real* rows_of(Index first, Index n) const {
+    if constexpr (std::is_same_v<Out, Real>) {
       const Index clip = first / pitch(), frame = first - clip * pitch();
       if (out_.stride[2] == 1 && frame + n <= n_frames()) return out_.data + clip * out_.stride[0] + frame;
     }
     return nullptr;
   }
 
-  void copy_out(Index first, const Tile& tile) const {
-    const Index end = std::min(first + tile.n_groups * kernel_.lanes, n_columns());
-    for (Index column = first; column < end;) {
-      const Index clip = column / pitch(), frame = column - clip * pitch();
-      const Index n = std::min(n_frames() - frame, end - column);
-      for (Index m = 0; n > 0 && m < params_.n_mels; ++m) {
-        copy_row(tile.out + m * tile.out_stride + (column - first), n,
+  // The frames of n columns; of those wanted, where that is asked.
+  void copy_out(Index first, Index n, const Tile<Real>& tile, const std::int32_t* wanted) const {
+    for (Index j = 0; j < n;) {
+      const Index clip = (first + j) / pitch(), frame = first + j - clip * pitch();
+      const Index end = std::min(n, j + n_frames() - frame);
+      if (end <= j || (wanted && !wanted[j])) {
+        j = end <= j ? (clip + 1) * pitch() - first : j + 1;
+        continue;
+      }
+      Index run = 1;
+      while (j + run < end && (!wanted || wanted[j + run])) ++run;
+      for (Index m = 0; m < params_.n_mels; ++m) {
+        copy_row(tile.out + m * tile.out_stride + j, run,
                  out_.data + clip * out_.stride[0] + m * out_.stride[1] + frame * out_.stride[2]);
       }
-      column = n > 0 ? column + n : (clip + 1) * pitch();
+      j += run;
     }
   }
 
-  void copy_row(const float* from, Index n, Out* to) const {
-    if constexpr (std::is_same_v<Out, float>) {
-      for (Index i = 0; i < n; ++i) to[i * out_.stride[2]] = from[i];
-    } else {
+  void copy_row(const Real* from, Index n, Out* to) const {
+    if constexpr (std::is_same_v<Out, Half>) {
       std::uint16_t halves[kLargestTile];
       kernel_.to_half(from, halves, n);
       for (Index i = 0; i < n; ++i) to[i * out_.stride[2]].bits = halves[i];
+    } else {
+      for (Index i = 0; i < n; ++i) to[i * out_.stride[2]] = static_cast<Out>(from[i]);
     }
   }
 
+  // Runs of columns, from a doubtful one to a doubtful one, without a gap that is worth leaving out.
+  template <class Again>
+  void name_doubtful(Index first, Index n, std::int32_t* doubtful, const Again& again) const {
+    constexpr Index kGap = 8;
+    Index begin = n, last = n;
+    for (Index j = 0; j < n; ++j) {
+      if (!doubtful[j]) continue;
+      if ((first + j) % pitch() >= n_frames()) {  // between two clips
+        doubtful[j] = 0;
+        continue;
+      }
+      if (begin < n && j - last > kGap) {
+        again(first + begin, last + 1 - begin, doubtful + begin);
+        begin = n;
+      }
+      if (begin == n) begin = j;
+      last = j;
+    }
+    if (begin < n) again(first + begin, last + 1 - begin, doubtful + begin);
+  }
+
   const LogMelParams& params_;
-  const Kernel& kernel_;
-  const Layout& layout_;
-  const Tables& tables_;
+  const Kernel<Real>& kernel_;
+  const Layout<Real>& layout_;
+  const Tables<Real>& tables_;
   View<const In, 2> x_;
   View<Out, 3> out_;
 };
