@@ -11,7 +11,8 @@ gradient at zero is zero. Raises TypeError or ValueError naming what was given a
 
 import torch
 
-from clinaug_fast.ops import residual_se_cpu, residual_se_plain
+from clinaug_fast import _native
+from clinaug_fast.ops import residual_se_cpu, residual_se_cuda, residual_se_plain
 from clinaug_fast.ops.library import LIBRARY
 from clinaug_fast.ops.residual_se_inputs import DTYPES, check, computed_in, empty_gradients, empty_state, layout
 
@@ -25,6 +26,7 @@ LIBRARY.define(
     "Tensor gate, str act, float slope, bool with_skip) "
     "-> (Tensor grad_x, Tensor grad_w1, Tensor grad_b1, Tensor grad_w2, Tensor grad_b2, Tensor grad_skip)"
 )
+_ON_CUDA = "residual_se" in _native.cuda_kernels
 _OPERATOR = torch.ops.clinaug_fast.residual_se.default
 _FORWARD = torch.ops.clinaug_fast.residual_se_forward.default
 _BACKWARD = torch.ops.clinaug_fast.residual_se_backward.default
@@ -99,7 +101,7 @@ def _cpu_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...
 torch.library.impl(LIBRARY, "residual_se_backward", "CPU")(residual_se_cpu.backward)
 
 
-# ---- on CUDA, until there is a kernel: plain PyTorch ---------------------------------------------------------------
+# ---- on CUDA: plain PyTorch where this build has no kernel ---------------------------------------------------------
 
 
 @torch.library.impl(LIBRARY, "residual_se", "CUDA")
@@ -110,6 +112,8 @@ def _cuda(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
 @torch.library.impl(LIBRARY, "residual_se_forward", "CUDA")
 def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
     check(x, w1, b1, w2, b2, skip, act, slope)
+    if _ON_CUDA:
+        return residual_se_cuda.forward(x, w1, b1, w2, b2, skip, act, slope)
     state = residual_se_plain.gate(*(tensor.to(computed_in(x.dtype)) for tensor in (x, w1, b1, w2, b2)))
     y = residual_se_plain.excite(x, state[2], skip, act, slope).to(x.dtype).contiguous(memory_format=layout(x))
     return y, *state
@@ -117,6 +121,9 @@ def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ..
 
 @torch.library.impl(LIBRARY, "residual_se_backward", "CUDA")
 def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    if _ON_CUDA:
+        *grads, grad_skip = residual_se_cuda.backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
+        return *grads, grad_skip if with_skip else y.new_empty(0)
     wide = [tensor.to(mean.dtype) for tensor in (grad, x, y, w1, w2)]
     grad_x, *grads, grad_skip = (
         t.to(x.dtype) for t in residual_se_plain.gradients(*wide, mean, hidden, gate, act, slope)
