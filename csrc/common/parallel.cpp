@@ -16,7 +16,7 @@ namespace {
 // succession: whoever waits looks on for that long before it sleeps, and lets others run between two looks.
 template <class Ready>
 void look_on(const Ready& ready) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(1000);
   while (!ready() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
 }
 

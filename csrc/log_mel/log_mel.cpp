@@ -21,14 +21,18 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
   const Index n_tiles = walk.n_tiles();
   const Index worth_a_thread = kSamplesWorthAThread / (walk.tile() * plan.params().n_fft) + 1;
   const Index workers = std::clamp<Index>(n_tiles / worth_a_thread, 1, threads);
-  // Tiles are claimed a few at a time: a thread that starts late does less.
-  const Index claim = workers == 1 ? n_tiles : std::max<Index>(1, n_tiles / (8 * workers));
+  // Tiles are claimed in runs, as each prefetches the next, and in ever shorter ones: a thread that starts late does less.
   std::atomic<Index> next = 0;
+  const auto claim = [&](Index& begin, Index& end) {
+    begin = next;
+    do {
+      end = workers == 1 ? n_tiles : begin + std::max<Index>(1, (n_tiles - begin) / (2 * workers));
+    } while (begin < n_tiles && !next.compare_exchange_weak(begin, end));
+    return begin < n_tiles;
+  };
   parallel_for(workers, workers, 1, [&](Index, Index) {
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
-    for (Index begin; (begin = next.fetch_add(claim)) < n_tiles;) {
-      walk.run(begin, std::min(begin + claim, n_tiles), *work, again);
-    }
+    for (Index begin, end; claim(begin, end);) walk.run(begin, end, *work, again);
     plan.workspaces().give_back(std::move(work));
   });
 }
