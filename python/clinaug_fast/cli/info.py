@@ -38,7 +38,7 @@ def info(as_json: Json = False, quiet: Quiet = False) -> None:
         lines += [
             f"{'Python':<16}{facts['python']} on {facts['platform']}",
             f"{'libsndfile':<16}{facts['libsndfile']}",
-            f"{'CPU kernels':<16}log_mel on {facts['instruction_set']}, built with {facts['compiler']}",
+            f"{'CPU kernels':<16}log_mel, residual_se on {facts['instruction_set']}, built with {facts['compiler']}",
             f"{'threads':<16}{facts['threads']} allowed",
             f"{'CUDA devices':<16}{', '.join(cuda) or 'none'}",
             f"{'CUDA kernels':<16}{kernels}",
