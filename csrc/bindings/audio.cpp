@@ -10,22 +10,10 @@
 #include "audio/wav_log_mel.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/buffers.hpp"
+#include "bindings/owned.hpp"
 
 namespace clinaug::bindings {
 namespace {
-
-// Memory that was filled here and that numpy takes over as it is, through the buffer protocol.
-template <class T>
-struct Owned {
-  std::vector<T> values;
-};
-
-template <class T>
-void bind_owned(py::module_& module, const char* name) {
-  py::class_<Owned<T>>(module, name, py::buffer_protocol()).def_buffer([](Owned<T>& owned) {
-    return py::buffer_info(owned.values.data(), static_cast<py::ssize_t>(owned.values.size()));
-  });
-}
 
 py::tuple as_tuple(const Level& level) {
   return py::make_tuple(level.n, level.peak, level.clipped, level.square_sum, level.silent);

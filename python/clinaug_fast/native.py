@@ -152,6 +152,27 @@ def wav_log_mel(
     return WavBatch(mels, [WavClips(*fields, Level(*level)) for *fields, level in files], read_ns, mel_ns)
 
 
+class Listing(NamedTuple):
+    """The audio files of a folder as columns, in the order of their names' bytes."""
+
+    names: np.ndarray  # (total,) uint8: posix paths inside the folder, end to end
+    offsets: np.ndarray  # (n + 1,) int32: where each begins, and the end
+    bytes: np.ndarray  # (n,) int64: the file's size; -1 where the file system does not tell
+    labels: list[tuple[bytes, int]]  # top folders in order, and how many of the files lie in each
+    unlabelled: list[str]  # audio outside any top folder, in no other field
+    ignored: dict[str, int]  # files that are not audio by suffix, "" for none
+
+
+def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 1) -> Listing:
+    """The files below `root` whose names end in one of `suffixes` (lower case, ASCII case ignored) and do not begin with
+    a dot. Folders that begin with a dot are left out; linked folders are followed, each real one once.
+
+    Undecodable names are text as `os.fsdecode` gives it. Raises OSError for a folder that cannot be listed.
+    """
+    names, offsets, n_bytes, *rest = _native.list_audio(os.fsencode(root), list(suffixes), threads)
+    return Listing(np.asarray(names).view(np.uint8), np.asarray(offsets), np.asarray(n_bytes), *rest)
+
+
 def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None) -> Wav | str:
     """A plain WAV file, or the part from `start_s` to `end_s`, mixed down to mono; a string says why it is not one.
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.data.shards import fingerprint_shard
@@ -25,17 +27,17 @@ BLOCK_RECORDINGS = 2048
 def cut_into_blocks(table: pa.Table) -> list[range]:
     """The rows of each block of a table of RECORDINGS_SCHEMA: a new one begins where the next recording would pass
     BLOCK_BYTES or BLOCK_RECORDINGS. Segments that follow one another in one file count its bytes once."""
-    starts, size, last = [0], 0, None
-    for row, (path, n_bytes) in enumerate(
-        zip(table.column("path").to_pylist(), table.column("bytes").to_pylist(), strict=True)
-    ):
-        n_bytes = 0 if path == last else n_bytes or 0
-        last = path
-        if row > starts[-1] and (size + n_bytes > BLOCK_BYTES or row - starts[-1] == BLOCK_RECORDINGS):
-            starts.append(row)
-            size = 0
-        size += n_bytes
-    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], table.num_rows], strict=True)]
+    paths, n_bytes = table.column("path"), table.column("bytes").fill_null(0).to_numpy().copy()
+    if table.num_rows > 1:
+        n_bytes[1:][pc.equal(paths[1:], paths[:-1]).to_numpy()] = 0
+    ends = np.cumsum(n_bytes)
+    blocks, start = [], 0
+    while start < table.num_rows:
+        before = ends[start] - n_bytes[start]
+        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK_BYTES, "right")))
+        blocks.append(range(start, min(stop, start + BLOCK_RECORDINGS, table.num_rows)))
+        start = blocks[-1].stop
+    return blocks
 
 
 class BlockFiles:

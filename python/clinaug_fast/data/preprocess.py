@@ -84,7 +84,7 @@ def preprocess(
     refuse_empty_bands(mel)
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     with Stopper() as stop, frugal_arrow():
-        source = read_corpus(corpus, subject_pattern)
+        source = read_corpus(corpus, subject_pattern, threads)
         made_with = {
             "mel": mel.model_dump(),
             "n_frames": clip.n_frames,
