@@ -12,6 +12,8 @@
 namespace clinaug {
 namespace {
 
+constexpr std::size_t kMostReserved = 4 << 20;  // values, where the other files are as long as the first
+
 // Memory that one file leaves to the next.
 struct Scratch {
   std::vector<std::byte> bytes;
@@ -125,6 +127,7 @@ WavBatch wav_log_mel(const LogMelPlan& plan, const ClipCut& cut, const std::vect
   for (const WavRequest& request : requests) {
     try {
       batch.files.push_back(clips_of(plan, cut, request, scratch, batch));
+      if (batch.files.size() == 1) batch.mels.reserve(std::min(batch.mels.size() * requests.size(), kMostReserved));
     } catch (const NotPlain& reason) {
       batch.not_taken.emplace_back(static_cast<std::int64_t>(batch.files.size()), reason.what());
       batch.files.emplace_back();

@@ -7,6 +7,6 @@ PYBIND11_MODULE(_native, module) {
   module.attr("cuda_compiler") = CLINAUG_CUDA_COMPILER;
   clinaug::bindings::bind_log_mel(module);
   clinaug::bindings::bind_audio(module);
-  clinaug::bindings::bind_listing(module);
+  clinaug::bindings::bind_files(module);
   clinaug::bindings::bind_residual_se(module);
 }

@@ -178,6 +178,12 @@ def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 
     return Listing(np.asarray(names).view(np.uint8), np.asarray(offsets), np.asarray(n_bytes), *rest)
 
 
+def start_writing(descriptor: int, first: int, n_bytes: int) -> None:
+    """Have the system begin to write these bytes of an open file to disk, and wait for nothing; a later fsync is short.
+    Does nothing where the system cannot be asked."""
+    _native.start_writing(descriptor, first, n_bytes)
+
+
 def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None) -> Wav | str:
     """A plain WAV file, or the part from `start_s` to `end_s`, mixed down to mono; a string says why it is not one.
 

@@ -1,9 +1,11 @@
 """The block, the unit of preprocessing: some consecutive recordings that become one shard and its sidecar files.
 
 The listing alone says where the blocks are cut, so that resuming, any number of threads and any number of machines make
-the same bytes. A block is written under a hidden name; its JSON comes last and says that the rest is whole.
+the same bytes. A block is written under a hidden name; its JSON comes last and says that the rest is whole. Nothing
+here waits for the disk: `is_whole` tells a block that power cut short, and a finished set is flushed before it appears.
 """
 
+import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import fingerprint_file, read_json, write_json
+from clinaug_fast.runs import fingerprint_file, read_json
 
 BLOCK_BYTES = 64 << 20  # of files
 BLOCK_RECORDINGS = 2048
@@ -104,8 +106,10 @@ class BlockFiles:
             pq.write_table(table, hidden)
             os.replace(hidden, path)
         os.replace(draft, self.shard(number))
-        digests = self._digests(number, digest)
-        write_json(self.about(number), {**about, "rows": index.num_rows, "digests": digests})
+        about = {**about, "rows": index.num_rows, "digests": self._digests(number, digest)}
+        hidden = draft.with_name(f"{draft.name}.json")
+        hidden.write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(hidden, self.about(number))
 
     def move_from(self, other: "BlockFiles", number: int) -> None:
         """Take a complete block of another folder over, its shard without copying; may be repeated after a kill."""

@@ -1,6 +1,9 @@
 #include "audio/listing.hpp"
 
+#include <fcntl.h>
+
 #include <cerrno>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,14 +37,25 @@ py::tuple list(const std::string& root, const std::vector<std::string>& suffixes
                         Owned<std::int64_t>{std::move(listing.bytes)}, labels, unlabelled, ignored);
 }
 
+void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
+#ifdef __linux__
+  py::gil_scoped_release released;
+  ::sync_file_range(descriptor, first, n_bytes, SYNC_FILE_RANGE_WRITE);  // a hint: who needs certainty calls fsync
+#else
+  static_cast<void>(descriptor + first + n_bytes);
+#endif
+}
+
 }  // namespace
 
-void bind_listing(py::module_& module) {
+void bind_files(py::module_& module) {
   bind_owned<char>(module, "Chars");
   bind_owned<std::int32_t>(module, "Int32s");
   bind_owned<std::int64_t>(module, "Int64s");
   module.def("list_audio", &list, py::arg("root"), py::arg("suffixes"), py::arg("threads"),
              "(names, offsets, bytes, labels, unlabelled, ignored) of the audio files in a folder");
+  module.def("start_writing", &start_writing, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
+             "have the system begin to write these bytes of a file to disk");
 }
 
 }  // namespace clinaug::bindings
