@@ -105,7 +105,7 @@ class Wav(NamedTuple):
     level: Level  # before mixing
 
 
-# What is measured of a recording, before mixing and resampling where it matters; WavClips in csrc/audio/wav_log_mel.hpp.
+# What is measured of a recording, levels before mixing and resampling: WavClips in csrc/audio/wav_log_mel.hpp.
 MEASURED = np.dtype(
     [
         ("clips", "<i8"),
@@ -169,8 +169,8 @@ class Listing(NamedTuple):
 
 
 def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 1) -> Listing:
-    """The files below `root` whose names end in one of `suffixes` (lower case, ASCII case ignored) and do not begin with
-    a dot. Folders that begin with a dot are left out; linked folders are followed, each real one once.
+    """The files below `root` whose names end in one of `suffixes` (lower case, ASCII case ignored) and do not begin
+    with a dot. Folders that begin with a dot are left out; linked folders are followed, each real one once.
 
     Undecodable names are text as `os.fsdecode` gives it. Raises OSError for a folder that cannot be listed.
     """

@@ -50,8 +50,8 @@ class Part:
 def part_asked_for(shard: str | None) -> tuple[Part | None, str]:
     """The part that `--shard` names, and a sentence for the user where it was not named but found; None: the whole set.
 
-    Without `--shard` a task of a SLURM array takes its part of the work. An array of one task may be one task repeated of
-    a larger array, so it has to say what it is: SettingsError.
+    Without `--shard` a task of a SLURM array takes its part of the work. An array of one may be one task repeated of a
+    larger array, so it has to say what it is: SettingsError.
     """
     if shard is not None:
         return (None if shard == WHOLE else Part.parse(shard)), ""
@@ -60,8 +60,8 @@ def part_asked_for(shard: str | None) -> tuple[Part | None, str]:
     part = _of_slurm_array(os.environ)
     if part.count == 1:
         raise SettingsError(
-            f"this is task {os.environ['SLURM_ARRAY_TASK_ID']} of a SLURM array of one, which does not tell what part of "
-            f"the work is meant. Give --shard I/N, or --shard {WHOLE} for the whole set"
+            f"this is task {os.environ['SLURM_ARRAY_TASK_ID']} of a SLURM array of one, which does not tell what part "
+            f"of the work is meant. Give --shard I/N, or --shard {WHOLE} for the whole set"
         )
     return part, (
         f"shard {part} by SLURM_ARRAY_TASK_ID={os.environ['SLURM_ARRAY_TASK_ID']} and "

@@ -1,8 +1,9 @@
 """Corpus to feature set: decode, cut into clips of one length, log-mel.
 
 Takes a corpus and the settings; leaves a feature set with `rejected.jsonl` beside the index. The work is done block by
-block in a draft beside the output, so that a run that was stopped anywhere goes on, to the same bytes. Shards, index and
-JSON are flushed to disk (fsync) before the rename that makes the output appear: after a power loss it is whole or absent.
+block in a draft beside the output, so that a run that was stopped anywhere goes on, to the same bytes. Shards, index
+and JSON are flushed to disk (fsync) before the rename that makes the output appear: after a power loss it is whole or
+absent.
 """
 
 from collections.abc import Mapping

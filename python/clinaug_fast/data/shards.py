@@ -50,7 +50,7 @@ class Shard:
         self._send(ON_THEIR_WAY_BYTES)
 
     def _send(self, at_least: int) -> None:
-        """Have the system begin to write what has come since the last time, so that nobody waits long for it at the end."""
+        """Have the system begin to write what has come since the last time: so nobody waits long for it at the end."""
         end = NPY_HEADER_BYTES + self.rows * self._clip_bytes
         if end - self._sent >= at_least:
             self._file.flush()
