@@ -131,6 +131,14 @@ def preprocess(
             rich_help_panel="Compute",
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda",
+            help="Where the log-mels are made; files are decoded on the CPU either way.",
+            rich_help_panel="Compute",
+        ),
+    ] = "cpu",
     shard: Annotated[
         str | None,
         typer.Option(
@@ -188,6 +196,7 @@ def preprocess(
             max_bad=max_bad,
             fail_at_first=on_error == "fail",
             part=part,
+            device=device,
             dask=dask,
             deidentify_key=None if deidentify is None else read_or_make_key(deidentify, out),
             progress=say,

@@ -16,6 +16,7 @@ from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.data.audio import Code, Rejected, decode
 from clinaug_fast.data.corpus import Recording, recordings_of
+from clinaug_fast.data.double_buffer import DoubleBuffer
 from clinaug_fast.data.long_recording import COPIES, LongRecording, open_long
 from clinaug_fast.data.memory import Budget
 
@@ -98,19 +99,21 @@ class Seconds:
 class ClipSink:
     """Where the clips of a batch go: `emit` takes (n, n_mels, n_frames) and never waits, `settle` may, between two
     recordings. A long recording is emitted in pieces, before it is known which of its windows are quiet, between
-    `begin_long` (which may wait) and `end_long` (None: it was rejected)."""
+    `begin_long` (which may wait) and `end_long` (None: it was rejected). With a `device` the log-mels are made there,
+    in larger batches, and come as late as its `flush`."""
 
     emit: Callable[[np.ndarray], None]
     settle: Callable[[], None]
     begin_long: Callable[[], None]
     end_long: Callable[[np.ndarray | None], None]
     seconds: Seconds = field(default_factory=Seconds)
+    device: DoubleBuffer | None = None
 
 
 def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Verdicts:
     """The clips of some recordings, rows of RECORDINGS_SCHEMA, into the sink, in order; a verdict on each."""
     n_bytes = rows.column("bytes").fill_null(0).to_numpy()
-    plain = _plain(rows, n_bytes)
+    plain = _plain(rows, n_bytes) if sink.device is None else np.arange(0)
     batch = _native_batch(rows if len(plain) == len(rows) else rows.take(pa.array(plain)), root, settings, sink)
     verdicts = Verdicts(np.zeros(len(rows), native.MEASURED), [], {})
     verdicts.measured[plain] = batch.measured
@@ -138,6 +141,7 @@ def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: Cli
             verdicts.rejected[number] = reason
         sink.settle()
     send(len(batch.mels))
+    flush(sink)
     return verdicts
 
 
@@ -201,7 +205,20 @@ def _whole(recording: Recording, needed: int, settings: ClipSettings, sink: Clip
     return Kept(loud, len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
 
 
+def flush(sink: ClipSink) -> None:
+    """Have the device, if there is one, emit what it was given."""
+    if sink.device is not None:
+        begun = time.perf_counter()
+        sink.device.flush()
+        sink.seconds.mel += time.perf_counter() - begun
+
+
 def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink) -> None:
+    if sink.device is not None:
+        begun = time.perf_counter()
+        sink.device.push(windows)
+        sink.seconds.mel += time.perf_counter() - begun
+        return
     at_once = max(1, MEL_BYTES // (4 * settings.clip_shape[0] * settings.clip_shape[1]))
     for first in range(0, len(windows), at_once):
         begun = time.perf_counter()
@@ -215,6 +232,7 @@ def _long(opened: LongRecording, settings: ClipSettings, sink: ClipSink, budget:
     if opened.n_samples < settings.clip.min_seconds * opened.rate:
         raise Rejected(Code.TOO_SHORT, f"{opened.seconds:.3f} s; expected at least {settings.clip.min_seconds:g} s")
     length, stride = settings.length, settings.stride
+    flush(sink)
     sink.begin_long()
     loud = None
     try:
@@ -238,6 +256,7 @@ def _long(opened: LongRecording, settings: ClipSettings, sink: ClipSink, budget:
         energy = np.concatenate(energies)
         loud = native.loud(energy, settings.clip.quiet_db)
     finally:
+        flush(sink)
         sink.end_long(loud)
     return Kept(loud, len(energy), opened.rate, opened.channels, opened.n_samples, opened.level)
 

@@ -27,7 +27,7 @@ from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
 from clinaug_fast.data.stopping import Stopper
-from clinaug_fast.data.workers import Job, run_blocks
+from clinaug_fast.data.workers import Job, make_lanes, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.mel import refuse_empty_bands
 from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed, write_json
@@ -60,6 +60,7 @@ def preprocess(
     part: Part | None = None,
     dask: str | None = None,
     deidentify_key: bytes | None = None,
+    device: str = "cpu",
     progress: Progress = Silent(),
 ) -> PreprocessResult:
     """Make the feature set `out` of a corpus (see `read_corpus`), going on where an earlier run was stopped; nothing is
@@ -71,11 +72,13 @@ def preprocess(
     part: only these blocks, into a folder beside `out` for `merge`.
     dask: the address of a cluster that works on the blocks, `threads` and `memory` being each worker's.
     deidentify_key: see `data.deidentify`.
+    device: cuda makes the log-mels on the current GPU, within a few rounding errors of the CPU's; the rest stays on
+        the CPU, and the bytes still do not depend on `threads`.
 
-    Raises SettingsError (empty mel bands), InputError (no corpus, fewer than two labels, `out` or its draft made with
-    other settings), StoppedError (a signal; the blocks in hand are finished first), and RejectedError where more than
-    the fraction `max_bad` of the recordings cannot be used: after writing the others, or with nothing written where
-    none is left.
+    Raises SettingsError (empty mel bands, no such device), InputError (no corpus, fewer than two labels, `out` or its
+    draft made with other settings), StoppedError (a signal; the blocks in hand are finished first), and RejectedError
+    where more than the fraction `max_bad` of the recordings cannot be used: after writing the others, or with nothing
+    written where none is left.
     """
     if threads < 1:
         raise SettingsError(f"threads is {threads}; expected at least 1")
@@ -84,6 +87,8 @@ def preprocess(
     if not 0.0 < max_hours < float("inf"):
         raise SettingsError(f"max_hours is {max_hours}; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
+    if device != "cpu":
+        make_lanes(device)
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
@@ -94,6 +99,7 @@ def preprocess(
             "clip": clip.model_dump(),
             "subject_pattern": public_pattern(subject_pattern, deidentify_key),
             "max_hours": max_hours,
+            "device": device,
             "deidentified": None if deidentify_key is None else key_check(deidentify_key),
             "corpus": {
                 "ignored": public_suffixes(source.ignored, deidentify_key),
@@ -112,7 +118,7 @@ def preprocess(
                     return PreprocessResult(out, _standing(out, made_with, part), True, None)
                 files = draft.files(sidecars_stay=part is not None)
                 memory = default_limit() if memory is None else memory
-                job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key)
+                job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key, device)
                 table = _in_public_order(source.table, deidentify_key)
                 blocks = dict(enumerate(cut_into_blocks(table)))
                 mine = {number: rows for number, rows in blocks.items() if part is None or part.has(number)}

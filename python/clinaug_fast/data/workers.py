@@ -17,14 +17,16 @@ import numpy as np
 import pyarrow as pa
 
 from clinaug_fast import native
+from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.data.clips import ClipSettings, ClipSink, Seconds, Verdicts, clips_of_batch
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
+from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
 from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget
 from clinaug_fast.data.shards import Shard
-from clinaug_fast.errors import RejectedError
+from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.runs import Progress
 
 BATCH_RECORDINGS = 64
@@ -42,6 +44,7 @@ class Job:
     memory: int  # bytes
     fail_at_first: bool  # rejected recording
     key: bytes | None  # of de-identification
+    device: str = "cpu"  # cpu or cuda: where the log-mels are made
 
 
 class Abandoned(Exception):  # noqa: N818 - another thread has failed, or the user is in a hurry
@@ -57,6 +60,7 @@ def run_blocks(
 ) -> Seconds:
     """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one."""
     budget = Budget(job.memory - INTERPRETER_BYTES)
+    lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
     total = Seconds()
 
@@ -73,7 +77,7 @@ def run_blocks(
             for number, rows in blocks:
                 if stop():
                     break
-                block = _Block(job, number, rows, budget)
+                block = _Block(job, number, rows, budget, lanes)
                 for batch, span in enumerate(block.batches):
                     pending.append((block, len(span), pool.submit(block.work, batch)))
                     if len(pending) > 2 * threads:
@@ -93,11 +97,37 @@ def _add(total: Seconds, more: Seconds) -> None:
         setattr(total, name, getattr(total, name) + getattr(more, name))
 
 
+MakeLanes = Callable[[MelConfig, int, tuple[int, int]], list[Lane]]
+
+
+def make_lanes(device: str) -> MakeLanes:
+    """What makes the lanes of a thread on `device`; SettingsError where there is no such device."""
+    if device != "cuda":
+        raise SettingsError(f"device is {device!r}; expected cpu or cuda")
+    from clinaug_fast.data.cuda import cuda_lanes, refuse_without_gpu
+
+    refuse_without_gpu()
+    return cuda_lanes
+
+
+class _Lanes(threading.local):
+    """The buffers of each thread, made when it first needs them and used again from batch to batch."""
+
+    def __init__(self, settings: ClipSettings, make: MakeLanes):
+        self._settings, self._make = settings, make
+        self._lanes: list[Lane] | None = None
+
+    def of_this_thread(self) -> list[Lane]:
+        if self._lanes is None:
+            self._lanes = self._make(self._settings.mel, self._settings.length, self._settings.clip_shape)
+        return self._lanes
+
+
 class _Block:
     """A block under way: its shard grows batch by batch."""
 
-    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget):
-        self.job, self.number, self.rows, self.budget = job, number, rows, budget
+    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
+        self.job, self.number, self.rows, self.budget, self.lanes = job, number, rows, budget, lanes
         self.n_bytes = rows.column("bytes").fill_null(0).to_pylist()
         self.batches = list(self._cut())
         self.verdicts = Verdicts(np.empty(0, native.MEASURED), [], {})
@@ -128,7 +158,14 @@ class _Block:
         rows = self.rows.slice(span.start, len(span))
         turn = _Turn(self, batch)
         sink = ClipSink(turn.emit, turn.settle, turn.begin_long, turn.end_long)
-        verdicts = clips_of_batch(rows, self.job.root, self.job.settings, sink, self.budget)
+        if self.lanes is not None:
+            sink.device = DoubleBuffer(self.lanes.of_this_thread(), turn.emit)
+        try:
+            verdicts = clips_of_batch(rows, self.job.root, self.job.settings, sink, self.budget)
+        except BaseException:
+            if sink.device is not None:
+                sink.device.drop()
+            raise
         if self.job.fail_at_first and verdicts.rejected:
             number, reason = min(verdicts.rejected.items())
             (recording,) = recordings_of(rows.slice(number, 1), self.job.root)
