@@ -81,7 +81,8 @@ def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
 def _groups(subjects: pa.ChunkedArray) -> np.ndarray:
     """(n,) what is left out together: a subject's recordings, or one recording where the subject is not known."""
     numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy()
-    return np.where(numbers < 0, len(numbers) + np.arange(len(numbers)), numbers)
+    alone = np.arange(len(numbers), 2 * len(numbers), dtype=np.int32)
+    return np.where(numbers < 0, alone, numbers)
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:

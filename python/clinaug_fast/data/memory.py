@@ -1,9 +1,10 @@
 """Memory that the threads of a run share: whoever decodes something large waits until there is room."""
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
@@ -47,6 +48,12 @@ def frugal_arrow() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+def give_back() -> None:
+    """Let go of what was freed but is kept by the C library for later, where it can be told to (glibc)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def default_limit() -> int:

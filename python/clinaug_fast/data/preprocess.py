@@ -19,10 +19,10 @@ from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.data.assemble import Counts, assemble
 from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
 from clinaug_fast.data.clips import ClipSettings, Seconds
-from clinaug_fast.data.corpus import Corpus, read_corpus
+from clinaug_fast.data.corpus import read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
 from clinaug_fast.data.draft import Draft, open_draft, remove_left
-from clinaug_fast.data.memory import default_limit, frugal_arrow
+from clinaug_fast.data.memory import default_limit, frugal_arrow, give_back
 from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
@@ -92,6 +92,7 @@ def preprocess(
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
+        unlabelled = source.unlabelled
         made_with = {
             "mel": mel.model_dump(),
             "n_frames": clip.n_frames,
@@ -122,17 +123,21 @@ def preprocess(
                 table = _in_public_order(source.table, deidentify_key)
                 blocks = dict(enumerate(cut_into_blocks(table)))
                 mine = {number: rows for number, rows in blocks.items() if part is None or part.has(number)}
+                give_back()
                 seconds = _work(job, mine, table, threads, dask, progress, stop)
+                n_blocks = len(blocks)
+                del source, table, job, blocks, mine  # the listing makes room for the facts
+                give_back()
                 if part is None:
-                    counts = _assemble(draft, files, len(blocks), made_with, source.path)
+                    counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
                 else:
-                    write_part(draft.set, part, len(blocks), made_with)
+                    write_part(draft.set, part, n_blocks, made_with)
                 draft.publish()
             receipt = _receipt(run, seconds, threads)
             # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
             write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
     if counts is not None:
-        _warn(counts, source, mel, progress)
+        _warn(counts, unlabelled, mel, progress)
         if warning := read_json(out / "features.json", "a feature set's")["corpus_facts"]["shortcut"]["warning"]:
             progress.warn(warning)
         _refuse_too_many_bad(counts, max_bad, out)
@@ -217,10 +222,10 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
         )
 
 
-def _warn(counts: Counts, corpus: Corpus, mel: MelConfig, progress: Progress) -> None:
-    if corpus.unlabelled:
-        named = ", ".join(corpus.unlabelled[:5]) + (" ..." if len(corpus.unlabelled) > 5 else "")
-        progress.warn(f"{len(corpus.unlabelled)} audio files lie in no label's sub-folder and are left out: {named}")
+def _warn(counts: Counts, unlabelled: list[str], mel: MelConfig, progress: Progress) -> None:
+    if unlabelled:
+        named = ", ".join(unlabelled[:5]) + (" ..." if len(unlabelled) > 5 else "")
+        progress.warn(f"{len(unlabelled)} audio files lie in no label's sub-folder and are left out: {named}")
     if counts.without_subject:
         progress.warn(
             f"the subject of {counts.without_subject} of {counts.kept} recordings is not known, so clips of one "
