@@ -128,13 +128,13 @@ def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: Cli
             sink.emit(batch.mels[sent:stop])
             verdicts.numbers.append(batch.numbers[sent:stop])
 
-    others = recordings_of(rows.take(pa.array(left)), root) if len(left) else []
-    for number, recording in zip(left.tolist(), others, strict=True):
+    recordings = recordings_of(rows, root) if len(left) else []
+    for number in left.tolist():
         send(int(ends[number] - found["clips"][number]))
         sent = int(ends[number])
         verdicts.measured[number] = 0
         try:
-            kept = clips_of(recording, int(n_bytes[number]), settings, sink, budget)
+            kept = clips_of(recordings[number], int(n_bytes[number]), settings, sink, budget)
             verdicts.measured[number] = kept.measured
             verdicts.numbers.append(kept.numbers)
         except Rejected as reason:
