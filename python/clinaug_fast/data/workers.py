@@ -24,7 +24,7 @@ from clinaug_fast.data.clips import ClipSettings, ClipSink, Seconds, Verdicts, c
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
 from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
-from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget
+from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, keep_freed
 from clinaug_fast.data.shards import Shard
 from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.runs import Progress
@@ -59,6 +59,7 @@ def run_blocks(
     stop: Callable[[], bool] = lambda: False,
 ) -> Seconds:
     """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one."""
+    keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
