@@ -50,10 +50,10 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     """
     blocks = [files.read(number) for number in range(n_blocks)]
     rejected = [row for block in blocks for row in block["rejected"]]
-    facts = _read_facts(files, n_blocks, sum(block["found"] - len(block["rejected"]) for block in blocks))
-    _refuse_too_little(name, pc.unique(facts.column("label")).to_pylist(), rejected)
     clips = _write_index(folder / "index.parquet", files, n_blocks)
+    _refuse_too_little(name, sorted(clips), rejected)
     give_back()
+    facts = _read_facts(files, n_blocks, sum(block["found"] - len(block["rejected"]) for block in blocks))
     write_json_lines(folder / "rejected.jsonl", rejected)
     rates, n_of_rate = np.unique(facts.column("file_rate").to_numpy(), return_counts=True)
     seen = made_with["corpus"]

@@ -36,8 +36,12 @@ def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
     names = ("seconds", "file_rate", "channels", "peak", "rms_db", "clipped_share", "silent_share")
     column = {name: recordings.column(name).to_numpy() for name in names}
     labels, of_label = _coded(recordings.column("label"))
-    seconds, silent = column["seconds"], column["silent_share"] * column["seconds"]
+    seconds = column["seconds"]
     column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
+    shortcut = duration_and_level_shortcut(  # first: it needs the most memory
+        seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
+    )
+    silent = column["silent_share"] * seconds
     clipped = column["clipped_share"] > 0
     hours = np.bincount(of_label, seconds) / 3600.0
     silent_hours = np.bincount(of_label, silent) / 3600.0
@@ -66,9 +70,7 @@ def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
         "silence_below_db": SILENCE_DB,
         "silent_share": _round(silent.sum() / seconds.sum()),
         "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
-        "shortcut": duration_and_level_shortcut(
-            seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
-        ),
+        "shortcut": shortcut,
     }
 
 
