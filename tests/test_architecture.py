@@ -46,6 +46,8 @@ def test_imports_point_one_way(path):
         return
     rooms = {name.split(".")[1] for name in imports(path) if name.startswith("clinaug_fast.")} - {"_native", room}
     allowed = FOUNDATION if room in FOUNDATION else FOUNDATION | MAY_IMPORT[room]
+    if path == PACKAGE / "data/cuda.py":  # the one file of data that comes with torch; the others import it late
+        allowed = allowed | {"ops"}
     assert rooms <= allowed, f"{path.name} reaches up to {sorted(rooms - allowed)}"
 
 

@@ -121,16 +121,40 @@ def test_the_shard_is_read_as_given_or_from_slurm(monkeypatch: pytest.MonkeyPatc
         Part.parse("slurm")
 
 
-def test_the_commands_of_a_slurm_array(cli: Callable[..., Result], corpus: Path, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("how", [(), ("--shard", "slurm")])
+def test_the_commands_of_a_slurm_array(
+    cli: Callable[..., Result], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
+):
     options = (*MEL_OPTIONS, "--n-frames", "32", "--max-bad", "0.5")
     monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
     for task in ("0", "1"):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
-        result = cli("preprocess", corpus, tmp_path / "out", *options, "--shard", "slurm")
+        result = cli("preprocess", corpus, tmp_path / "out", *options, *how)
         assert result.exit_code == 0
+        told = f"shard {task}/2 by SLURM_ARRAY_TASK_ID={task} and SLURM_ARRAY_TASK_COUNT=2: this task makes part {task}"
+        assert (told in result.stderr) == (not how)
         assert "next, with all parts: clinaug-fast merge PART... OUT" in result.stdout
     result = cli("merge", *sorted(tmp_path.glob("out.part*[0-9]")), tmp_path / "out")
     assert result.exit_code == 0
     assert f"{tmp_path / 'out'} is made of 2 parts: 18 recordings found, 17 kept, 68 clips" in result.stdout
-    assert cli("preprocess", corpus, tmp_path / "one", *options).exit_code == 0
+    assert cli("preprocess", corpus, tmp_path / "one", *options, "--shard", "none").exit_code == 0
     assert files(tmp_path / "out") == files(tmp_path / "one")
+
+
+def test_what_is_given_goes_before_the_array_and_an_array_of_one_must_say(
+    cli: Callable[..., Result], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = (*MEL_OPTIONS, "--n-frames", "32", "--max-bad", "0.5")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "5")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "8")
+    result = cli("preprocess", corpus, tmp_path / "out", *options, "--shard", "1/3")
+    assert (result.exit_code, "SLURM" in result.stderr) == (0, False)
+    assert (tmp_path / "out.part-1-of-3").is_dir()
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "5")
+    before = sorted(tmp_path.iterdir())
+    result = cli("preprocess", corpus, tmp_path / "out", *options)
+    assert result.exit_code == 2
+    assert "this is task 5 of a SLURM array of one" in result.stderr
+    assert "Give --shard I/N, or --shard none for the whole set" in result.stderr
+    assert sorted(tmp_path.iterdir()) == before

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, read_json, refuse_changed, write_json
+from clinaug_fast.runs import (
+    atomic_folder,
+    fingerprint,
+    fingerprint_file,
+    put_in_place,
+    read_json,
+    refuse_changed,
+    write_json,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -84,3 +92,23 @@ def test_changed_settings_are_named(tmp_path: Path):
     refuse_changed(tmp_path, {"a": 1}, {"a": 1})
     with pytest.raises(InputError, match="b is 2 there, 3 asked; c is None there, 'x' asked"):
         refuse_changed(tmp_path, {"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"})
+
+
+def test_a_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    happened = []
+
+    def flush(descriptor: int) -> None:
+        happened.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
+
+    def renamed(old: Path, new: Path) -> None:
+        happened.append("renamed")
+        rename(old, new)
+
+    rename = os.rename
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "rename", renamed)
+    (tmp_path / "draft/deep").mkdir(parents=True)
+    (tmp_path / "draft/deep/file").write_text("x")
+    put_in_place(tmp_path / "draft", tmp_path / "out")
+    assert set(happened[:3]) == {"draft", "draft/deep", "draft/deep/file"}
+    assert happened[3:] == ["renamed", "."]

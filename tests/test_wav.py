@@ -121,7 +121,7 @@ def test_what_is_not_plain_is_left_to_libsndfile(tmp_path: Path, data: bytes, re
     path = tmp_path / "x.wav"
     path.write_bytes(data)
     assert native.read_wav(path) == reason
-    assert native.wav_log_mel([path], MEL, ClipConfig()).files[0].not_taken
+    assert native.wav_log_mel([path], MEL, ClipConfig()).not_taken
 
 
 def test_what_is_no_file_is_left_to_libsndfile(tmp_path: Path):
@@ -216,10 +216,11 @@ def test_the_fused_path_equals_the_steps(tmp_path: Path, clip: ClipConfig, subty
         clips_step_by_step(Recording(path, path.name, "a", start_s=start, end_s=end), clip)
         for path, (start, end) in zip(paths, segments, strict=True)
     ]
-    assert [file.not_taken for file in batch.files] == [""] * 5
-    assert [(file.numbers, file.n_windows) for file in batch.files] == [(kept, n) for _, kept, n in expected]
+    assert batch.not_taken == {}
+    assert batch.numbers.tolist() == [number for _, kept, _ in expected for number in kept]
+    assert batch.measured[["clips", "windows"]].tolist() == [(len(kept), n) for _, kept, n in expected]
     assert batch.mels.tobytes() == np.concatenate([mels for mels, _, _ in expected]).tobytes()
-    assert [file.n_samples for file in batch.files] == [9600, 7600, 8000, 7999, 9600]
+    assert batch.measured["samples"].tolist() == [9600, 7600, 8000, 7999, 9600]
     assert min(batch.read_ns, batch.mel_ns) > 0
 
 
@@ -231,12 +232,12 @@ def test_one_bad_file_leaves_the_others_as_they_are(tmp_path: Path):
     soundfile.write(tmp_path / "short.wav", sound("hum", 3)[:400], RATE, "PCM_16")
     names = ["0.wav", "missing.wav", "1.wav", "rate.wav", "short.wav", "2.wav"]
     batch = native.wav_log_mel([tmp_path / name for name in names], MEL, clip)
-    reasons = ["", "No such file or directory", "", "another sample rate", "too short", ""]
-    assert [file.not_taken for file in batch.files] == reasons
+    assert batch.not_taken == {1: "No such file or directory", 3: "another sample rate", 4: "too short"}
+    assert batch.measured["clips"].astype(bool).tolist() == [True, False, True, False, False, True]
     alone = [native.wav_log_mel([tmp_path / f"{i}.wav"], MEL, clip).mels for i in range(3)]
     assert batch.mels.tobytes() == np.concatenate(alone).tobytes()
     empty = native.wav_log_mel([], MEL, clip)
-    assert (empty.mels.shape, empty.files) == ((0, 32, 32), [])
+    assert (empty.mels.shape, len(empty.measured)) == ((0, 32, 32), 0)
 
 
 def test_part_of_a_large_file_is_left_to_a_reader_that_seeks(tmp_path: Path):

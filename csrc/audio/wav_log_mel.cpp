@@ -12,6 +12,8 @@
 namespace clinaug {
 namespace {
 
+constexpr std::size_t kMostReserved = 4 << 20;  // values, where the other files are as long as the first
+
 // Memory that one file leaves to the next.
 struct Scratch {
   std::vector<std::byte> bytes;
@@ -93,15 +95,21 @@ WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& 
   const auto finish = [&](auto mono) {
     const auto windows = windows_of(at_least_a_window(mono, cut, scratch), cut);
     clips.n_windows = windows.extent[0];
-    clips.numbers = loud_windows(windows, cut.quiet_ratio, scratch.energy);
+    const std::vector<std::int64_t> numbers = loud_windows(windows, cut.quiet_ratio, scratch.energy);
+    clips.n_clips = static_cast<std::int64_t>(numbers.size());
+    batch.numbers.insert(batch.numbers.end(), numbers.begin(), numbers.end());
     const std::int64_t had_read = now_ns();
-    append_mels(plan, windows, clips.numbers, batch.mels);
+    append_mels(plan, windows, numbers, batch.mels);
     batch.read_ns += had_read - began;
     batch.mel_ns += now_ns() - had_read;
   };
   std::visit(
       [&](auto samples) {
-        clips.level = measure_level(samples);
+        const Level level = measure_level(samples);
+        clips.peak = level.peak;
+        clips.clipped = level.clipped;
+        clips.square_sum = level.square_sum;
+        clips.silent = level.silent;
         if (wav.channels == 1) return finish(samples);
         mix_to_mono(samples, wav.channels, scratch.mono);
         finish(std::span<const float>(scratch.mono));
@@ -119,8 +127,10 @@ WavBatch wav_log_mel(const LogMelPlan& plan, const ClipCut& cut, const std::vect
   for (const WavRequest& request : requests) {
     try {
       batch.files.push_back(clips_of(plan, cut, request, scratch, batch));
+      if (batch.files.size() == 1) batch.mels.reserve(std::min(batch.mels.size() * requests.size(), kMostReserved));
     } catch (const NotPlain& reason) {
-      batch.files.emplace_back().not_taken = reason.what();
+      batch.not_taken.emplace_back(static_cast<std::int64_t>(batch.files.size()), reason.what());
+      batch.files.emplace_back();
     }
   }
   return batch;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "audio/samples.hpp"
@@ -25,18 +26,23 @@ struct WavRequest {
   double start_s, end_s;  // NaN: the file's own start, end
 };
 
+// What was found of a file; all zero for one that was not taken. Python reads it as it lies in memory: 8 bytes a field.
 struct WavClips {
-  std::string not_taken;              // why this file is left to the other path; empty: taken
-  std::vector<std::int64_t> numbers;  // the windows kept, by their place
-  std::int64_t n_windows = 0;         // with the quiet ones
+  std::int64_t n_clips = 0;
+  std::int64_t n_windows = 0;  // with the quiet ones
   std::int64_t rate = 0, channels = 0;
-  std::int64_t n_samples = 0;         // a channel
-  Level level;
+  std::int64_t n_samples = 0;  // a channel
+  double peak = 0.0;           // these as in Level
+  std::int64_t clipped = 0;
+  double square_sum = 0.0;
+  std::int64_t silent = 0;
 };
 
 struct WavBatch {
-  std::vector<WavClips> files;  // in the order of the requests
-  std::vector<float> mels;      // (clips, n_mels, n_frames), file after file
+  std::vector<WavClips> files;                                 // in the order of the requests
+  std::vector<std::pair<std::int64_t, std::string>> not_taken;  // which, and why they are left to the other path
+  std::vector<std::int64_t> numbers;                           // of each clip: its window's place in the recording
+  std::vector<float> mels;                                     // (clips, n_mels, n_frames), file after file
   std::int64_t read_ns = 0, mel_ns = 0;
 };
 

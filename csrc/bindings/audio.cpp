@@ -10,56 +10,54 @@
 #include "audio/wav_log_mel.hpp"
 #include "bindings/bindings.hpp"
 #include "bindings/buffers.hpp"
+#include "bindings/owned.hpp"
 
 namespace clinaug::bindings {
 namespace {
-
-// Memory that was filled here and that numpy takes over as it is, through the buffer protocol.
-template <class T>
-struct Owned {
-  std::vector<T> values;
-};
-
-template <class T>
-void bind_owned(py::module_& module, const char* name) {
-  py::class_<Owned<T>>(module, name, py::buffer_protocol()).def_buffer([](Owned<T>& owned) {
-    return py::buffer_info(owned.values.data(), static_cast<py::ssize_t>(owned.values.size()));
-  });
-}
 
 py::tuple as_tuple(const Level& level) {
   return py::make_tuple(level.n, level.peak, level.clipped, level.square_sum, level.silent);
 }
 
-py::list as_list(const std::vector<std::int64_t>& numbers) {
-  py::list list(numbers.size());
-  for (std::size_t i = 0; i < numbers.size(); ++i) list[i] = numbers[i];
-  return list;
-}
+constexpr std::size_t kMostKept = 4 << 20;  // bytes of a file
 
 double seconds_or_nan(const py::handle& seconds) {
   return seconds.is_none() ? std::numeric_limits<double>::quiet_NaN() : seconds.cast<double>();
 }
 
-py::tuple run(const LogMelPlan& plan, const py::list& requests, std::int64_t length, std::int64_t stride, bool tile,
-              double min_seconds, double quiet_ratio) {
+// A path as the file system has it: undecodable bytes are kept in text as lone surrogates.
+std::string file_name(const py::handle& path) {
+  PyObject* bytes = nullptr;
+  if (PyUnicode_FSConverter(path.ptr(), &bytes) == 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::bytes>(bytes);
+}
+
+// `segments` is None, or has a (start, end) for each path.
+py::tuple run(const LogMelPlan& plan, const py::list& paths, const py::object& segments, std::int64_t length, std::int64_t stride,
+              bool tile, double min_seconds, double quiet_ratio) {
   if (length < 1 || stride < 1) throw std::invalid_argument("wav_log_mel: length and stride are at least 1");
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   std::vector<WavRequest> files;
-  for (const py::handle& request : requests) {
-    const auto fields = request.cast<py::tuple>();
-    files.push_back({fields[0].cast<std::string>(), seconds_or_nan(fields[1]), seconds_or_nan(fields[2])});
+  for (const py::handle& path : paths) files.push_back({file_name(path), kNone, kNone});
+  if (!segments.is_none()) {
+    const auto times = segments.cast<py::list>();
+    if (times.size() != files.size()) throw std::invalid_argument("wav_log_mel: expected a segment for each path");
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      const auto segment = times[i].cast<py::tuple>();
+      files[i].start_s = seconds_or_nan(segment[0]);
+      files[i].end_s = seconds_or_nan(segment[1]);
+    }
   }
   WavBatch batch;
   {
     py::gil_scoped_release released;
     batch = wav_log_mel(plan, {length, stride, tile, min_seconds, quiet_ratio}, files);
   }
-  py::list clips(batch.files.size());
-  for (std::size_t i = 0; i < batch.files.size(); ++i) {
-    const WavClips& file = batch.files[i];
-    clips[i] = py::make_tuple(file.not_taken, as_list(file.numbers), file.n_windows, file.rate, file.channels, file.n_samples, as_tuple(file.level));
-  }
-  return py::make_tuple(clips, Owned<float>{std::move(batch.mels)}, batch.read_ns, batch.mel_ns);
+  py::dict not_taken;
+  for (const auto& [number, reason] : batch.not_taken) not_taken[py::int_(number)] = reason;
+  const py::bytes measured(reinterpret_cast<const char*>(batch.files.data()), batch.files.size() * sizeof(WavClips));
+  return py::make_tuple(Owned<float>{std::move(batch.mels)}, measured, Owned<std::int64_t>{std::move(batch.numbers)}, not_taken,
+                        batch.read_ns, batch.mel_ns);
 }
 
 // (samples, rate, channels, level), or the reason why not.
@@ -70,7 +68,9 @@ py::object read(const std::string& path, const py::object& start_s, const py::ob
   std::variant<std::vector<std::int16_t>, std::vector<float>> mono;
   try {
     py::gil_scoped_release released;
-    std::vector<std::byte> bytes;
+    // Memory that a file leaves to the next one on this thread: fresh pages cost as much as reading into them.
+    thread_local std::vector<std::byte> bytes;
+    if (bytes.capacity() > kMostKept) std::vector<std::byte>().swap(bytes);
     read_wav_bytes(path, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
     wav = parse_wav(bytes);
     std::vector<float> converted;
@@ -125,8 +125,9 @@ void energy(const py::object& windows, const py::object& out) {
 void bind_audio(py::module_& module) {
   bind_owned<float>(module, "Floats");
   bind_owned<std::int16_t>(module, "Int16s");
-  module.def("wav_log_mel", &run, py::arg("plan"), py::arg("requests"), py::arg("length"), py::arg("stride"), py::arg("tile"),
-             py::arg("min_seconds"), py::arg("quiet_ratio"), "Plain WAV files to log-mels: (files, mels, read_ns, mel_ns)");
+  module.def("wav_log_mel", &run, py::arg("plan"), py::arg("paths"), py::arg("segments"), py::arg("length"), py::arg("stride"),
+             py::arg("tile"), py::arg("min_seconds"), py::arg("quiet_ratio"),
+             "Plain WAV files to log-mels: (mels, measured, numbers, not_taken, read_ns, mel_ns)");
   module.def("read_wav", &read, py::arg("path"), py::arg("start_s"), py::arg("end_s"),
              "(mono samples, rate, channels, level) of a plain WAV file, or the reason why it is not one");
   module.def("level", &level, py::arg("samples"), "(n, peak, clipped, square_sum, silent) of a dense (n,) buffer");

@@ -6,6 +6,7 @@
 namespace clinaug::bindings {
 
 void bind_audio(pybind11::module_& module);
+void bind_files(pybind11::module_& module);
 void bind_log_mel(pybind11::module_& module);
 void bind_log_mel_device(pybind11::module_& module);
 void bind_residual_se(pybind11::module_& module);

@@ -105,23 +105,29 @@ class Wav(NamedTuple):
     level: Level  # before mixing
 
 
-class WavClips(NamedTuple):
-    """What `wav_log_mel` made of one file; only `not_taken` says anything of one that it did not take."""
-
-    not_taken: str  # why the file is left to `data.audio.decode`; "": taken
-    numbers: list[int]  # the windows kept, by their place in the recording
-    n_windows: int  # with the quiet ones
-    rate: int  # Hz
-    channels: int
-    n_samples: int  # a channel
-    level: Level  # of the file, before mixing
+# What is measured of a recording, levels before mixing and resampling: WavClips in csrc/audio/wav_log_mel.hpp.
+MEASURED = np.dtype(
+    [
+        ("clips", "<i8"),
+        ("windows", "<i8"),  # with the quiet ones
+        ("rate", "<i8"),  # Hz, the file's
+        ("channels", "<i8"),
+        ("samples", "<i8"),  # a channel, at the file's rate
+        ("peak", "<f8"),  # from here on as in Level
+        ("clipped", "<i8"),
+        ("square_sum", "<f8"),
+        ("silent", "<i8"),
+    ]
+)
 
 
 class WavBatch(NamedTuple):
     """The clips of some files."""
 
     mels: np.ndarray  # (n_clips, n_mels, n_frames) float32, file after file
-    files: list[WavClips]  # in the order given
+    measured: np.ndarray  # (n_files,) MEASURED, in the order given; zeros for a file that was not taken
+    numbers: np.ndarray  # (n_clips,) int64: the place of each clip's window in its recording
+    not_taken: dict[int, str]  # why some of the files, by their place, are left to `data.audio.decode`
     read_ns: int  # spent up to the windows
     mel_ns: int  # spent in log_mel
 
@@ -141,15 +147,41 @@ def wav_log_mel(
     is not the contract's, where it is shorter than clip.min_seconds, holds a NaN or cannot be read, and where only a
     part of a large file is wanted. Files are held in memory whole, one at a time.
     """
-    times = segments if segments is not None else [(None, None)] * len(paths)
-    requests = [(os.fsencode(path), *when) for path, when in zip(paths, times, strict=True)]
     length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
-    ratio = quiet_ratio(clip.quiet_db)
-    files, mels, read_ns, mel_ns = _native.wav_log_mel(
-        plan(mel), requests, length, stride, clip.short == "tile", clip.min_seconds, ratio
+    tile, ratio = clip.short == "tile", quiet_ratio(clip.quiet_db)
+    times = None if segments is None else list(segments)
+    mels, measured, numbers, *rest = _native.wav_log_mel(
+        plan(mel), list(paths), times, length, stride, tile, clip.min_seconds, ratio
     )
     mels = np.asarray(mels).reshape(-1, mel.n_mels, clip.n_frames)
-    return WavBatch(mels, [WavClips(*fields, Level(*level)) for *fields, level in files], read_ns, mel_ns)
+    return WavBatch(mels, np.frombuffer(measured, MEASURED), np.asarray(numbers), *rest)
+
+
+class Listing(NamedTuple):
+    """The audio files of a folder as columns, in the order of their names' bytes."""
+
+    names: np.ndarray  # (total,) uint8: posix paths inside the folder, end to end
+    offsets: np.ndarray  # (n + 1,) int32: where each begins, and the end
+    bytes: np.ndarray  # (n,) int64: the file's size; -1 where the file system does not tell
+    labels: list[tuple[bytes, int]]  # top folders in order, and how many of the files lie in each
+    unlabelled: list[str]  # audio outside any top folder, in no other field
+    ignored: dict[str, int]  # files that are not audio by suffix, "" for none
+
+
+def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 1) -> Listing:
+    """The files below `root` whose names end in one of `suffixes` (lower case, ASCII case ignored) and do not begin
+    with a dot. Folders that begin with a dot are left out; linked folders are followed, each real one once.
+
+    Undecodable names are text as `os.fsdecode` gives it. Raises OSError for a folder that cannot be listed.
+    """
+    names, offsets, n_bytes, *rest = _native.list_audio(os.fsencode(root), list(suffixes), threads)
+    return Listing(np.asarray(names).view(np.uint8), np.asarray(offsets), np.asarray(n_bytes), *rest)
+
+
+def start_writing(descriptor: int, first: int, n_bytes: int) -> None:
+    """Have the system begin to write these bytes of an open file to disk, and wait for nothing; a later fsync is short.
+    Does nothing where the system cannot be asked."""
+    _native.start_writing(descriptor, first, n_bytes)
 
 
 def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None) -> Wav | str:

@@ -1,11 +1,13 @@
 """Folders that appear whole: atomic writes, fingerprints and provenance for everything a stage leaves on disk.
 
 A stage builds its output under a hidden name beside the final one and renames it when it is complete, so a
-reader never meets half a folder and a killed process leaves nothing that looks like a result. Files hold no
-time stamp: the same inputs and seed give the same bytes.
+reader never meets half a folder and a killed process leaves nothing that looks like a result. Before the rename all of
+it is flushed to disk, so that after a power loss there is a whole folder or none. Files hold no time stamp: the same
+inputs and seed give the same bytes.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +15,7 @@ import platform
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,10 +121,31 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        os.rename(draft, out)
+        put_in_place(draft, out)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def put_in_place(draft: Path, out: Path) -> None:
+    """Rename a finished folder, all of it being on disk before and the rename after."""
+    with ThreadPoolExecutor(4) as pool:  # each waits for the disk
+        for _ in pool.map(_flush, [*draft.rglob("*"), draft]):
+            pass
+    os.rename(draft, out)
+    _flush(out.parent)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot flush a folder
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _alive(pid: int) -> bool:

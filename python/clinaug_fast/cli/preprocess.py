@@ -131,13 +131,21 @@ def preprocess(
             rich_help_panel="Compute",
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda",
+            help="Where the log-mels are made; files are decoded on the CPU either way.",
+            rich_help_panel="Compute",
+        ),
+    ] = "cpu",
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N",
+            metavar="I/N|slurm|none",
             help="Make part I (from 0) of N, OUT.part-I-of-N, for clinaug-fast merge; slurm: this task of an array "
-            "job, by SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT.",
-            show_default=False,
+            "job; none: the whole set.",
+            show_default="in a SLURM array: its task's; else none",
             rich_help_panel="Compute",
         ),
     ] = None,
@@ -158,7 +166,7 @@ def preprocess(
         from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
         from clinaug_fast.data.deidentify import read_or_make_key
         from clinaug_fast.data.memory import parse_bytes
-        from clinaug_fast.data.parts import Part
+        from clinaug_fast.data.parts import part_asked_for
         from clinaug_fast.data.preprocess import preprocess as make
         from clinaug_fast.data.receipt import show_receipt
         from clinaug_fast.errors import SettingsError
@@ -173,6 +181,9 @@ def preprocess(
         options = {name: given[name] for name in MelConfig.model_fields if name in given}
         mel = PRESETS[preset].mel.with_changes(**conventions | options)
         clip = PRESETS[preset].clip.with_changes(**{name: given.get(name) for name in ClipConfig.model_fields})
+        part, found = part_asked_for(shard)
+        if found:
+            say.note(found, even_if_quiet=True)
         result = make(
             corpus,
             out,
@@ -184,7 +195,8 @@ def preprocess(
             max_hours=max_duration,
             max_bad=max_bad,
             fail_at_first=on_error == "fail",
-            part=None if shard is None else Part.parse(shard),
+            part=part,
+            device=device,
             dask=dask,
             deidentify_key=None if deidentify is None else read_or_make_key(deidentify, out),
             progress=say,

@@ -18,6 +18,7 @@ from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.data.card import write_card
 from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
 from clinaug_fast.data.feature_set import INDEX_SCHEMA, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.data.memory import give_back
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.runs import provenance, write_json, write_json_lines
 
@@ -49,17 +50,10 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     """
     blocks = [files.read(number) for number in range(n_blocks)]
     rejected = [row for block in blocks for row in block["rejected"]]
-    columns = [name for name in FACTS_SCHEMA.names if name != "recording"]  # what grows with the corpus
-    facts = pa.concat_tables(pq.read_table(files.facts(number), columns=columns) for number in range(n_blocks))
-    _refuse_too_little(name, pc.unique(facts.column("label")).to_pylist(), rejected)
-    clips: Counter[str] = Counter()
-    with pq.ParquetWriter(folder / "index.parquet", INDEX_SCHEMA) as writer:
-        for number in range(n_blocks):
-            index = pq.read_table(files.index(number), schema=INDEX_SCHEMA)
-            writer.write_table(index)
-            clips.update(
-                {entry["values"]: entry["counts"] for entry in index.column("label").value_counts().to_pylist()}
-            )
+    clips = _write_index(folder / "index.parquet", files, n_blocks)
+    _refuse_too_little(name, sorted(clips), rejected)
+    give_back()
+    facts = _read_facts(files, n_blocks, sum(block["found"] - len(block["rejected"]) for block in blocks))
     write_json_lines(folder / "rejected.jsonl", rejected)
     rates, n_of_rate = np.unique(facts.column("file_rate").to_numpy(), return_counts=True)
     seen = made_with["corpus"]
@@ -88,6 +82,45 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     write_json(folder / "features.json", about)
     write_card(folder, about)
     return counts
+
+
+def _write_index(path: Path, files: BlockFiles, n_blocks: int) -> Counter[str]:
+    """Join the blocks' rows; returns the number of clips by label."""
+    clips: Counter[str] = Counter()
+    with pq.ParquetWriter(path, INDEX_SCHEMA) as writer:
+        for number in range(n_blocks):
+            index = _read(files.index(number)).cast(INDEX_SCHEMA)
+            writer.write_table(index)
+            clips.update(
+                {entry["values"]: entry["counts"] for entry in index.column("label").value_counts().to_pylist()}
+            )
+    return clips
+
+
+def _read_facts(files: BlockFiles, n_blocks: int, n_rows: int) -> pa.Table:
+    """FACTS_SCHEMA but for `recording`, of all blocks: it grows with the corpus, so each number is held once."""
+    texts: dict[str, list[pa.Array]] = {"label": [], "subject": []}
+    numbers = {
+        field.name: np.empty(n_rows, field.type.to_pandas_dtype())
+        for field in FACTS_SCHEMA
+        if not pa.types.is_string(field.type)
+    }
+    at = 0
+    for block in range(n_blocks):
+        rows = _read(files.facts(block), [*texts, *numbers])
+        for name, chunks in texts.items():
+            chunks += rows.column(name).chunks
+        for name, values in numbers.items():
+            values[at : at + rows.num_rows] = rows.column(name).to_numpy()
+        at += rows.num_rows
+    columns = {name: pa.chunked_array(chunks, pa.string()) for name, chunks in texts.items()}
+    return pa.table(columns | {name: pa.array(values) for name, values in numbers.items()})
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A block's table; on this thread, since other threads' allocators keep what they were given."""
+    with pq.ParquetFile(path) as file:
+        return file.read(columns, use_threads=False)
 
 
 def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[str, Any]]) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clinaug_fast.data.clips import Kept
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import public_fields
 from clinaug_fast.data.facts import FACTS_SCHEMA, FLOOR_DB
@@ -25,11 +24,14 @@ def public_table(rows: pa.Table, root: Path, key: bytes | None) -> pa.Table:
     return pa.table(columns | {"start_s": rows.column("start_s")})
 
 
-def index_table(public: pa.Table, at: list[int], kept: list[Kept], shard: int, stride_s: float) -> pa.Table:
-    """INDEX_SCHEMA: the clips of the kept recordings, which are the rows `at` of `public`."""
-    counts = np.array([len(k.numbers) for k in kept], np.int64)
-    numbers = np.fromiter((number for k in kept for number in k.numbers), np.int64, counts.sum())
-    of_recording = public.take(pa.array(np.repeat(np.array(at, np.int64), counts)))
+def index_table(
+    public: pa.Table, at: np.ndarray, counts: np.ndarray, numbers: np.ndarray, shard: int, stride_s: float
+) -> pa.Table:
+    """INDEX_SCHEMA: the clips of the kept recordings, which are the rows `at` of `public`.
+
+    counts: (n,) clips of each; numbers: (n_clips,) the place of each one's window in its recording.
+    """
+    of_recording = public.take(pa.array(np.repeat(at, counts)))
     n = len(numbers)
     ids = pc.binary_join_element_wise(of_recording.column("id"), pa.array(numbers).cast(pa.string()), "#")
     starts = pc.fill_null(of_recording.column("start_s"), 0.0).to_numpy() + numbers * stride_s
@@ -39,24 +41,21 @@ def index_table(public: pa.Table, at: list[int], kept: list[Kept], shard: int, s
     return pa.table([columns[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA).combine_chunks()
 
 
-def facts_table(public: pa.Table, at: list[int], kept: list[Kept]) -> pa.Table:
-    """FACTS_SCHEMA: one row a kept recording, its level before mixing and resampling."""
-    of_recording = public.take(pa.array(at, pa.int64()))
-    levels = [k.level for k in kept]
-    n = np.array([level.n for level in levels], np.float64)
-    square = np.array([level.square_sum for level in levels], np.float64) / n
-    rms_db = 10.0 * np.log10(np.maximum(square, 10.0 ** (FLOOR_DB / 10.0)))
-    rates = np.array([k.rate for k in kept], np.int32)
+def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Table:
+    """FACTS_SCHEMA: one row a kept recording, its level before mixing and resampling; measured: native.MEASURED."""
+    of_recording = public.take(pa.array(at))
+    n = (measured["samples"] * measured["channels"]).astype(np.float64)
+    rms_db = 10.0 * np.log10(np.maximum(measured["square_sum"] / n, 10.0 ** (FLOOR_DB / 10.0)))
     columns = {
         "recording": of_recording.column("id"),
         "label": of_recording.column("label"),
         "subject": of_recording.column("subject"),
-        "seconds": np.array([k.n_samples for k in kept], np.float64) / rates,
-        "file_rate": rates,
-        "channels": np.array([k.channels for k in kept], np.int32),
-        "peak": np.array([level.peak for level in levels], np.float32),
+        "seconds": measured["samples"] / measured["rate"],
+        "file_rate": measured["rate"].astype(np.int32),
+        "channels": measured["channels"].astype(np.int32),
+        "peak": measured["peak"].astype(np.float32),
         "rms_db": np.round(rms_db, 3).astype(np.float32),
-        "clipped_share": (np.array([level.clipped for level in levels]) / n).astype(np.float32),
-        "silent_share": (np.array([level.silent for level in levels]) / n).astype(np.float32),
+        "clipped_share": (measured["clipped"] / n).astype(np.float32),
+        "silent_share": (measured["silent"] / n).astype(np.float32),
     }
     return pa.table([columns[name] for name in FACTS_SCHEMA.names], schema=FACTS_SCHEMA).combine_chunks()

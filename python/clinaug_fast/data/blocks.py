@@ -1,9 +1,11 @@
 """The block, the unit of preprocessing: some consecutive recordings that become one shard and its sidecar files.
 
 The listing alone says where the blocks are cut, so that resuming, any number of threads and any number of machines make
-the same bytes. A block is written under a hidden name; its JSON comes last and says that the rest is whole.
+the same bytes. A block is written under a hidden name; its JSON comes last and says that the rest is whole. Nothing
+here waits for the disk: `is_whole` tells a block that power cut short, and a finished set is flushed before it appears.
 """
 
+import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -11,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import fingerprint_file, read_json, write_json
+from clinaug_fast.runs import fingerprint_file, read_json
 
 BLOCK_BYTES = 64 << 20  # of files
 BLOCK_RECORDINGS = 2048
@@ -25,17 +29,17 @@ BLOCK_RECORDINGS = 2048
 def cut_into_blocks(table: pa.Table) -> list[range]:
     """The rows of each block of a table of RECORDINGS_SCHEMA: a new one begins where the next recording would pass
     BLOCK_BYTES or BLOCK_RECORDINGS. Segments that follow one another in one file count its bytes once."""
-    starts, size, last = [0], 0, None
-    for row, (path, n_bytes) in enumerate(
-        zip(table.column("path").to_pylist(), table.column("bytes").to_pylist(), strict=True)
-    ):
-        n_bytes = 0 if path == last else n_bytes or 0
-        last = path
-        if row > starts[-1] and (size + n_bytes > BLOCK_BYTES or row - starts[-1] == BLOCK_RECORDINGS):
-            starts.append(row)
-            size = 0
-        size += n_bytes
-    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], table.num_rows], strict=True)]
+    paths, n_bytes = table.column("path"), table.column("bytes").fill_null(0).to_numpy().copy()
+    if table.num_rows > 1:
+        n_bytes[1:][pc.equal(paths[1:], paths[:-1]).to_numpy()] = 0
+    ends = np.cumsum(n_bytes)
+    blocks, start = [], 0
+    while start < table.num_rows:
+        before = ends[start] - n_bytes[start]
+        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK_BYTES, "right")))
+        blocks.append(range(start, min(stop, start + BLOCK_RECORDINGS, table.num_rows)))
+        start = blocks[-1].stop
+    return blocks
 
 
 class BlockFiles:
@@ -102,8 +106,10 @@ class BlockFiles:
             pq.write_table(table, hidden)
             os.replace(hidden, path)
         os.replace(draft, self.shard(number))
-        digests = self._digests(number, digest)
-        write_json(self.about(number), {**about, "rows": index.num_rows, "digests": digests})
+        about = {**about, "rows": index.num_rows, "digests": self._digests(number, digest)}
+        hidden = draft.with_name(f"{draft.name}.json")
+        hidden.write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(hidden, self.about(number))
 
     def move_from(self, other: "BlockFiles", number: int) -> None:
         """Take a complete block of another folder over, its shard without copying; may be repeated after a kill."""

@@ -7,13 +7,16 @@ recording of any length needs little memory. Plain WAV files of the contract's r
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.data.audio import Code, Rejected, decode
-from clinaug_fast.data.corpus import Recording
+from clinaug_fast.data.corpus import Recording, recordings_of
+from clinaug_fast.data.double_buffer import DoubleBuffer
 from clinaug_fast.data.long_recording import COPIES, LongRecording, open_long
 from clinaug_fast.data.memory import Budget
 
@@ -50,12 +53,35 @@ class ClipSettings:
 class Kept:
     """A recording that was used."""
 
-    numbers: list[int]  # its windows' places in the recording; quiet ones are left out
+    numbers: np.ndarray  # (n,) int64: its windows' places in the recording; quiet ones are left out
     n_windows: int  # with the quiet ones
     rate: int  # Hz, the file's
     channels: int
     n_samples: int  # a channel, at the file's rate
     level: native.Level
+
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """The fields of native.MEASURED."""
+        _, peak, clipped, square_sum, silent = self.level
+        sizes = (len(self.numbers), self.n_windows, self.rate, self.channels, self.n_samples)
+        return *sizes, peak, clipped, square_sum, silent
+
+
+@dataclass
+class Verdicts:
+    """What became of some recordings, by columns: no Python object for each that was used."""
+
+    measured: np.ndarray  # (n,) native.MEASURED; zeros where rejected
+    numbers: list[np.ndarray]  # (n_clips,) int64 in all: the place of each clip's window in its recording
+    rejected: dict[int, Rejected]  # by the recording's place
+
+    def append(self, more: "Verdicts") -> None:
+        """Those of the recordings that follow."""
+        n = len(self.measured)
+        self.measured = np.concatenate([self.measured, more.measured])
+        self.numbers += more.numbers
+        self.rejected |= {n + number: reason for number, reason in more.rejected.items()}
 
 
 @dataclass
@@ -73,53 +99,71 @@ class Seconds:
 class ClipSink:
     """Where the clips of a batch go: `emit` takes (n, n_mels, n_frames) and never waits, `settle` may, between two
     recordings. A long recording is emitted in pieces, before it is known which of its windows are quiet, between
-    `begin_long` (which may wait) and `end_long` (None: it was rejected)."""
+    `begin_long` (which may wait) and `end_long` (None: it was rejected). With a `device` the log-mels are made there,
+    in larger batches, and come as late as its `flush`."""
 
     emit: Callable[[np.ndarray], None]
     settle: Callable[[], None]
     begin_long: Callable[[], None]
     end_long: Callable[[np.ndarray | None], None]
     seconds: Seconds = field(default_factory=Seconds)
+    device: DoubleBuffer | None = None
 
 
-def clips_of_batch(
-    recordings: list[Recording], n_bytes: list[int | None], settings: ClipSettings, sink: ClipSink, budget: Budget
-) -> list[Kept | Rejected]:
-    """The clips of some recordings into the sink, in order; a verdict on each."""
-    plain = [
-        number
-        for number, (recording, size) in enumerate(zip(recordings, n_bytes, strict=True))
-        if recording.relative.lower().endswith(WAV_SUFFIXES) and 0 < (size or 0) <= WAV_BYTES and not recording.refused
-    ]
-    batch, taken = None, {}
-    if plain:
-        paths = [recordings[number].path for number in plain]
-        times = [(recordings[number].start_s, recordings[number].end_s) for number in plain]
-        batch = native.wav_log_mel(paths, settings.mel, settings.clip, times)
-        taken = {number: file for number, file in zip(plain, batch.files, strict=True) if not file.not_taken}
-        sink.seconds.decode += batch.read_ns / 1e9
-        sink.seconds.mel += batch.mel_ns / 1e9
-    verdicts: list[Kept | Rejected] = []
-    row = sent = 0  # of the native batch's clips: those of the recordings so far, those in the sink
-    for number, recording in enumerate(recordings):
-        file = taken.get(number)
-        if file is not None and file.n_samples <= settings.max_seconds * file.rate:
-            row += len(file.numbers)
-            sink.seconds.audio += file.n_samples / file.rate
-            verdicts.append(Kept(*file[1:]))
-            continue
-        if sent < row:
-            sink.emit(batch.mels[sent:row])
-        row += len(file.numbers) if file is not None else 0
-        sent = row
+def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Verdicts:
+    """The clips of some recordings, rows of RECORDINGS_SCHEMA, into the sink, in order; a verdict on each."""
+    n_bytes = rows.column("bytes").fill_null(0).to_numpy()
+    plain = _plain(rows, n_bytes) if sink.device is None else np.arange(0)
+    batch = _native_batch(rows if len(plain) == len(rows) else rows.take(pa.array(plain)), root, settings, sink)
+    verdicts = Verdicts(np.zeros(len(rows), native.MEASURED), [], {})
+    verdicts.measured[plain] = batch.measured
+    ends = np.cumsum(verdicts.measured["clips"])  # of each recording's clips in the native batch
+    found = verdicts.measured
+    taken = (found["rate"] > 0) & (found["samples"] <= settings.max_seconds * found["rate"])
+    sink.seconds.audio += float(np.sum(found["samples"][taken] / found["rate"][taken]))
+    left, sent = np.flatnonzero(~taken), 0  # sent: of the native batch's clips
+
+    def send(stop: int) -> None:
+        if sent < stop:
+            sink.emit(batch.mels[sent:stop])
+            verdicts.numbers.append(batch.numbers[sent:stop])
+
+    recordings = recordings_of(rows, root) if len(left) else []
+    for number in left.tolist():
+        send(int(ends[number] - found["clips"][number]))
+        sent = int(ends[number])
+        verdicts.measured[number] = 0
         try:
-            verdicts.append(clips_of(recording, n_bytes[number] or 0, settings, sink, budget))
+            kept = clips_of(recordings[number], int(n_bytes[number]), settings, sink, budget)
+            verdicts.measured[number] = kept.measured
+            verdicts.numbers.append(kept.numbers)
         except Rejected as reason:
-            verdicts.append(reason)
+            verdicts.rejected[number] = reason
         sink.settle()
-    if sent < row:
-        sink.emit(batch.mels[sent:row])
+    send(len(batch.mels))
+    flush(sink)
     return verdicts
+
+
+def _plain(rows: pa.Table, n_bytes: np.ndarray) -> np.ndarray:
+    """The rows that may be plain WAV files."""
+    named = np.fromiter((path.lower().endswith(WAV_SUFFIXES) for path in rows.column("path").to_pylist()), bool)
+    refused = rows.column("refused").is_valid().to_numpy()
+    return np.flatnonzero(named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused)
+
+
+def _native_batch(plain: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink) -> native.WavBatch:
+    if not len(plain):
+        nothing = np.empty((0, *settings.clip_shape), np.float32)
+        return native.WavBatch(nothing, np.empty(0, native.MEASURED), np.empty(0, np.int64), {}, 0, 0)
+    paths = [f"{root}/{path}" for path in plain.column("path").to_pylist()]
+    segments = None
+    if any(plain.column(name).null_count < len(plain) for name in ("start_s", "end_s")):
+        segments = list(zip(*(plain.column(name).to_pylist() for name in ("start_s", "end_s")), strict=True))
+    batch = native.wav_log_mel(paths, settings.mel, settings.clip, segments)
+    sink.seconds.decode += batch.read_ns / 1e9
+    sink.seconds.mel += batch.mel_ns / 1e9
+    return batch
 
 
 def too_long(seconds: float, settings: ClipSettings) -> Rejected:
@@ -158,10 +202,23 @@ def _whole(recording: Recording, needed: int, settings: ClipSettings, sink: Clip
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
         loud = native.loud(native.window_energy(windows), settings.clip.quiet_db)
         _mels(windows if len(loud) == len(windows) else windows[loud], settings, sink)
-    return Kept(loud.tolist(), len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
+    return Kept(loud, len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
+
+
+def flush(sink: ClipSink) -> None:
+    """Have the device, if there is one, emit what it was given."""
+    if sink.device is not None:
+        begun = time.perf_counter()
+        sink.device.flush()
+        sink.seconds.mel += time.perf_counter() - begun
 
 
 def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink) -> None:
+    if sink.device is not None:
+        begun = time.perf_counter()
+        sink.device.push(windows)
+        sink.seconds.mel += time.perf_counter() - begun
+        return
     at_once = max(1, MEL_BYTES // (4 * settings.clip_shape[0] * settings.clip_shape[1]))
     for first in range(0, len(windows), at_once):
         begun = time.perf_counter()
@@ -175,6 +232,7 @@ def _long(opened: LongRecording, settings: ClipSettings, sink: ClipSink, budget:
     if opened.n_samples < settings.clip.min_seconds * opened.rate:
         raise Rejected(Code.TOO_SHORT, f"{opened.seconds:.3f} s; expected at least {settings.clip.min_seconds:g} s")
     length, stride = settings.length, settings.stride
+    flush(sink)
     sink.begin_long()
     loud = None
     try:
@@ -198,8 +256,9 @@ def _long(opened: LongRecording, settings: ClipSettings, sink: ClipSink, budget:
         energy = np.concatenate(energies)
         loud = native.loud(energy, settings.clip.quiet_db)
     finally:
+        flush(sink)
         sink.end_long(loud)
-    return Kept(loud.tolist(), len(energy), opened.rate, opened.channels, opened.n_samples, opened.level)
+    return Kept(loud, len(energy), opened.rate, opened.channels, opened.n_samples, opened.level)
 
 
 def cut(samples: np.ndarray, length: int, stride: int, short: str) -> np.ndarray:

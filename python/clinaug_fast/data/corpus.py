@@ -10,15 +10,18 @@ import posixpath
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from clinaug_fast import native
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import fingerprint
 
@@ -103,7 +106,27 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """Over every recording's fields and its file's size in bytes; the audio itself is not read."""
-        return fingerprint([fingerprint(part.to_pydict()) for part in self.table.to_batches(ROWS_AT_ONCE)])
+        parts = (self.table.slice(first, ROWS_AT_ONCE) for first in range(0, len(self), ROWS_AT_ONCE))
+        return fingerprint([fingerprint(*_content(part)) for part in parts])
+
+
+def _content(rows: pa.Table) -> Iterator[bytes]:
+    """What a table says by columns, whatever lies behind their nulls: which rows are null, lengths, values."""
+    for column in rows.itercolumns():
+        yield np.packbits(column.is_null().to_numpy()).tobytes()
+        if pa.types.is_string(column.type):
+            yield pc.fill_null(pc.binary_length(column), 0).to_numpy().tobytes()
+            yield b"".join(_text(chunk) for chunk in column.chunks)
+            continue
+        yield pc.fill_null(column, 0).to_numpy().tobytes()
+
+
+def _text(strings: pa.StringArray) -> bytes:
+    """Strings end to end."""
+    if strings.null_count:
+        strings = strings.fill_null("")
+    offsets = np.frombuffer(strings.buffers()[1], np.int32)[strings.offset :][: len(strings) + 1]
+    return strings.buffers()[2][offsets[0] : offsets[-1]].to_pybytes() if strings.buffers()[2] else b""
 
 
 def recordings_of(table: pa.Table, root: Path) -> list[Recording]:
@@ -120,35 +143,37 @@ def _id(relative: str, start_s: float | None, end_s: float | None) -> str:
     return f"{relative}@{start_s or 0.0}-{'end' if end_s is None else end_s}"
 
 
-def _bytes(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None  # the decoder will say why
-
-
-def _table(columns: dict[str, list], root: Path) -> pa.Table:
-    """RECORDINGS_SCHEMA of columns that are sorted by id; those left out are null."""
-    root = os.fspath(root)
-    columns |= {"bytes": [_bytes(f"{root}/{path}") for path in columns["path"]]}
-    arrays = []
-    for field in RECORDINGS_SCHEMA:
-        same = columns.get(field.name) is columns["id"] and arrays
-        column = columns.get(field.name, [None] * len(columns["id"]))
-        arrays.append(arrays[0] if same else pa.array(column, field.type))
+def _table(columns: dict[str, pa.Array | None]) -> pa.Table:
+    """RECORDINGS_SCHEMA of columns that are sorted by id; those left out are null, and share their memory."""
+    nulls = {kind: pa.nulls(len(columns["id"]), kind) for kind in (pa.string(), pa.float64())}
+    arrays = [
+        nulls[field.type] if columns.get(field.name) is None else columns[field.name] for field in RECORDINGS_SCHEMA
+    ]
     return pa.table(arrays, schema=RECORDINGS_SCHEMA)
 
 
-def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
+def _sizes(paths: Iterable[str], root: Path) -> pa.Array:
+    """Bytes of each file; null where the file system does not tell: the decoder will say why."""
+
+    def size(path: str) -> int | None:
+        try:
+            return os.stat(f"{root}/{path}").st_size
+        except OSError:
+            return None
+
+    return pa.array(map(size, paths), pa.int64())
+
+
+def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1) -> Corpus:
     """Read a folder or a table. `subject_pattern` is a regex searched in each recording's relative path; its group
-    named `subject`, or else its first, is the subject.
+    named `subject`, or else its first, is the subject. `threads` look at the files' sizes.
 
     Raises InputError for a corpus without audio or with a single label, and where the pattern does not match.
     """
     path = Path(path)
     pattern = None if subject_pattern is None else _compiled(subject_pattern)
     if path.is_dir():
-        corpus = _read_folder(path, pattern)
+        corpus = _read_folder(path, pattern, threads)
     elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
         corpus = _read_table(path, pattern)
     else:
@@ -160,58 +185,48 @@ def read_corpus(path: Path, subject_pattern: str | None = None) -> Corpus:
     return corpus
 
 
-def _read_folder(root: Path, pattern: re.Pattern[str] | None) -> Corpus:
-    unlabelled, ignored = [], Counter()
-    paths, labels, subjects, refused = [], [], [], []
-    for name in sorted(_files(root)):
-        relative, reason = _writable(name)
-        suffix = posixpath.splitext(relative)[1].lower()
-        if suffix not in AUDIO_SUFFIXES or posixpath.basename(relative).startswith("."):
-            ignored[suffix or "no suffix"] += 1
-        elif "/" not in relative:
-            unlabelled.append(relative)
-        else:
-            paths.append(relative)
-            labels.append(sys.intern(relative.split("/", 1)[0]))
-            subjects.append(_subject(pattern, relative))
-            refused.append(reason)
-    if not paths:
+def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> Corpus:
+    """All by columns: a Python object for each of a hundred thousand files would outweigh the rest of the run."""
+    try:
+        found = native.list_audio(root, sorted(AUDIO_SUFFIXES), threads)
+    except OSError as error:
+        raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
+    ignored: Counter[str] = Counter()
+    for suffix, n in found.ignored.items():
+        ignored[_writable(suffix).lower() or "no suffix"] += n
+    unlabelled = [_writable(name) for name in found.unlabelled]
+    if not found.labels:
         raise InputError(
             f"{root} has no audio in sub-folders ({len(unlabelled)} audio and {ignored.total()} other files seen); "
             f"expected LABEL/FILE with {', '.join(sorted(AUDIO_SUFFIXES))}. Sort the files into one folder a label, "
             "or give a table with the columns path and label"
         )
-    columns = {"id": paths, "path": paths, "label": labels, "subject": subjects, "refused": refused}
-    return Corpus(root, root, _table(columns, root), dict(sorted(ignored.items())), unlabelled)
+    paths, refused = _names(found)
+    columns = {"id": paths, "path": paths, "refused": refused, "subject": _subjects(pattern, paths)}
+    columns["bytes"] = pa.array(found.bytes, mask=found.bytes < 0)
+    labels = pa.array([_writable(os.fsdecode(label)) for label, _ in found.labels])
+    numbers = np.repeat(np.arange(len(labels), dtype=np.int32), [n for _, n in found.labels])
+    columns["label"] = labels.take(pa.array(numbers))
+    return Corpus(root, root, _table(columns), dict(sorted(ignored.items())), unlabelled)
 
 
-def _files(root: Path) -> list[str]:
-    """Posix paths inside `root`, through linked folders, each real folder once."""
-    found, visited = [], set()
-    for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:
-            subfolders.clear()
-            continue
-        visited.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        inside = Path(folder).relative_to(root).as_posix()
-        found += names if inside == "." else [f"{inside}/{name}" for name in names]
-    return found
-
-
-def _raise(error: OSError) -> None:
-    raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
-
-
-def _writable(name: str) -> tuple[str, str | None]:
-    """The name as it can be written, and why it is refused. Python keeps undecodable bytes as lone surrogates."""
+def _names(found: native.Listing) -> tuple[pa.Array, pa.Array | None]:
+    """The paths as text, and why some are refused; None where none is."""
+    n = len(found.offsets) - 1
+    paths = pa.StringArray.from_buffers(n, pa.py_buffer(found.offsets), pa.py_buffer(found.names))
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
-        return escaped, "its name is not UTF-8 (the bytes are escaped here); rename it"
-    return name, None
+        paths.validate(full=True)
+        return paths, None
+    except pa.ArrowInvalid:
+        raw = [os.fsdecode(name) for name in paths.cast(pa.binary()).to_pylist()]
+    named = [_writable(name) for name in raw]
+    reason = "its name is not UTF-8 (the bytes are escaped here); rename it"
+    return pa.array(named), pa.array([None if a == b else reason for a, b in zip(raw, named, strict=True)], pa.string())
+
+
+def _writable(name: str) -> str:
+    """The name as it can be written. Python keeps undecodable bytes as lone surrogates."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
@@ -239,8 +254,12 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     if not seen:
         raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
     order = sorted(range(len(seen)), key=columns["id"].__getitem__)
-    columns = {name: [column[row] for row in order] for name, column in columns.items()}
-    return Corpus(path, path.parent, _table(columns, path.parent), {}, [])
+    arrays = {
+        name: pa.array([column[row] for row in order], COLUMNS.get(name, pa.string()))
+        for name, column in columns.items()
+    }
+    arrays["bytes"] = _sizes((columns["path"][row] for row in order), path.parent)
+    return Corpus(path, path.parent, _table(arrays), {}, [])
 
 
 def _typed(path: Path) -> pa.Table:
@@ -275,6 +294,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             f"the subject pattern {pattern!r} has no group; expected the subject in parentheses, such as '/(P[0-9]+)_'"
         )
     return compiled
+
+
+def _subjects(pattern: re.Pattern[str] | None, paths: pa.Array) -> pa.Array | None:
+    if pattern is None:
+        return None
+    parts = (paths.slice(first, ROWS_AT_ONCE).to_pylist() for first in range(0, len(paths), ROWS_AT_ONCE))
+    return pa.concat_arrays([pa.array([_subject(pattern, path) for path in part], pa.string()) for part in parts])
 
 
 def _subject(pattern: re.Pattern[str] | None, relative: str) -> str | None:

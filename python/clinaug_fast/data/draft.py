@@ -15,7 +15,7 @@ from typing import Any
 
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import read_json, refuse_changed, write_json
+from clinaug_fast.runs import put_in_place, read_json, refuse_changed, write_json
 
 
 class Draft:
@@ -35,8 +35,8 @@ class Draft:
         return files
 
     def publish(self) -> None:
-        """The set is whole: put it in its place and remove the rest."""
-        os.rename(self.set, self.out)
+        """The set is whole: flush it to disk, put it in its place and remove the rest."""
+        put_in_place(self.set, self.out)
         self.remove()
 
     def remove(self) -> None:

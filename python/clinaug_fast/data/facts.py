@@ -36,8 +36,12 @@ def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
     names = ("seconds", "file_rate", "channels", "peak", "rms_db", "clipped_share", "silent_share")
     column = {name: recordings.column(name).to_numpy() for name in names}
     labels, of_label = _coded(recordings.column("label"))
-    seconds, silent = column["seconds"], column["silent_share"] * column["seconds"]
+    seconds = column["seconds"]
     column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
+    shortcut = duration_and_level_shortcut(  # first: it needs the most memory
+        seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
+    )
+    silent = column["silent_share"] * seconds
     clipped = column["clipped_share"] > 0
     hours = np.bincount(of_label, seconds) / 3600.0
     silent_hours = np.bincount(of_label, silent) / 3600.0
@@ -66,9 +70,7 @@ def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
         "silence_below_db": SILENCE_DB,
         "silent_share": _round(silent.sum() / seconds.sum()),
         "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
-        "shortcut": duration_and_level_shortcut(
-            seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
-        ),
+        "shortcut": shortcut,
     }
 
 
@@ -81,7 +83,8 @@ def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
 def _groups(subjects: pa.ChunkedArray) -> np.ndarray:
     """(n,) what is left out together: a subject's recordings, or one recording where the subject is not known."""
     numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy()
-    return np.where(numbers < 0, len(numbers) + np.arange(len(numbers)), numbers)
+    alone = np.arange(len(numbers), 2 * len(numbers), dtype=np.int32)
+    return np.where(numbers < 0, alone, numbers)
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:

@@ -14,7 +14,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import read_json, write_json
 
 SCHEMA_VERSION = 1
-SLURM = "slurm"
+SLURM, WHOLE = "slurm", "none"
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """ "2/8", or "slurm": this task of its SLURM array."""
+        """ "2/8", or "slurm": this task of its SLURM array, also of an array of one."""
         if text == SLURM:
             return _of_slurm_array(os.environ)
         number, slash, count = text.partition("/")
         if not (slash and number.isdigit() and count.isdigit() and int(number) < int(count)):
-            raise SettingsError(f"shard is {text!r}; expected I/N with I from 0 to N - 1, such as 0/4, or {SLURM}")
+            raise SettingsError(
+                f"shard is {text!r}; expected I/N with I from 0 to N - 1, such as 0/4, {SLURM} or {WHOLE}"
+            )
         return cls(int(number), int(count))
 
     def has(self, block: int) -> bool:
@@ -43,6 +45,29 @@ class Part:
     def path(self, out: Path) -> Path:
         """The folder of this part of `out`."""
         return out.with_name(f"{out.name}.part-{self.number}-of-{self.count}")
+
+
+def part_asked_for(shard: str | None) -> tuple[Part | None, str]:
+    """The part that `--shard` names, and a sentence for the user where it was not named but found; None: the whole set.
+
+    Without `--shard` a task of a SLURM array takes its part of the work. An array of one may be one task repeated of a
+    larger array, so it has to say what it is: SettingsError.
+    """
+    if shard is not None:
+        return (None if shard == WHOLE else Part.parse(shard)), ""
+    if not os.environ.get("SLURM_ARRAY_TASK_ID"):
+        return None, ""
+    part = _of_slurm_array(os.environ)
+    if part.count == 1:
+        raise SettingsError(
+            f"this is task {os.environ['SLURM_ARRAY_TASK_ID']} of a SLURM array of one, which does not tell what part "
+            f"of the work is meant. Give --shard I/N, or --shard {WHOLE} for the whole set"
+        )
+    return part, (
+        f"shard {part} by SLURM_ARRAY_TASK_ID={os.environ['SLURM_ARRAY_TASK_ID']} and "
+        f"SLURM_ARRAY_TASK_COUNT={os.environ['SLURM_ARRAY_TASK_COUNT']}: this task makes part {part.number} of "
+        f"{part.count} for clinaug-fast merge (--shard {WHOLE}: the whole set)"
+    )
 
 
 def _of_slurm_array(environment: Mapping[str, str]) -> Part:

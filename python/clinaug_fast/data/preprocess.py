@@ -1,7 +1,9 @@
 """Corpus to feature set: decode, cut into clips of one length, log-mel.
 
 Takes a corpus and the settings; leaves a feature set with `rejected.jsonl` beside the index. The work is done block by
-block in a draft beside the output, so that a run that was stopped anywhere goes on, to the same bytes.
+block in a draft beside the output, so that a run that was stopped anywhere goes on, to the same bytes. Shards, index
+and JSON are flushed to disk (fsync) before the rename that makes the output appear: after a power loss it is whole or
+absent.
 """
 
 from collections.abc import Mapping
@@ -17,15 +19,15 @@ from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.data.assemble import Counts, assemble
 from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
 from clinaug_fast.data.clips import ClipSettings, Seconds
-from clinaug_fast.data.corpus import Corpus, read_corpus
+from clinaug_fast.data.corpus import read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
 from clinaug_fast.data.draft import Draft, open_draft, remove_left
-from clinaug_fast.data.memory import default_limit, frugal_arrow
+from clinaug_fast.data.memory import default_limit, frugal_arrow, give_back
 from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
 from clinaug_fast.data.stopping import Stopper
-from clinaug_fast.data.workers import Job, run_blocks
+from clinaug_fast.data.workers import Job, make_lanes, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.mel import refuse_empty_bands
 from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed, write_json
@@ -58,6 +60,7 @@ def preprocess(
     part: Part | None = None,
     dask: str | None = None,
     deidentify_key: bytes | None = None,
+    device: str = "cpu",
     progress: Progress = Silent(),
 ) -> PreprocessResult:
     """Make the feature set `out` of a corpus (see `read_corpus`), going on where an earlier run was stopped; nothing is
@@ -69,11 +72,13 @@ def preprocess(
     part: only these blocks, into a folder beside `out` for `merge`.
     dask: the address of a cluster that works on the blocks, `threads` and `memory` being each worker's.
     deidentify_key: see `data.deidentify`.
+    device: cuda makes the log-mels on the current GPU, within a few rounding errors of the CPU's; the rest stays on
+        the CPU, and the bytes still do not depend on `threads`.
 
-    Raises SettingsError (empty mel bands), InputError (no corpus, fewer than two labels, `out` or its draft made with
-    other settings), StoppedError (a signal; the blocks in hand are finished first), and RejectedError where more than
-    the fraction `max_bad` of the recordings cannot be used: after writing the others, or with nothing written where
-    none is left.
+    Raises SettingsError (empty mel bands, no such device), InputError (no corpus, fewer than two labels, `out` or its
+    draft made with other settings), StoppedError (a signal; the blocks in hand are finished first), and RejectedError
+    where more than the fraction `max_bad` of the recordings cannot be used: after writing the others, or with nothing
+    written where none is left.
     """
     if threads < 1:
         raise SettingsError(f"threads is {threads}; expected at least 1")
@@ -82,9 +87,12 @@ def preprocess(
     if not 0.0 < max_hours < float("inf"):
         raise SettingsError(f"max_hours is {max_hours}; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
+    if device != "cpu":
+        make_lanes(device)
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     with Stopper() as stop, frugal_arrow():
-        source = read_corpus(corpus, subject_pattern)
+        source = read_corpus(corpus, subject_pattern, threads)
+        unlabelled = source.unlabelled
         made_with = {
             "mel": mel.model_dump(),
             "n_frames": clip.n_frames,
@@ -92,6 +100,7 @@ def preprocess(
             "clip": clip.model_dump(),
             "subject_pattern": public_pattern(subject_pattern, deidentify_key),
             "max_hours": max_hours,
+            "device": device,
             "deidentified": None if deidentify_key is None else key_check(deidentify_key),
             "corpus": {
                 "ignored": public_suffixes(source.ignored, deidentify_key),
@@ -110,21 +119,25 @@ def preprocess(
                     return PreprocessResult(out, _standing(out, made_with, part), True, None)
                 files = draft.files(sidecars_stay=part is not None)
                 memory = default_limit() if memory is None else memory
-                job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key)
+                job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key, device)
                 table = _in_public_order(source.table, deidentify_key)
                 blocks = dict(enumerate(cut_into_blocks(table)))
                 mine = {number: rows for number, rows in blocks.items() if part is None or part.has(number)}
+                give_back()
                 seconds = _work(job, mine, table, threads, dask, progress, stop)
+                n_blocks = len(blocks)
+                del source, table, job, blocks, mine  # the listing makes room for the facts
+                give_back()
                 if part is None:
-                    counts = _assemble(draft, files, len(blocks), made_with, source.path)
+                    counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
                 else:
-                    write_part(draft.set, part, len(blocks), made_with)
+                    write_part(draft.set, part, n_blocks, made_with)
                 draft.publish()
             receipt = _receipt(run, seconds, threads)
             # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
             write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
     if counts is not None:
-        _warn(counts, source, mel, progress)
+        _warn(counts, unlabelled, mel, progress)
         if warning := read_json(out / "features.json", "a feature set's")["corpus_facts"]["shortcut"]["warning"]:
             progress.warn(warning)
         _refuse_too_many_bad(counts, max_bad, out)
@@ -209,10 +222,10 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
         )
 
 
-def _warn(counts: Counts, corpus: Corpus, mel: MelConfig, progress: Progress) -> None:
-    if corpus.unlabelled:
-        named = ", ".join(corpus.unlabelled[:5]) + (" ..." if len(corpus.unlabelled) > 5 else "")
-        progress.warn(f"{len(corpus.unlabelled)} audio files lie in no label's sub-folder and are left out: {named}")
+def _warn(counts: Counts, unlabelled: list[str], mel: MelConfig, progress: Progress) -> None:
+    if unlabelled:
+        named = ", ".join(unlabelled[:5]) + (" ..." if len(unlabelled) > 5 else "")
+        progress.warn(f"{len(unlabelled)} audio files lie in no label's sub-folder and are left out: {named}")
     if counts.without_subject:
         progress.warn(
             f"the subject of {counts.without_subject} of {counts.kept} recordings is not known, so clips of one "

@@ -11,7 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import xxhash
 
+from clinaug_fast import native
+
 NPY_HEADER_BYTES = 128  # numpy leaves room in it for any number of rows
+ON_THEIR_WAY_BYTES = 8 << 20  # clips that the system is asked to write at once
 
 
 def fingerprint_shard(path: Path) -> str:
@@ -34,6 +37,7 @@ class Shard:
         self._clip_shape = clip_shape
         self._clip_bytes = 4 * clip_shape[0] * clip_shape[1]
         self.rows = 0
+        self._sent = 0  # bytes, from the front, that the system was asked to write
         self._hash: Any = xxhash.xxh3_64()  # of the clips so far; None: some were taken back
         file.write(bytes(NPY_HEADER_BYTES))
 
@@ -43,6 +47,15 @@ class Shard:
         self.rows += len(clips)
         if self._hash is not None:
             self._hash.update(clips.data)
+        self._send(ON_THEIR_WAY_BYTES)
+
+    def _send(self, at_least: int) -> None:
+        """Have the system begin to write what has come since the last time: so nobody waits long for it at the end."""
+        end = NPY_HEADER_BYTES + self.rows * self._clip_bytes
+        if end - self._sent >= at_least:
+            self._file.flush()
+            native.start_writing(self._file.fileno(), self._sent, end - self._sent)
+            self._sent = end
 
     def keep(self, first: int, numbers: np.ndarray) -> None:
         """Of the clips from row `first` on, leave only these (ascending) numbers, moved together."""
@@ -55,6 +68,7 @@ class Shard:
         if self.rows > first + len(numbers):
             self._hash = None
         self.rows = first + len(numbers)
+        self._sent = min(self._sent, NPY_HEADER_BYTES + first * self._clip_bytes)
         self._file.seek(NPY_HEADER_BYTES + self.rows * self._clip_bytes)
         self._file.truncate()
 
@@ -70,4 +84,5 @@ class Shard:
         self._file.seek(0)
         self._file.write(header.getbuffer())
         self._file.flush()
+        self._send(1)
         return self._hash.hexdigest()

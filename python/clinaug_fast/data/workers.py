@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from clinaug_fast.data.audio import Rejected
+from clinaug_fast import native
+from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
-from clinaug_fast.data.clips import ClipSettings, ClipSink, Kept, Seconds, clips_of_batch
+from clinaug_fast.data.clips import ClipSettings, ClipSink, Seconds, Verdicts, clips_of_batch
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
-from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget
+from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
+from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, keep_freed
 from clinaug_fast.data.shards import Shard
-from clinaug_fast.errors import RejectedError
+from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.runs import Progress
 
 BATCH_RECORDINGS = 64
@@ -42,6 +44,7 @@ class Job:
     memory: int  # bytes
     fail_at_first: bool  # rejected recording
     key: bytes | None  # of de-identification
+    device: str = "cpu"  # cpu or cuda: where the log-mels are made
 
 
 class Abandoned(Exception):  # noqa: N818 - another thread has failed, or the user is in a hurry
@@ -56,7 +59,9 @@ def run_blocks(
     stop: Callable[[], bool] = lambda: False,
 ) -> Seconds:
     """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one."""
+    keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
+    lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
     total = Seconds()
 
@@ -73,9 +78,9 @@ def run_blocks(
             for number, rows in blocks:
                 if stop():
                     break
-                block = _Block(job, number, rows, budget)
-                for batch, recordings in enumerate(block.batches):
-                    pending.append((block, len(recordings), pool.submit(block.work, batch)))
+                block = _Block(job, number, rows, budget, lanes)
+                for batch, span in enumerate(block.batches):
+                    pending.append((block, len(span), pool.submit(block.work, batch)))
                     if len(pending) > 2 * threads:
                         collect()
             while pending:
@@ -93,19 +98,45 @@ def _add(total: Seconds, more: Seconds) -> None:
         setattr(total, name, getattr(total, name) + getattr(more, name))
 
 
+MakeLanes = Callable[[MelConfig, int, tuple[int, int]], list[Lane]]
+
+
+def make_lanes(device: str) -> MakeLanes:
+    """What makes the lanes of a thread on `device`; SettingsError where there is no such device."""
+    if device != "cuda":
+        raise SettingsError(f"device is {device!r}; expected cpu or cuda")
+    from clinaug_fast.data.cuda import cuda_lanes, refuse_without_gpu
+
+    refuse_without_gpu()
+    return cuda_lanes
+
+
+class _Lanes(threading.local):
+    """The buffers of each thread, made when it first needs them and used again from batch to batch."""
+
+    def __init__(self, settings: ClipSettings, make: MakeLanes):
+        self._settings, self._make = settings, make
+        self._lanes: list[Lane] | None = None
+
+    def of_this_thread(self) -> list[Lane]:
+        if self._lanes is None:
+            self._lanes = self._make(self._settings.mel, self._settings.length, self._settings.clip_shape)
+        return self._lanes
+
+
 class _Block:
     """A block under way: its shard grows batch by batch."""
 
-    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget):
-        self.job, self.number, self.rows, self.budget = job, number, rows, budget
-        self.n_bytes = rows.column("bytes").to_pylist()
+    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
+        self.job, self.number, self.rows, self.budget, self.lanes = job, number, rows, budget, lanes
+        self.n_bytes = rows.column("bytes").fill_null(0).to_pylist()
         self.batches = list(self._cut())
-        self.verdicts: list[Kept | Rejected] = []
+        self.verdicts = Verdicts(np.empty(0, native.MEASURED), [], {})
         self.seconds = Seconds()
         self.finished = self.abandoned = False
         self._turn = threading.Condition()
         self._next = 0  # the batch whose turn it is
-        self._handed_in: dict[int, tuple[list[Kept | Rejected], list[np.ndarray]]] = {}
+        self._handed_in: dict[int, tuple[Verdicts, list[np.ndarray]]] = {}
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
         self.shard = Shard(file, job.settings.clip_shape)
@@ -115,8 +146,7 @@ class _Block:
         n_mels, n_frames = self.job.settings.clip_shape
         start = size = 0
         for row, n_bytes in enumerate(self.n_bytes):
-            mel_bytes = 4 * n_mels * n_frames * (1 + (n_bytes or 0) / 2 / self.job.settings.stride)
-            cost = (n_bytes or 0) + mel_bytes
+            cost = n_bytes + 4 * n_mels * n_frames * (1 + n_bytes / 2 / self.job.settings.stride)
             if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
                 yield range(start, row)
                 start, size = row, 0
@@ -126,19 +156,24 @@ class _Block:
     def work(self, batch: int) -> None:
         """Decode a batch and hand it in; the last one to do so finishes the block."""
         span = self.batches[batch]
-        recordings = recordings_of(self.rows.slice(span.start, len(span)), self.job.root)
+        rows = self.rows.slice(span.start, len(span))
         turn = _Turn(self, batch)
         sink = ClipSink(turn.emit, turn.settle, turn.begin_long, turn.end_long)
-        verdicts = clips_of_batch(
-            recordings, self.n_bytes[span.start : span.stop], self.job.settings, sink, self.budget
-        )
-        if self.job.fail_at_first:
-            for recording, verdict in zip(recordings, verdicts, strict=True):
-                if isinstance(verdict, Rejected):
-                    raise RejectedError(
-                        f"{recording.path} was rejected ({verdict.code}: {verdict.reason}), and --on-error is fail. "
-                        "Repair it or take it out, or give --on-error skip"
-                    )
+        if self.lanes is not None:
+            sink.device = DoubleBuffer(self.lanes.of_this_thread(), turn.emit)
+        try:
+            verdicts = clips_of_batch(rows, self.job.root, self.job.settings, sink, self.budget)
+        except BaseException:
+            if sink.device is not None:
+                sink.device.drop()
+            raise
+        if self.job.fail_at_first and verdicts.rejected:
+            number, reason = min(verdicts.rejected.items())
+            (recording,) = recordings_of(rows.slice(number, 1), self.job.root)
+            raise RejectedError(
+                f"{recording.path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
+                "Repair it or take it out, or give --on-error skip"
+            )
         self._hand_in(batch, verdicts, turn.pending, sink.seconds)
 
     def take_turn(self, batch: int) -> None:
@@ -154,7 +189,7 @@ class _Block:
         if not self.finished:
             self._open.close()
 
-    def _hand_in(self, batch: int, verdicts: list[Kept | Rejected], mels: list[np.ndarray], seconds: Seconds) -> None:
+    def _hand_in(self, batch: int, verdicts: Verdicts, mels: list[np.ndarray], seconds: Seconds) -> None:
         with self._turn:
             if self.abandoned:
                 raise Abandoned
@@ -163,7 +198,7 @@ class _Block:
             begun = time.perf_counter()
             while self._next in self._handed_in:
                 verdicts, mels = self._handed_in.pop(self._next)
-                self.verdicts += verdicts
+                self.verdicts.append(verdicts)
                 for clips in mels:
                     self.shard.append(clips)
                 self._next += 1
@@ -176,18 +211,19 @@ class _Block:
         digest = self.shard.finish()
         key = self.job.key
         public = public_table(self.rows, self.job.root, key)
-        at = [row for row, verdict in enumerate(self.verdicts) if isinstance(verdict, Kept)]
-        kept = [self.verdicts[row] for row in at]
+        measured, numbers = self.verdicts.measured, np.concatenate([np.empty(0, np.int64), *self.verdicts.numbers])
+        refused = sorted(self.verdicts.rejected)
+        at = np.delete(np.arange(self.rows.num_rows), refused)
         stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
-        index = index_table(public, at, kept, self.number, stride_s)
-        facts = facts_table(public, at, kept)
-        recordings = recordings_of(self.rows, self.job.root) if len(at) < self.rows.num_rows else ()
+        index = index_table(public, at, measured["clips"][at], numbers, self.number, stride_s)
+        facts = facts_table(public, at, measured[at])
+        recordings = recordings_of(self.rows.take(pa.array(refused, pa.int64())), self.job.root) if refused else []
+        reasons = (self.verdicts.rejected[row] for row in refused)
         rejected = [
-            rejected_row(recording, verdict.code, verdict.reason, key)
-            for recording, verdict in zip(recordings, self.verdicts, strict=False)
-            if isinstance(verdict, Rejected)
+            rejected_row(recording, reason.code, reason.reason, key)
+            for recording, reason in zip(recordings, reasons, strict=True)
         ]
-        quiet = sum(k.n_windows - len(k.numbers) for k in kept)
+        quiet = int(np.sum(measured["windows"] - measured["clips"]))
         about = {"block": self.number, "found": self.rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
         self.job.files.complete(self.number, self.draft, digest, index, facts, about)
         self.finished = True

@@ -1,0 +1,152 @@
+#include "audio/listing.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <set>
+#include <string_view>
+
+#include "common/parallel.hpp"
+
+namespace clinaug {
+namespace {
+
+constexpr std::int64_t kFilesAThread = 1024;  // fewer are looked at sooner than another thread starts
+
+// As Python's posixpath.splitext: dots that a name begins with start no suffix.
+std::string_view suffix_of(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos || name.find_first_not_of('.') > dot) return {};
+  return name.substr(dot);
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool same_but_for_case(std::string_view name, std::string_view lower_case) {
+  return std::equal(name.begin(), name.end(), lower_case.begin(), lower_case.end(), [](char a, char b) { return lower(a) == b; });
+}
+
+class Walk {
+ public:
+  Walk(const std::string& root, const std::vector<std::string>& suffixes, Listing& listing)
+      : root_(root), suffixes_(suffixes), listing_(listing) {
+    enter("");
+  }
+
+  // Names one after another, each with its end; the order is that of the file system.
+  std::vector<char> names;
+  std::vector<std::size_t> ends;
+
+ private:
+  void enter(const std::string& inside) {
+    const std::string path = inside.empty() ? root_ : root_ + "/" + inside;
+    const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), &::closedir);
+    struct stat about;
+    if (!folder || ::fstat(::dirfd(folder.get()), &about) != 0) throw Unlistable(errno, path);
+    if (!visited_.emplace(about.st_dev, about.st_ino).second) return;
+    std::vector<std::string> below;
+    while (true) {
+      errno = 0;
+      const dirent* entry = ::readdir(folder.get());
+      if (!entry) break;
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (!is_folder(::dirfd(folder.get()), *entry)) {
+        add(inside, name);
+      } else if (name[0] != '.') {
+        below.emplace_back(name);
+      }
+    }
+    if (errno != 0) throw Unlistable(errno, path);
+    std::sort(below.begin(), below.end());  // so that it is always the same of two ways to a folder that is taken
+    for (const std::string& name : below) enter(inside.empty() ? name : inside + "/" + name);
+  }
+
+  static bool is_folder(int parent, const dirent& entry) {
+    if (entry.d_type == DT_REG) return false;
+    if (entry.d_type == DT_DIR) return true;
+    struct stat about;
+    return ::fstatat(parent, entry.d_name, &about, 0) == 0 && S_ISDIR(about.st_mode);
+  }
+
+  void add(const std::string& inside, std::string_view name) {
+    const std::string_view suffix = suffix_of(name);
+    const auto fits = [&](const std::string& known) { return same_but_for_case(suffix, known); };
+    if (name[0] == '.' || std::none_of(suffixes_.begin(), suffixes_.end(), fits)) {
+      ++listing_.ignored[std::string(suffix)];
+    } else if (inside.empty()) {
+      listing_.unlabelled.emplace_back(name);
+    } else {
+      names.insert(names.end(), inside.begin(), inside.end());
+      names.push_back('/');
+      names.insert(names.end(), name.begin(), name.end());
+      ends.push_back(names.size());
+    }
+  }
+
+  const std::string& root_;
+  const std::vector<std::string>& suffixes_;
+  Listing& listing_;
+  std::set<std::pair<dev_t, ino_t>> visited_;
+};
+
+void sort_names(const Walk& walk, Listing& listing) {
+  if (walk.names.size() > std::numeric_limits<std::int32_t>::max()) throw std::length_error("the names of the files pass 2 GiB");
+  const auto name = [&](std::uint32_t i) {
+    const std::size_t begin = i == 0 ? 0 : walk.ends[i - 1];
+    return std::string_view(walk.names.data() + begin, walk.ends[i] - begin);
+  };
+  std::vector<std::uint32_t> order(walk.ends.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return name(a) < name(b); });
+  listing.names.reserve(walk.names.size());
+  listing.offsets.reserve(order.size() + 1);
+  listing.offsets.push_back(0);
+  for (const std::uint32_t i : order) {
+    const std::string_view text = name(i), label = text.substr(0, text.find('/'));
+    listing.names.insert(listing.names.end(), text.begin(), text.end());
+    listing.offsets.push_back(static_cast<std::int32_t>(listing.names.size()));
+    if (listing.labels.empty() || listing.labels.back().first != label) listing.labels.emplace_back(label, 0);
+    ++listing.labels.back().second;
+  }
+}
+
+void look_at_sizes(const std::string& root, std::int64_t threads, Listing& listing) {
+  const auto n = static_cast<std::int64_t>(listing.offsets.size()) - 1;
+  listing.bytes.resize(n);
+  parallel_for(n, threads, kFilesAThread, [&](std::int64_t begin, std::int64_t end) {
+    std::string path = root + "/";
+    const std::size_t inside = path.size();
+    for (std::int64_t i = begin; i < end; ++i) {
+      path.resize(inside);
+      path.append(listing.names.data() + listing.offsets[i], listing.offsets[i + 1] - listing.offsets[i]);
+      struct stat about;
+      listing.bytes[i] = ::stat(path.c_str(), &about) == 0 ? static_cast<std::int64_t>(about.st_size) : -1;
+    }
+  });
+}
+
+}  // namespace
+
+Unlistable::Unlistable(int error, std::string folder)
+    : std::runtime_error(std::strerror(error)), code(error), folder(std::move(folder)) {}
+
+Listing list_audio(const std::string& root, const std::vector<std::string>& suffixes, std::int64_t threads) {
+  Listing listing;
+  {
+    const Walk walk(root, suffixes, listing);
+    sort_names(walk, listing);
+  }
+  std::sort(listing.unlabelled.begin(), listing.unlabelled.end());
+  look_at_sizes(root, threads, listing);
+  return listing;
+}
+
+}  // namespace clinaug

@@ -1,0 +1,36 @@
+// The audio files of a corpus folder, without a Python object a file: a hundred thousand of them weigh little and cost
+// what the file system takes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace clinaug {
+
+// A folder that cannot be listed: the message names it, `code` is errno.
+class Unlistable : public std::runtime_error {
+ public:
+  Unlistable(int error, std::string folder);
+  int code;
+  std::string folder;
+};
+
+struct Listing {
+  std::vector<char> names;             // paths inside the folder, '/' between, end to end; in the order of their bytes
+  std::vector<std::int32_t> offsets;   // of each name and of the end: one more than files
+  std::vector<std::int64_t> bytes;     // of each file; -1 where it cannot be told
+  std::vector<std::pair<std::string, std::int64_t>> labels;  // top folders in order, and their numbers of files
+  std::vector<std::string> unlabelled;                       // audio outside any top folder
+  std::map<std::string, std::int64_t> ignored;               // files that are not audio by suffix, "" for none
+};
+
+// Files whose name ends in one of `suffixes` (lower case, with the dot; ASCII case is ignored) are audio, those that begin
+// with a dot are not. Folders that begin with a dot are left out; linked folders are followed, each real one once.
+// Throws Unlistable; std::length_error where the names pass 2 GiB.
+Listing list_audio(const std::string& root, const std::vector<std::string>& suffixes, std::int64_t threads);
+
+}  // namespace clinaug

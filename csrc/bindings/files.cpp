@@ -1,0 +1,61 @@
+#include "audio/listing.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/bindings.hpp"
+#include "bindings/owned.hpp"
+
+namespace clinaug::bindings {
+namespace {
+
+py::object text(const std::string& bytes) {  // undecodable bytes as Python's own file functions keep them
+  return py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), static_cast<py::ssize_t>(bytes.size())));
+}
+
+py::tuple list(const std::string& root, const std::vector<std::string>& suffixes, std::int64_t threads) {
+  Listing listing;
+  try {
+    py::gil_scoped_release released;
+    listing = list_audio(root, suffixes, threads);
+  } catch (const Unlistable& error) {
+    errno = error.code;
+    PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, text(error.folder).ptr());
+    throw py::error_already_set();
+  }
+  py::list labels, unlabelled;
+  for (const auto& [label, n] : listing.labels) labels.append(py::make_tuple(py::bytes(label), n));
+  for (const std::string& name : listing.unlabelled) unlabelled.append(text(name));
+  py::dict ignored;
+  for (const auto& [suffix, n] : listing.ignored) ignored[text(suffix)] = n;
+  return py::make_tuple(Owned<char>{std::move(listing.names)}, Owned<std::int32_t>{std::move(listing.offsets)},
+                        Owned<std::int64_t>{std::move(listing.bytes)}, labels, unlabelled, ignored);
+}
+
+void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
+#ifdef __linux__
+  py::gil_scoped_release released;
+  ::sync_file_range(descriptor, first, n_bytes, SYNC_FILE_RANGE_WRITE);  // a hint: who needs certainty calls fsync
+#else
+  static_cast<void>(descriptor + first + n_bytes);
+#endif
+}
+
+}  // namespace
+
+void bind_files(py::module_& module) {
+  bind_owned<char>(module, "Chars");
+  bind_owned<std::int32_t>(module, "Int32s");
+  bind_owned<std::int64_t>(module, "Int64s");
+  module.def("list_audio", &list, py::arg("root"), py::arg("suffixes"), py::arg("threads"),
+             "(names, offsets, bytes, labels, unlabelled, ignored) of the audio files in a folder");
+  module.def("start_writing", &start_writing, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
+             "have the system begin to write these bytes of a file to disk");
+}
+
+}  // namespace clinaug::bindings

@@ -1,0 +1,65 @@
+"""The GPU's side of `preprocess --device cuda`: pinned buffers, copies and the log-mel on a stream of their own.
+
+The only file of `data` that imports torch, and imported only where a GPU is asked for. Each thread that decodes has two
+lanes; their copies overlap with decoding and with each other's log-mels.
+"""
+
+import numpy as np
+import torch
+
+from clinaug_fast import _native
+from clinaug_fast.config import MelConfig
+from clinaug_fast.data.double_buffer import LANES, Lane, lane_capacity
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.ops.log_mel import log_mel
+
+_DTYPES = {np.dtype(np.int16): torch.int16, np.dtype(np.float32): torch.float32}
+
+
+def refuse_without_gpu() -> None:
+    """Raise SettingsError where no GPU can be used, and say why."""
+    if not torch.cuda.is_available():
+        raise SettingsError(
+            "device is cuda, but torch sees no CUDA device; expected a GPU and a CUDA build of torch. Give --device cpu"
+        )
+    if not _native.cuda_compiler:
+        raise SettingsError(
+            "device is cuda, but this build has no CUDA kernels. Put nvcc on PATH and install clinaug-fast again, or "
+            "give --device cpu"
+        )
+
+
+def cuda_lanes(mel: MelConfig, length: int, clip_shape: tuple[int, int]) -> list[Lane]:
+    """The lanes of one thread, on a stream of their own of the current device."""
+    stream = torch.cuda.Stream()
+    return [_CudaLane(mel, length, clip_shape, stream) for _ in range(LANES)]
+
+
+class _CudaLane:
+    """See Lane. The log-mel is that of the operator: the kernel for the n_fft that have one, else torch's FFT."""
+
+    def __init__(self, mel: MelConfig, length: int, clip_shape: tuple[int, int], stream: torch.cuda.Stream):
+        self._mel, self._stream, self._done = mel, stream, torch.cuda.Event()
+        capacity = lane_capacity(length, clip_shape)
+        self._windows = torch.empty((capacity, length), dtype=torch.float32, pin_memory=True)
+        self._mels = torch.empty((capacity, *clip_shape), dtype=torch.float32, pin_memory=True)
+        self._n = 0
+
+    def windows(self, dtype: np.dtype) -> np.ndarray:
+        return self._as(dtype).numpy()
+
+    def _as(self, dtype: np.dtype) -> torch.Tensor:
+        """(capacity, length); int16 windows take the first half of the memory."""
+        capacity, length = self._windows.shape
+        return self._windows.view(-1).view(_DTYPES[dtype])[: capacity * length].view(capacity, length)
+
+    def start(self, n: int, dtype: np.dtype) -> None:
+        self._n = n
+        with torch.no_grad(), torch.cuda.stream(self._stream):
+            on_gpu = self._as(dtype)[:n].to("cuda", non_blocking=True)
+            self._mels[:n].copy_(log_mel(on_gpu, self._mel), non_blocking=True)
+            self._done.record()
+
+    def finish(self) -> np.ndarray:
+        self._done.synchronize()
+        return self._mels[: self._n].numpy()
