@@ -46,7 +46,7 @@ class ResidualSe {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
     py::gil_scoped_release released;
     with_type(item_bytes, [&]<class T>(T*) {
-      using Real = se::Compute<T>;
+      using Real = Accumulator<T>;
       residual_se<T>(params,
                      {at<T>(x), at<T>(w1), at<T>(b1), at<T>(w2), at<T>(b2), at<T>(skip), at<T>(y), at<Real>(mean), at<Real>(hidden), at<Real>(gate)},
                      set_, threads);
@@ -60,7 +60,7 @@ class ResidualSe {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
     py::gil_scoped_release released;
     with_type(item_bytes, [&]<class T>(T*) {
-      using Real = se::Compute<T>;
+      using Real = Accumulator<T>;
       residual_se_backward<T>(params,
                               {at<T>(grad), at<T>(x), at<T>(y), at<T>(w1), at<T>(w2), at<Real>(mean), at<Real>(hidden), at<Real>(gate),
                                at<T>(grad_x), at<T>(grad_w1), at<T>(grad_b1), at<T>(grad_w2), at<T>(grad_b2), at<T>(grad_skip)},

@@ -125,10 +125,10 @@ void with_types(const se::CudaCall& call, const F& f) {
   const bool same = call.element == call.weight;
   if (call.element == DType::float64) return f.template operator()<double, double>();
   if (call.element == DType::float32) return f.template operator()<float, float>();
-  if (call.element == DType::bfloat16 && same) return f.template operator()<se::Bfloat16, se::Bfloat16>();
-  if (call.element == DType::bfloat16) return f.template operator()<se::Bfloat16, float>();
-  if (same) return f.template operator()<se::Float16, se::Float16>();
-  return f.template operator()<se::Float16, float>();
+  if (call.element == DType::bfloat16 && same) return f.template operator()<Bfloat16, Bfloat16>();
+  if (call.element == DType::bfloat16) return f.template operator()<Bfloat16, float>();
+  if (same) return f.template operator()<Half, Half>();
+  return f.template operator()<Half, float>();
 }
 
 // (multiprocessors, shared bytes a block, a multiprocessor, reserved, largest cluster, bytes of L2)
@@ -142,7 +142,7 @@ se::Plan plan_of(const se::CudaCall& call, bool backward, const py::tuple& limit
   problem.channels_last = call.channels_last, problem.backward = backward, problem.vectors = vectors;
   with_types(call, [&problem]<class Element, class Weight>() {
     problem.element_bytes = sizeof(Element);
-    problem.real_bytes = sizeof(se::Accumulator<Element>);
+    problem.real_bytes = sizeof(Accumulator<Element>);
   });
   return se::make_plan(problem, device);
 }
@@ -184,7 +184,7 @@ void backward(const py::tuple& described, const py::tuple& addresses, const py::
   const se::CudaCall call = as_cuda_call(described);
   const se::BackwardAddresses at = as_backward(addresses);
   with_types(call, [&]<class Element, class Weight>() {
-    using Real = se::Accumulator<Element>;
+    using Real = Accumulator<Element>;
     const se::Plan plan = plan_of(call, true, limits, se::lie_alike<Element>({at.x, at.grad_y, at.y, at.grad_x, at.grad_skip}));
     const se::Geometry& g = plan.geometry;
     const auto to = se::backward_of<Element, Weight>(call, at, plan);
@@ -215,14 +215,14 @@ void backward(const py::tuple& described, const py::tuple& addresses, const py::
 template <class Element>
 std::vector<float> widen_all(const std::vector<int>& bits) {
   std::vector<float> values;
-  for (const int one : bits) values.push_back(se::widen(Element{static_cast<std::uint16_t>(one)}));
+  for (const int one : bits) values.push_back(widen(Element{static_cast<std::uint16_t>(one)}));
   return values;
 }
 
 template <class Element>
 std::vector<std::int16_t> narrow_all(const std::vector<float>& values) {
   std::vector<std::int16_t> bits;
-  for (const float value : values) bits.push_back(static_cast<std::int16_t>(se::narrow<Element>(value).bits));
+  for (const float value : values) bits.push_back(static_cast<std::int16_t>(narrow<Element>(value).bits));
   return bits;
 }
 
@@ -236,10 +236,10 @@ void bind_residual_se_phases(py::module_& module) {
   module.def("residual_se_cuda_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"),
              "as _native.residual_se_cuda_backward");
   module.def("quotient", [](int n, std::int64_t d) { return se::Divider(d).quotient(n); }, py::arg("n"), py::arg("d"), "n // d");
-  module.def("float16_to_float", &widen_all<se::Float16>, py::arg("bits"), "halves by their bits, as floats");
-  module.def("bfloat16_to_float", &widen_all<se::Bfloat16>, py::arg("bits"), "the same of bfloat16");
-  module.def("float_to_float16", &narrow_all<se::Float16>, py::arg("values"), "the bits of floats as halves");
-  module.def("float_to_bfloat16", &narrow_all<se::Bfloat16>, py::arg("values"), "the same of bfloat16");
+  module.def("float16_to_float", &widen_all<Half>, py::arg("bits"), "halves by their bits, as floats");
+  module.def("bfloat16_to_float", &widen_all<Bfloat16>, py::arg("bits"), "the same of bfloat16");
+  module.def("float_to_float16", &narrow_all<Half>, py::arg("values"), "the bits of floats as halves");
+  module.def("float_to_bfloat16", &narrow_all<Bfloat16>, py::arg("values"), "the same of bfloat16");
 }
 
 }  // namespace clinaug::bindings

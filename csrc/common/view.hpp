@@ -7,16 +7,6 @@
 
 namespace clinaug {
 
-// An IEEE half as it lies in memory.
-struct Half {
-  std::uint16_t bits;
-};
-
-// A bfloat16 as it lies in memory: the upper half of a float.
-struct Bfloat16 {
-  std::uint16_t bits;
-};
-
 template <class T, std::size_t Rank>
 struct View {
   T* data = nullptr;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 
+#include "common/numbers.hpp"
 #include "common/view.hpp"
 #include "log_mel/lanes/dispatch.hpp"
 #include "log_mel/lanes/lanes_plan.hpp"

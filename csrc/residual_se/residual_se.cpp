@@ -12,7 +12,7 @@ using namespace se;
 
 template <class T>
 void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arrays, InstructionSet set, std::int64_t threads) {
-  using Real = Compute<T>;
+  using Real = Accumulator<T>;
   using State = SampleState<Real>;
   const Kernel<T>& kernel = kernel_of<T>(set);
   const Layout layout = make_layout(params, kernel.stream_bytes / static_cast<Index>(sizeof(T)));
@@ -53,7 +53,7 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
 
 template <class T>
 void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackward<T>& arrays, InstructionSet set, std::int64_t threads) {
-  using Real = Compute<T>;
+  using Real = Accumulator<T>;
   using State = SampleState<Real>;
   const Kernel<T>& kernel = kernel_of<T>(set);
   const Layout layout = make_layout(params, kernel.stream_bytes / static_cast<Index>(sizeof(T)));
@@ -120,7 +120,7 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   for (Index k = 0; k < hidden; ++k) {
     Real sum = 0;
     for (Index b = 0; b < batch; ++b) sum += grad_hidden[k * batch + b];
-    from_real(sum, arrays.grad_b1[k]);
+    arrays.grad_b1[k] = narrow<T>(sum);
   }
 }
 

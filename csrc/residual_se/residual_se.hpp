@@ -27,7 +27,7 @@ struct ResidualSeParams {
 
 // All arrays are dense. x, skip, y and their gradients: batch * channels * spatial; w1: (hidden, channels); b1: (hidden);
 // w2: (channels, hidden); b2: (channels); mean, gate: (batch, channels); hidden: (batch, hidden), before its relu.
-// T is float, double or Bfloat16; numbers between are Compute<T>: float, double, float. What is written may not overlap
+// T is float, double or Bfloat16; numbers between are Accumulator<T>: float, double, float. What is written may not overlap
 // what is read.
 template <class T>
 struct ResidualSeForward {
@@ -38,9 +38,9 @@ struct ResidualSeForward {
   const T* b2 = nullptr;
   const T* skip = nullptr;  // may be null
   T* y = nullptr;
-  se::Compute<T>* mean = nullptr;  // these three are all null where no gradient will be asked for
-  se::Compute<T>* hidden = nullptr;
-  se::Compute<T>* gate = nullptr;
+  Accumulator<T>* mean = nullptr;  // these three are all null where no gradient will be asked for
+  Accumulator<T>* hidden = nullptr;
+  Accumulator<T>* gate = nullptr;
 };
 
 template <class T>
@@ -50,9 +50,9 @@ struct ResidualSeBackward {
   const T* y = nullptr;  // its sign tells where act bends; not read for Activation::none
   const T* w1 = nullptr;
   const T* w2 = nullptr;
-  const se::Compute<T>* mean = nullptr;
-  const se::Compute<T>* hidden = nullptr;
-  const se::Compute<T>* gate = nullptr;
+  const Accumulator<T>* mean = nullptr;
+  const Accumulator<T>* hidden = nullptr;
+  const Accumulator<T>* gate = nullptr;
   T* grad_x = nullptr;
   T* grad_w1 = nullptr;
   T* grad_b1 = nullptr;

@@ -8,17 +8,10 @@
 
 #include <cmath>
 
+#include "common/convert.hpp"
 #include "log_mel/device/call.hpp"
 
-#if defined(__CUDACC__)
-#include <cuda_fp16.h>
-#endif
-
 namespace clinaug::device {
-
-struct HalfBits {
-  std::uint16_t bits;
-};
 
 CLINAUG_HOST_DEVICE float log2_of(float v) {
 #if defined(__CUDA_ARCH__)
@@ -28,20 +21,12 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 #endif
 }
 
-CLINAUG_HOST_DEVICE HalfBits to_half(float v) {
-#if defined(__CUDA_ARCH__)
-  return {__half_as_ushort(__float2half_rn(v))};
-#else
-  return {static_cast<std::uint16_t>(__builtin_bit_cast(std::uint16_t, static_cast<_Float16>(v)))};
-#endif
-}
-
 // A NaN is not below the floor: it stays.
 CLINAUG_HOST_DEVICE void finish(const Call& call, std::int64_t out, int band, float sum) {
   const float value = call.log2_scale * log2_of(sum < call.floor ? call.floor : sum);
   const std::int64_t at = out + band * call.n_frames;
   if (call.half_out) {
-    static_cast<HalfBits*>(call.out)[at] = to_half(value);
+    static_cast<Half*>(call.out)[at] = narrow<Half>(value);
   } else {
     static_cast<float*>(call.out)[at] = value;
   }

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "common/numbers.hpp"
 #include "common/view.hpp"
 #include "log_mel/lanes/lanes_plan.hpp"
 #include "log_mel/lanes/workspace.hpp"

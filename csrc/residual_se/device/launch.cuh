@@ -36,8 +36,8 @@ void with_types(const CudaCall& call, const F& f) {
       if (plain) return f.template operator()<Bfloat16, float>();
       break;
     case DType::float16:
-      if (same) return f.template operator()<Float16, Float16>();
-      if (plain) return f.template operator()<Float16, float>();
+      if (same) return f.template operator()<Half, Half>();
+      if (plain) return f.template operator()<Half, float>();
       break;
   }
   throw std::invalid_argument(

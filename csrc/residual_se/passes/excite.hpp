@@ -35,14 +35,14 @@ static inline void walk_row(Index n, const Whole& whole, const Part& part) {
 }
 
 template <bool streams, class T>
-static inline void put(T* to, Vector<Compute<T>> value) {
+static inline void put(T* to, Vector<Accumulator<T>> value) {
   if constexpr (streams) stream(to, value);
   else store(to, value);
 }
 
 template <class T, bool per_element, bool skips, bool streams>
-static void excite_rows(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* x, const Compute<T>* gates, const T* skip, T* y) {
-  using Real = Compute<T>;
+static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* x, const Accumulator<T>* gates, const T* skip, T* y) {
+  using Real = Accumulator<T>;
   const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates};
   for (Index row = rows.end - 1; row >= rows.begin; --row) {
@@ -63,9 +63,9 @@ static void excite_rows(const Layout& layout, Rows rows, const Act<Compute<T>>& 
 }
 
 template <class T, bool per_element, bool bends, bool skips, bool streams>
-static void excite_rows_backward(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* grad, const T* y,
-                                 const Compute<T>* gates, const Compute<T>* shifts, T* grad_x, T* grad_skip) {
-  using Real = Compute<T>;
+static void excite_rows_backward(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* y,
+                                 const Accumulator<T>* gates, const Accumulator<T>* shifts, T* grad_x, T* grad_skip) {
+  using Real = Accumulator<T>;
   const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates}, shift{shifts};
   for (Index row = rows.end - 1; row >= rows.begin; --row) {
@@ -102,7 +102,7 @@ static inline void pick(bool value, const F& f) {
 }
 
 template <class T>
-static void excite(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* x, const Compute<T>* gate, const T* skip, T* y,
+static void excite(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* x, const Accumulator<T>* gate, const T* skip, T* y,
                    bool streams) {
   pick(layout.gate_per_element, [&](auto each) {
     pick(skip != nullptr, [&](auto skips) {
@@ -112,8 +112,8 @@ static void excite(const Layout& layout, Rows rows, const Act<Compute<T>>& act, 
 }
 
 template <class T>
-static void excite_backward(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* grad, const T* y, const Compute<T>* gate,
-                            const Compute<T>* shift, T* grad_x, T* grad_skip, bool streams) {
+static void excite_backward(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* y, const Accumulator<T>* gate,
+                            const Accumulator<T>* shift, T* grad_x, T* grad_skip, bool streams) {
   pick(layout.gate_per_element, [&](auto each) {
     pick(act.bends, [&](auto bends) {
       pick(grad_skip != nullptr, [&](auto skips) {

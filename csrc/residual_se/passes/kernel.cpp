@@ -8,7 +8,7 @@ namespace {
 
 template <class T>
 constexpr Kernel<T> make_kernel() {
-  using Real = Compute<T>;
+  using Real = Accumulator<T>;
   return {sums<T>, weighted_sums<T>, excite<T>, excite_backward<T>, dots<Real>, products<Real>, sigmoid<Real>, sizeof(T) * Lanes<Real>::n};
 }
 

@@ -5,15 +5,11 @@
 #include <type_traits>
 
 #include "common/instruction_set.hpp"
-#include "common/view.hpp"
+#include "common/numbers.hpp"
 
 namespace clinaug::se {
 
 using Index = std::int64_t;
-
-// Numbers are computed in float for float and Bfloat16, in double for double.
-template <class T>
-using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 // Vectors of numbers a channel are padded to this many with zeros, so that the layers need no remainders.
 inline constexpr Index kPadding = 16;
@@ -47,7 +43,7 @@ struct Rows {
 // Arrays start at the sample's first element; `gate` and `shift` hold one number a channel, or Layout::length numbers.
 template <class T>
 struct Kernel {
-  using Real = Compute<T>;
+  using Real = Accumulator<T>;
 
   // sums[channel] = sum of x over the rows' pixels. One a row in NCHW; in channels_last all channels of these rows. Scratch:
   // Layout::length numbers.

@@ -9,14 +9,14 @@ namespace clinaug::se::CLINAUG_LANES_SET {
 template <class T>
 struct Plain {
   const T* x;
-  Vector<Compute<T>> at(Index i) const { return load(x + i); }
-  Vector<Compute<T>> part(Index i, Index n) const { return load_part(x + i, n); }
+  Vector<Accumulator<T>> at(Index i) const { return load(x + i); }
+  Vector<Accumulator<T>> part(Index i, Index n) const { return load_part(x + i, n); }
 };
 
 // grad * act'(y); without `bends` y is not read.
 template <class T, bool bends>
 struct Slope {
-  using Real = Compute<T>;
+  using Real = Accumulator<T>;
   using V = Vector<Real>;
   const T* grad;
   const T* y;
@@ -36,8 +36,8 @@ template <class T, bool bends>
 struct Weighted {
   Slope<T, bends> slope;
   const T* x;
-  Vector<Compute<T>> at(Index i) const { return slope.at(i) * load(x + i); }
-  Vector<Compute<T>> part(Index i, Index n) const { return slope.part(i, n) * load_part(x + i, n); }
+  Vector<Accumulator<T>> at(Index i) const { return slope.at(i) * load(x + i); }
+  Vector<Accumulator<T>> part(Index i, Index n) const { return slope.part(i, n) * load_part(x + i, n); }
 };
 
 template <class Real, class Terms>
@@ -100,18 +100,18 @@ static void sum_rows(const Layout& layout, Rows rows, const Terms& terms, Real* 
 }
 
 template <class T>
-static void sums(const Layout& layout, Rows rows, const T* x, Compute<T>* out, Compute<T>* scratch) {
-  sum_rows<Compute<T>>(layout, rows, Plain<T>{x}, out, scratch);
+static void sums(const Layout& layout, Rows rows, const T* x, Accumulator<T>* out, Accumulator<T>* scratch) {
+  sum_rows<Accumulator<T>>(layout, rows, Plain<T>{x}, out, scratch);
 }
 
 template <class T>
-static void weighted_sums(const Layout& layout, Rows rows, const Act<Compute<T>>& act, const T* grad, const T* x, const T* y,
-                          Compute<T>* out, Compute<T>* scratch) {
-  const Bend<Compute<T>> bend(act);
+static void weighted_sums(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* x, const T* y,
+                          Accumulator<T>* out, Accumulator<T>* scratch) {
+  const Bend<Accumulator<T>> bend(act);
   if (act.bends) {
-    sum_rows<Compute<T>>(layout, rows, Weighted<T, true>{{grad, y, bend}, x}, out, scratch);
+    sum_rows<Accumulator<T>>(layout, rows, Weighted<T, true>{{grad, y, bend}, x}, out, scratch);
   } else {
-    sum_rows<Compute<T>>(layout, rows, Weighted<T, false>{{grad, y, bend}, x}, out, scratch);
+    sum_rows<Accumulator<T>>(layout, rows, Weighted<T, false>{{grad, y, bend}, x}, out, scratch);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #endif
 
+#include "common/numbers.hpp"
 #include "common/view.hpp"
 #include "residual_se/passes/kernel.hpp"
 
@@ -96,15 +97,15 @@ static inline Index length_of(const Layout& layout, Index row) {
 
 // n < lanes elements, the other lanes zero.
 template <class T>
-static inline Vector<Compute<T>> load_part(const T* from, Index n) {
-  T part[Lanes<Compute<T>>::n] = {};
+static inline Vector<Accumulator<T>> load_part(const T* from, Index n) {
+  T part[Lanes<Accumulator<T>>::n] = {};
   for (Index i = 0; i < n; ++i) part[i] = from[i];
   return load(part);
 }
 
 template <class T>
-static inline void store_part(T* to, Vector<Compute<T>> value, Index n) {
-  T part[Lanes<Compute<T>>::n];
+static inline void store_part(T* to, Vector<Accumulator<T>> value, Index n) {
+  T part[Lanes<Accumulator<T>>::n];
   store(part, value);
   for (Index i = 0; i < n; ++i) to[i] = part[i];
 }
