@@ -7,7 +7,7 @@ A real transform of N = leaf * radix * ... * radix points is a decimation in tim
 
     Leaf<n>      n windowed samples -> their n-point spectrum
     Combine<r>   r spectra of m points that stand side by side -> one of r * m points, in place
-    Final<r>     the last such step: r spectra of m points -> |X|^2 of r * m points
+    Final<r>     the last such step: r spectra of m points -> |X|^2 of the lower half of r * m points, in place
 
 A spectrum of n points is "halfcomplex", as FFTW calls it: Re X[k] at k, Im X[k] at n - k. A step has three kinds of
 bin: `zero` (k = 0, real inputs), `inner` (k and m - k, complex inputs with twiddles) and `middle` (k = m / 2, real
@@ -74,7 +74,7 @@ def function(signature, lines):
 
 def leaf(n):
     g = Graph()
-    x = [(g.mul(f"weights[{j}]", g.load(f"load(x + offsets[{j}])")), g.zero) for j in range(n)]
+    x = [(g.mul(f"splat(weights + {j})", g.load(f"load(x + offsets[{j}])")), g.zero) for j in range(n)]
     g.n_inputs = len(g.nodes)
     stores = []
     for k, (re, im) in enumerate(dft(g, x)[: n // 2 + 1]):
@@ -92,14 +92,14 @@ def inner(r, final):
     for j in range(r):
         re, im = g.load(f"lo[{j} * m]"), g.load(f"hi[{j} * m]")
         if j:
-            c, t = f"w[{2 * j - 2}]", f"w[{2 * j - 1}]"
+            c, t = f"splat(w + {2 * j - 2})", f"splat(w + {2 * j - 1})"
             re, im = g.mul(c, g.add(re, g.mul(t, im))), g.mul(c, g.sub(im, g.mul(t, re)))
         z.append((re, im))
     g.n_inputs = len(g.nodes)
     stores = []
     for q, (re, im) in enumerate(dft(g, z)):
         if final:
-            stores.append(((re, im), power(f"low[{q} * n]" if 2 * q < r else f"high[{r - 1 - q} * n]")))
+            stores.append(((re, im), power(f"lo[{q} * m]" if 2 * q < r else f"hi[{r - 1 - q} * m]")))
         elif 2 * q < r:
             stores += [((re,), f"lo[{q} * m] = {{}};"), ((im,), f"hi[{r - 1 - q} * m] = {{}};")]
         else:
@@ -119,7 +119,7 @@ def edge(r, final, middle):
         mirrored = r - 1 - q if middle else r - q
         alone = mirrored == q or mirrored == r  # its own conjugate: real
         if final:
-            stores.append((((re,) if alone else (re, im)), power(f"low[{q} * n]", alone)))
+            stores.append((((re,) if alone else (re, im)), power(f"lo[{q} * m]", alone)))
         else:
             stores.append(((re,), f"lo[{q} * m] = {{}};"))
             if not alone:
@@ -144,9 +144,9 @@ def combine(r):
 def final(r):
     return [
         f"template <> struct Final<{r}> {{",
-        *function("zero(const V* lo, Index m, V* low, Index n)", edge(r, True, False)),
-        *function("inner(const V* lo, const V* hi, Index m, const Real* w, V* low, V* high, Index n)", inner(r, True)),
-        *function("middle(const V* lo, Index m, V* low, Index n)", edge(r, True, True)),
+        *function("zero(V* lo, Index m)", edge(r, True, False)),
+        *function("inner(V* lo, V* hi, Index m, const Real* w)", inner(r, True)),
+        *function("middle(V* lo, Index m)", edge(r, True, True)),
         "};",
     ]
 

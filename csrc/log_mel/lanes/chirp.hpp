@@ -8,7 +8,7 @@
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
-static void chirp_power_spectrum(const Tables& tables, const Real* x, V* work, V* power, Index step, Prefetch& prefetch) {
+static void chirp_power_spectrum(const Tables& tables, const Real* x, V* work, Prefetch& prefetch) {
   const Chirp& chirp = *tables.chirp;
   const Transform& transform = tables.transform;
   const Index length = transform.size;
@@ -34,10 +34,10 @@ static void chirp_power_spectrum(const Tables& tables, const Real* x, V* work, V
   spectrum(transform, chirp.natural, reinterpret_cast<const Real*>(a), transform.n_passes, 0, c);
   spectrum(transform, chirp.natural, reinterpret_cast<const Real*>(b), transform.n_passes, 0, d);
   prefetch.advance();
-  power[0] = c[0] * c[0] + d[0] * d[0];
-  for (Index k = 1; k < tables.n_bins; ++k) {
+  a[0] = c[0] * c[0] + d[0] * d[0];
+  for (Index k = 1; k < tables.n_slots; ++k) {
     const V re = c[k] - d[length - k], im = c[length - k] + d[k];
-    power[k * step] = re * re + im * im;
+    a[k] = re * re + im * im;
   }
 }
 

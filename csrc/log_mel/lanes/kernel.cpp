@@ -15,32 +15,27 @@ Real to_unit(Sample value) {
   return static_cast<Real>(value) * (sizeof(Sample) == sizeof(std::int16_t) ? Real(1.0 / 32768.0) : Real(1));
 }
 
-// out[u * stride + j] = columns[j][u] for u < rows, j < kLanes.
+// kLanes columns of samples, the first of them at out.
 template <class Sample>
-void transpose_columns(const Sample* const* columns, Index rows, Real* out, Index stride) {
-  if (rows < kLanes) {
-    for (Index u = 0; u < rows; ++u) {
-      for (int j = 0; j < kLanes; ++j) out[u * stride + j] = to_unit(columns[j][u]);
-    }
-    return;
+void transpose_columns(const Tables& tables, const Sample* const* columns, Real* out) {
+  const Index rows = tables.rows, stride = tables.row_stride();
+  Index u = 0;
+  for (; u + kLanes <= rows; u += kLanes, out += kLanes * stride + tables.row_gap) transpose_block(columns, u, out, stride);
+  for (; u < rows; ++u, out += stride) {
+    for (int j = 0; j < kLanes; ++j) out[j] = to_unit(columns[j][u]);
   }
-  for (Index u = 0; u + kLanes <= rows; u += kLanes) transpose_block(columns, u, out + u * stride, stride);
-  const Index rest = rows - kLanes;  // the last block overlaps the one before, so as not to read past a column
-  if (rows % kLanes != 0) transpose_block(columns, rest, out + rest * stride, stride);
 }
 
 template <class Sample>
 void transpose(const Tables& tables, const Tile& tile, Real* waveform) {
   const auto columns = reinterpret_cast<const Sample* const*>(tile.columns);
-  for (Index j = 0; j < tile.n_columns; j += kLanes) {
-    transpose_columns(columns + j, tables.rows, waveform + tile.first_column + j, tables.row_stride());
-  }
+  for (Index j = 0; j < tile.n_columns; j += kLanes) transpose_columns(tables, columns + j, waveform + tile.first_column + j);
 }
 
 // The last columns of the tile before become the first of this one.
 void carry_columns(const Tables& tables, Real* waveform) {
   for (Index u = 0; u < tables.rows; ++u) {
-    Real* row = waveform + u * tables.row_stride();
+    Real* row = waveform + u * tables.row_stride() + u / kLanes * tables.row_gap;
     for (Index j = 0; j < tables.lead; j += kLanes) store(row + j, load(row + tables.tile + j));
   }
 }
@@ -54,15 +49,15 @@ void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
   }
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
   Prefetch prefetch{tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.n_blocks)};
-  V* const power = reinterpret_cast<V*>(scratch.power);
-  for (Index g = 0; g < tile.n_groups; g += kTogether) {
-    const Index n = tile.n_groups - g < kTogether ? tile.n_groups - g : kTogether;
+  V* const spectra = reinterpret_cast<V*>(scratch.spectra);
+  for (Index g = 0; g < tile.n_groups; g += tables.together) {
+    const Index n = tile.n_groups - g < tables.together ? tile.n_groups - g : tables.together;
     for (Index i = 0; i < n; ++i) {
       const Real* first_column = scratch.waveform + (g + i) * kLanes;
-      transform(tables, first_column, reinterpret_cast<V*>(scratch.spectrum), power + i, kTogether, prefetch);
+      transform(tables, first_column, spectra + i * tables.spectrum_size, prefetch);
     }
-    const auto rows = n == kTogether ? log_mel_rows<kTogether> : log_mel_rows<1>;
-    rows(tables, power, tile.doubtful + g * kLanes, tile.out + g * kLanes, tile.out_stride);
+    const auto rows = n == 2 ? log_mel_rows<2> : log_mel_rows<1>;
+    rows(tables, spectra, tile.doubtful + g * kLanes, tile.out + g * kLanes, tile.out_stride);
   }
 }
 

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Index kSmallestTile = 32;
 constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below
+constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
 
 // The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. Measured
 // on tones, squares, speech and real clips at sizes from 16 to 16384, the frames left are within 1.3e-4 dB, about three
@@ -17,6 +18,17 @@ constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread
 constexpr double kToleratedNoise = 1e-5;
 constexpr double kRounding = 0x1p-24;     // of a single precision number, relative
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
+
+// How far apart `n` blocks of `length` vectors lie, `page` vectors being a page of memory. Not a power of two, as they would
+// fight for the same cache sets; nor so that what the last pass stores in one block lies whole pages from what it loads next
+// from another, as the processor then takes the one for the other.
+Index apart(Index length, Index n, Index page) {
+  for (Index stride = length + 1;; ++stride) {
+    bool clash = false;
+    for (Index blocks = 1; blocks < n; ++blocks) clash |= blocks * stride % page == 1 || blocks * stride % page == page - 1;
+    if (!clash) return stride;
+  }
+}
 
 Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 
@@ -28,6 +40,10 @@ LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kerne
       kernel_(kernel),
       smooth_(std::isfinite(transform_cost(params.n_fft))),
       transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft)) {
+  const Transform<Real>& transform = transform_.tables();
+  n_blocks_ = smooth_ && transform.n_passes > 0 ? transform.passes[transform.n_passes - 1].radix : 1;
+  block_length_ = smooth_ ? transform.size / n_blocks_ : 4 * transform.size;
+  block_stride_ = apart(block_length_, n_blocks_, static_cast<Index>(kPageBytes / sizeof(Real)) / kernel.lanes);
   make_weights();
   make_mel();
   make_layout(params.n_fft, separate_);
@@ -57,8 +73,11 @@ void LanesPlan<Real>::make_weights() {
 template <class Real>
 void LanesPlan<Real>::make_mel() {
   const MelWalk walk = make_mel_walk(params_);
-  mel_starts_ = walk.starts;
-  mel_slopes_.assign(walk.slopes.begin(), walk.slopes.end());
+  for (const int bin : walk.starts) mel_starts_.push_back(static_cast<int>(slot(bin)));
+  mel_slopes_.resize(2 * (mel_starts_.back() - mel_starts_.front()));
+  for (int bin = walk.starts.front(); bin < walk.starts.back(); ++bin) {
+    std::copy_n(&walk.slopes[2 * (bin - walk.starts.front())], 2, &mel_slopes_[2 * (slot(bin) - mel_starts_.front())]);
+  }
   const double scale = log_scale(params_);
   mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<Real>(params_.floor),
           static_cast<Real>(scale * std::log(params_.floor)), static_cast<Real>(scale)};
@@ -83,8 +102,9 @@ void LanesPlan<Real>::make_doubt(const std::vector<double>& edges, const std::ve
   doubt_.shares = shares_.data();
   doubt_.inverse_widths = inverse_widths_.data();
   // A sum of magnitudes is no power: these are squared and added bin by bin.
-  doubt_.inner_begin = magnitude ? params_.n_bins() : mel_starts_[1];
-  doubt_.inner_end = magnitude ? params_.n_bins() : mel_starts_[params_.n_mels];
+  const Index n_slots = slot(params_.n_bins() - 1) + 1;
+  doubt_.inner_begin = magnitude ? n_slots : mel_starts_[1];
+  doubt_.inner_end = magnitude ? n_slots : mel_starts_[params_.n_mels];
   doubt_.noise = static_cast<Real>(noise * noise / static_cast<double>(params_.n_bins()));
   doubt_.quiet = static_cast<Real>(params_.floor / std::max(widest, 1e-30) * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude));
 }
@@ -93,25 +113,30 @@ template <class Real>
 void LanesPlan<Real>::make_layout(Index rows, Layout<Real>& layout) const {
   layout.carry = (params_.n_fft - 1) / rows;
   Tables<Real>& tables = layout.tables;
-  tables.n_bins = params_.n_bins();
+  tables.n_slots = slot(params_.n_bins() - 1) + 1;
   tables.magnitude = params_.power == 1;
   tables.transform = transform_.tables();
   tables.mel = mel_;
   tables.doubt = doubt_;
   const Index size = tables.transform.size;
-  tables.n_blocks = smooth_ && tables.transform.n_passes > 0 ? tables.transform.passes[tables.transform.n_passes - 1].radix : 1;
-  // One vector more than the block holds: blocks a power of two apart would fight for the same cache sets.
-  tables.block_stride = size / tables.n_blocks + 1;
-  tables.work_size = smooth_ ? tables.n_blocks * tables.block_stride : 4 * size;
+  tables.n_blocks = n_blocks_;
+  tables.block_length = block_length_;
+  tables.block_stride = block_stride_;
+  tables.spectrum_size = n_blocks_ * block_stride_;
+  const Index spectrum_bytes = tables.spectrum_size * kernel_.lanes * static_cast<Index>(sizeof(Real));
+  tables.together = 2 * spectrum_bytes <= kSpectraBytes ? 2 : 1;
 
   tables.rows = rows;
+  tables.lanes = kernel_.lanes;
   tables.lead = round_up(layout.carry, kernel_.lanes);
   tables.tile = kLargestTile;
   const auto bytes = [&] {
-    const Index numbers = rows * tables.row_stride() + (tables.n_bins * kTogether + tables.work_size) * kernel_.lanes;
+    const Index numbers = tables.row(rows) + tables.together * tables.spectrum_size * kernel_.lanes;
     return static_cast<Index>(sizeof(Real)) * numbers;
   };
   while (tables.tile > kSmallestTile && bytes() > kCacheBytes) tables.tile /= 2;
+  const Index leaf_distance = size / tables.transform.leaf * tables.row_stride() * static_cast<Index>(sizeof(Real));
+  if (leaf_distance % kPageBytes == 0) tables.row_gap = kLineBytes / static_cast<Index>(sizeof(Real));
 
   // Samples outside the window are never read, so that what is not a number there does no harm: zeros stand for them.
   layout.offsets.resize(size);
@@ -119,7 +144,7 @@ void LanesPlan<Real>::make_layout(Index rows, Layout<Real>& layout) const {
     const Index t = transform_.order()[place], i = t - window_start(params_);
     const bool inside = i >= 0 && i < params_.win_length;
     const Index row = inside ? t % rows : rows, column = inside ? t / rows + tables.lead - layout.carry : 0;
-    layout.offsets[place] = static_cast<int>(row * tables.row_stride() + column);
+    layout.offsets[place] = static_cast<int>(tables.row(row) + column);
   }
   tables.source = {layout.offsets.data(), weights_.data()};
   if (smooth_) return;

@@ -35,6 +35,7 @@ class LanesPlan {
   const Layout<Real>& layout(Index clips, Index frames) const;
 
  private:
+  Index slot(Index bin) const { return bin / block_length_ * block_stride_ + bin % block_length_; }
   void make_weights();
   void make_mel();
   void make_doubt(const std::vector<double>& edges, const std::vector<MelBand>& bands);
@@ -44,6 +45,7 @@ class LanesPlan {
   const Kernel<Real>& kernel_;
   bool smooth_;  // the transform's size is n_fft; else it is longer, and the chirp makes up for it
   TransformPlan<Real> transform_;
+  Index n_blocks_, block_length_, block_stride_;
   std::vector<Real> weights_;  // window, times the chirp's real part if not smooth; by place, zero outside the window
   std::vector<Real> sine_weights_;
   std::vector<Real> ones_;

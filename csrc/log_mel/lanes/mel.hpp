@@ -39,21 +39,21 @@ struct Doubts {
   }
 };
 
-// `groups` groups of frames, bin k of them at power[k * kTogether]; hands each band on to take(m, group, value). A band is
+// `groups` groups of frames, `stride` vectors apart; hands each band on to take(m, group, value). A band is
 // complete when the segment it falls in is done. Even and odd bins have sums of their own, for shorter chains of additions
 // and smaller errors.
 template <int groups, class Take>
-static inline void for_each_band(const Mel& mel, const V* power, const Take& take) {
+static inline void for_each_band(const Mel& mel, const V* power, Index stride, const Take& take) {
   const Real* slopes = mel.slopes;
-  const V* bin = power + mel.starts[0] * kTogether;
+  const V* bin = power + mel.starts[0];
   V rising[groups] = {};
   for (int s = 0; s <= mel.n_mels; ++s) {
     V band[groups], next[groups] = {}, odd_band[groups] = {}, odd_next[groups] = {};
     for (int g = 0; g < groups; ++g) band[g] = rising[g];
     Index n = mel.starts[s + 1] - mel.starts[s];
-    for (; n >= 2; n -= 2, bin += 2 * kTogether, slopes += 4) {
+    for (; n >= 2; n -= 2, bin += 2, slopes += 4) {
       for (int g = 0; g < groups; ++g) {
-        const V even = bin[g], odd = bin[kTogether + g];
+        const V even = bin[g * stride], odd = bin[g * stride + 1];
         band[g] += slopes[0] * even;
         next[g] += slopes[1] * even;
         odd_band[g] += slopes[2] * odd;
@@ -62,10 +62,10 @@ static inline void for_each_band(const Mel& mel, const V* power, const Take& tak
     }
     if (n == 1) {
       for (int g = 0; g < groups; ++g) {
-        band[g] += slopes[0] * bin[g];
-        next[g] += slopes[1] * bin[g];
+        band[g] += slopes[0] * bin[g * stride];
+        next[g] += slopes[1] * bin[g * stride];
       }
-      bin += kTogether;
+      bin += 1;
       slopes += 2;
     }
     for (int g = 0; g < groups; ++g) {
@@ -82,8 +82,8 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, Real*
   const V silence = V{} + mel.log_floor;
   Doubts local[groups];  // stays in registers, as no store can be of the same place
   for (int g = 0; g < groups; ++g) local[g] = doubts[g];
-  for_each_band<groups>(mel, power, [&](int m, int g, V value) {
-    const V y = natural_log<denormals>(value) * mel.log_scale;
+  for_each_band<groups>(mel, power, tables.spectrum_size, [&](int m, int g, V value) {
+    const V y = logarithm<denormals>(value, mel.log_scale);
     if constexpr (kSingle) local[g].look(doubt, m, value);
     store(out + m * out_stride + g * kLanes, value <= mel.floor ? silence : y);
   });
@@ -100,7 +100,7 @@ static void judge(const Tables& tables, const V* power, Doubts* doubts, const V*
     doubts[g] = Doubts{};
     doubts[g].power = outside[g];
   }
-  for_each_band<groups>(tables.mel, power, [&](int m, int g, V value) { doubts[g].look_closely(tables.doubt, m, value, tables.mel.floor); });
+  for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) { doubts[g].look_closely(tables.doubt, m, value, tables.mel.floor); });
   for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + g * kLanes);
 }
 
@@ -111,17 +111,18 @@ static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful,
   if constexpr (kSingle) {
     const auto add = [&](Index begin, Index end) {
       for (Index k = begin; k < end; ++k) {
-        for (int g = 0; g < groups; ++g) outside[g] += power[k * kTogether + g];
+        for (int g = 0; g < groups; ++g) outside[g] += power[g * tables.spectrum_size + k];
       }
     };
     add(0, tables.doubt.inner_begin);
-    add(tables.doubt.inner_end, tables.n_bins);
+    add(tables.doubt.inner_end, tables.n_slots);
     for (int g = 0; g < groups; ++g) doubts[g].power = outside[g];
   }
   if (tables.magnitude) {
-    Real* values = reinterpret_cast<Real*>(power);
-    const Index n = tables.n_bins * kTogether * kLanes;
-    for (Index i = 0; i < n; ++i) values[i] = kSingle ? __builtin_sqrtf(values[i]) : __builtin_sqrt(values[i]);
+    for (int g = 0; g < groups; ++g) {
+      Real* values = reinterpret_cast<Real*>(power + g * tables.spectrum_size);
+      for (Index i = 0; i < tables.n_slots * kLanes; ++i) values[i] = kSingle ? __builtin_sqrtf(values[i]) : __builtin_sqrt(values[i]);
+    }
   }
   tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, out, out_stride)
                                      : mel_rows<groups, false>(tables, power, doubts, out, out_stride);

@@ -10,7 +10,7 @@ namespace clinaug::lanes {
 using Index = std::ptrdiff_t;
 
 inline constexpr Index kLargestTile = 128;
-inline constexpr Index kTogether = 2;  // groups of frames whose spectra become log-mel at once, sharing the mel weights
+inline constexpr Index kLineBytes = 64, kPageBytes = 4096;
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
 
@@ -54,8 +54,8 @@ struct Chirp {
 template <class Real>
 struct Mel {
   int n_mels;
-  const int* starts;      // n_mels + 2 entries: segment s holds the bins [starts[s], starts[s + 1])
-  const Real* slopes;     // pairs (falling, rising) of the bins from starts[0]
+  const int* starts;      // n_mels + 2 entries: segment s holds the slots [starts[s], starts[s + 1])
+  const Real* slopes;     // pairs (falling, rising) of the slots from starts[0]; zeros for a slot without a bin
   Real floor;
   Real log_floor;         // scaled already
   Real log_scale;
@@ -69,21 +69,25 @@ template <class Real>
 struct Doubt {
   const Real* shares;            // of n_mels: what a band adds to the frame's power, so that a bin between centres counts once
   const Real* inverse_widths;    // of n_mels: 1 / sum of the band's weights
-  Index inner_begin, inner_end;  // the bins between centres; the others are added one by one
+  Index inner_begin, inner_end;  // the slots between centres; the others are added one by one
   Real noise;
   Real quiet;
 };
 
 template <class Real>
 struct Tables {
-  Index n_bins;
+  Index n_slots;       // of a power spectrum: bin k lies in slot k / block_length * block_stride + k % block_length
   bool magnitude;      // |X| instead of |X|^2
-  Index rows;          // of the transposed waveform: sample t of frame f is at row t % rows, column f + t / rows
+  Index rows;          // of the transposed waveform: sample t of frame f is in row t % rows, column f + t / rows
+  Index lanes;         // of the kernel
+  Index row_gap;       // after so many rows, which keeps those that a leaf reads from lying whole pages apart
   Index lead;          // columns that a tile shares with the one before, rounded up to whole vectors
   Index tile;          // frames
   Index n_blocks;      // that the last pass joins
-  Index block_stride;  // vectors between them
-  Index work_size;     // vectors
+  Index block_length;
+  Index block_stride;  // vectors between them; those that belong to no block are zero
+  Index spectrum_size; // vectors in which a group is transformed
+  Index together;      // groups whose spectra become log-mel at once, sharing the mel weights: 1 or 2
   Transform<Real> transform;
   Source<Real> source;
   const Chirp<Real>* chirp;  // null where the transform's size is n_fft itself
@@ -91,14 +95,16 @@ struct Tables {
   Doubt<Real> doubt;
 
   Index row_stride() const { return lead + tile; }
+
+  // Where a row begins.
+  Index row(Index u) const { return u * row_stride() + u / lanes * row_gap; }
 };
 
 // Memory of one thread; all of it aligned to whole vectors.
 template <class Real>
 struct Scratch {
-  Real* waveform;  // rows + 1 rows of row_stride(); the last one is zero
-  Real* spectrum;
-  Real* power;     // n_bins rows of kTogether vectors
+  Real* waveform;  // rows + 1 rows; the last one is zero
+  Real* spectra;   // `together` times spectrum_size vectors
 };
 
 // One tile: up to `tile` frames of any clips.

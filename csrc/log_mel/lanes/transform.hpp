@@ -19,15 +19,12 @@ static void combine_pass(V* block, const Pass& pass) {
 }
 
 template <int r>
-static void final_pass(const V* blocks, Index stride, const Pass& pass, V* power, Index step) {
+static void final_pass(V* blocks, Index stride, const Pass& pass) {
   const Index m = pass.length;
-  const Index turn = m * step;
   const Real* w = pass.twiddles;
-  Final<r>::zero(blocks, stride, power, turn);
-  for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) {
-    Final<r>::inner(blocks + k, blocks + m - k, stride, w, power + k * step, power + turn - k * step, turn);
-  }
-  if (m % 2 == 0) Final<r>::middle(blocks + m / 2, stride, power + turn / 2, turn);
+  Final<r>::zero(blocks, stride);
+  for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) Final<r>::inner(blocks + k, blocks + m - k, stride, w);
+  if (m % 2 == 0) Final<r>::middle(blocks + m / 2, stride);
 }
 
 static inline void combine(V* block, const Pass& pass) {
@@ -39,10 +36,10 @@ static inline void combine(V* block, const Pass& pass) {
   }
 }
 
-static inline void finish(const V* blocks, Index stride, const Pass& pass, V* power, Index step) {
+static inline void finish(V* blocks, Index stride, const Pass& pass) {
   switch (pass.radix) {
 #define CLINAUG_CASE(r) \
-  case r: return final_pass<r>(blocks, stride, pass, power, step);
+  case r: return final_pass<r>(blocks, stride, pass);
     CLINAUG_RADICES(CLINAUG_CASE)
 #undef CLINAUG_CASE
   }
@@ -110,16 +107,16 @@ struct Prefetch {
   }
 };
 
-// |X|^2 of the group whose first column is at x: bin k goes to power[k * step].
-static void power_spectrum(const Tables& tables, const Real* x, V* work, V* power, Index step, Prefetch& prefetch) {
+// |X|^2 of the group whose first column is at x, in place: bin k comes to lie in its slot, see Tables.
+static void power_spectrum(const Tables& tables, const Real* x, V* work, Prefetch& prefetch) {
   const Transform& transform = tables.transform;
   if (transform.n_passes == 0) {
     leaf(transform, tables.source, x, 0, work);
     prefetch.advance();
     const Index n = transform.size;
-    power[0] = work[0] * work[0];
-    for (Index k = 1; 2 * k < n; ++k) power[k * step] = work[k] * work[k] + work[n - k] * work[n - k];
-    if (n % 2 == 0) power[n / 2 * step] = work[n / 2] * work[n / 2];
+    work[0] *= work[0];
+    for (Index k = 1; 2 * k < n; ++k) work[k] = work[k] * work[k] + work[n - k] * work[n - k];
+    if (n % 2 == 0) work[n / 2] *= work[n / 2];
     return;
   }
   const Pass& last = transform.passes[transform.n_passes - 1];
@@ -127,7 +124,7 @@ static void power_spectrum(const Tables& tables, const Real* x, V* work, V* powe
     spectrum(transform, tables.source, x, transform.n_passes - 1, j, work + j * tables.block_stride);
     prefetch.advance();
   }
-  finish(work, tables.block_stride, last, power, step);
+  finish(work, tables.block_stride, last);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -49,4 +49,13 @@ static inline V load(const std::int16_t* from) {
 
 static inline void store(Real* to, V value) { *reinterpret_cast<UnalignedV*>(to) = value; }
 
+// All lanes alike. AMD's processors broadcast an integer to 512 bits in the load unit alone, a float elsewhere as well.
+static inline SingleV splat(const float* from) {
+  if constexpr (kLanes < 16) return SingleV{} + *from;
+  std::int32_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return reinterpret_cast<SingleV>(IntV{} + bits);
+}
+static inline DoubleV splat(const double* from) { return DoubleV{} + *from; }
+
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

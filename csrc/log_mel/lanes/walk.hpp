@@ -91,10 +91,13 @@ class Walk {
 
   Scratch<Real> prepare(Workspace& work) const {
     const auto numbers = [](Aligned& memory, Index n) { return reinterpret_cast<Real*>(memory.at_least(sizeof(Real) * n)); };
-    const Scratch<Real> scratch{numbers(work.waveform, (tables_.rows + 1) * tables_.row_stride()),
-                                numbers(work.spectrum, tables_.work_size * kernel_.lanes),
-                                numbers(work.power, tables_.n_bins * kTogether * kernel_.lanes)};
-    std::fill_n(scratch.waveform + tables_.rows * tables_.row_stride(), tables_.row_stride(), Real{0});
+    const Scratch<Real> scratch{numbers(work.waveform, tables_.row(tables_.rows) + tables_.row_stride()),
+                                numbers(work.spectra, tables_.together * tables_.spectrum_size * kernel_.lanes)};
+    const Index gap = tables_.block_stride - tables_.block_length;
+    for (Index end = tables_.block_stride; end <= tables_.together * tables_.spectrum_size; end += tables_.block_stride) {
+      std::fill_n(scratch.spectra + (end - gap) * kernel_.lanes, gap * kernel_.lanes, Real{0});
+    }
+    std::fill_n(scratch.waveform + tables_.row(tables_.rows), tables_.row_stride(), Real{0});
     std::memset(work.zeros.at_least(sizeof(In) * tables_.rows), 0, sizeof(In) * tables_.rows);
     return scratch;
   }

@@ -33,7 +33,7 @@ class Aligned {
 };
 
 struct Workspace {
-  Aligned waveform, spectrum, power, rows, zeros, staged;
+  Aligned waveform, spectra, rows, zeros, staged;
   std::vector<const void*> columns;
   std::int32_t doubtful[kLargestTile];
 };
