@@ -125,6 +125,26 @@ def test_a_frame_does_not_depend_on_the_frames_around_it(instruction_set):
         assert np.array_equal(lanes(part, config, instruction_set), whole[:, :, first:last])
 
 
+def tones(*shape):
+    """Nothing but frames that single precision cannot carry."""
+    return np.sin(0.2 * np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("length", [2600, 9000, 40_000])
+def test_a_clip_of_doubtful_frames_is_in_double_precision(length, instruction_set):
+    x = tones(1, length)
+    assert np.array_equal(lanes(x, SMALL, instruction_set), exact(x, SMALL).astype(np.float32))
+
+
+@pytest.mark.parametrize("length", [2600, 9000, 40_000])
+def test_clips_of_either_precision_in_a_batch(length, instruction_set):
+    clips = (noise, noise, tones, tones, uneven, noise, tones, uneven)
+    x = np.concatenate([make(1, length) for make in clips])
+    one_by_one = np.concatenate([lanes(row[None], SMALL, instruction_set) for row in x])
+    for threads in (1, 3):
+        assert np.array_equal(lanes(x, SMALL, instruction_set, threads=threads), one_by_one)
+
+
 @pytest.mark.parametrize("shape", [(1, 700_000), (90, 8000), (3, 250_000)])
 @pytest.mark.parametrize(
     "contract", [SMALL, SMALL.with_changes(n_fft=509, win_length=400), SMALL.with_changes(hop_length=500)]
@@ -174,15 +194,16 @@ def test_strides_on_both_sides(instruction_set):
 @pytest.mark.parametrize("hop", [40, 600])
 def test_a_bad_sample_touches_only_its_frames(poison, n_fft, hop, instruction_set):
     config = SMALL.with_changes(n_fft=n_fft, win_length=n_fft - 20, hop_length=hop, center=False)
-    x = uneven(2, 6000)
-    bad = x.copy()
-    bad[1, 2000] = poison
-    start = np.arange(config.n_frames(6000)) * hop + (n_fft - config.win_length) // 2
-    held = (start <= 2000) & (start + config.win_length > 2000)
-    clean, touched = lanes(x, config, instruction_set), lanes(bad, config, instruction_set)
-    assert np.array_equal(touched[0], clean[0])
-    assert np.array_equal(touched[1][:, ~held], clean[1][:, ~held])
-    assert not np.isfinite(touched[1][:, held]).any()
+    for make in (uneven, noise, tones):
+        x = make(2, 6000)
+        bad = x.copy()
+        bad[1, 2000] = poison
+        start = np.arange(config.n_frames(6000)) * hop + (n_fft - config.win_length) // 2
+        held = (start <= 2000) & (start + config.win_length > 2000)
+        clean, touched = lanes(x, config, instruction_set), lanes(bad, config, instruction_set)
+        assert np.array_equal(touched[0], clean[0])
+        assert np.array_equal(touched[1][:, ~held], clean[1][:, ~held])
+        assert not np.isfinite(touched[1][:, held]).any()
 
 
 def test_the_ends_of_single_precision(instruction_set):

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <type_traits>
+#include <vector>
 
 #include "common/parallel.hpp"
 #include "log_mel/lanes/walk.hpp"
@@ -14,6 +15,7 @@ using lanes::Index;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
+constexpr Index kFramesAGlance = 32;  // one of so many is looked at first
 
 // All tiles of a walk, on several threads where that pays. again(...) as Walk::run calls it.
 template <class Real, class Walk, class Again>
@@ -37,6 +39,33 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
   });
 }
 
+// A frame in double precision costs two in single precision: a clip most of whose frames are doubtful is better computed in
+// double precision at once. A glance at some of its frames tells, where these are few beside all; and a clip's bits depend on
+// that clip alone.
+template <class Walk>
+std::vector<char> doubtful_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames, std::int64_t threads) {
+  std::vector<char> doubtful(clips);
+  const Index each = std::min(frames / kFramesAGlance, walk.lanes());
+  if (each < 2) return doubtful;
+  const Index at_once = walk.lanes() / each;
+  const Index grain = kSamplesWorthAThread / (walk.lanes() * plan.params().n_fft) + 1;
+  parallel_for((clips + at_once - 1) / at_once, threads, grain, [&](Index begin, Index end) {
+    std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
+    for (Index first = begin * at_once; first < std::min(end * at_once, clips); first += at_once) {
+      walk.glance(first, std::min(at_once, clips - first), each, *work, &doubtful[first]);
+    }
+    plan.workspaces().give_back(std::move(work));
+  });
+  return doubtful;
+}
+
+template <class T, std::size_t Rank>
+View<T, Rank> part(View<T, Rank> whole, Index first, Index n) {
+  whole.data += first * whole.stride[0];
+  whole.extent[0] = n;
+  return whole;
+}
+
 }  // namespace
 
 const lanes::LanesPlan<float>& LogMelPlan::single() const {
@@ -53,16 +82,33 @@ template <class In, class Out>
 void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
   if (x.extent[0] == 0 || out.extent[2] == 0) return;
   if constexpr (std::is_same_v<In, double> || std::is_same_v<Out, double>) {
-    const lanes::Walk<double, In, Out> walk(full(), x, out);
-    run_tiles(full(), walk, threads, [](Index, Index, const std::int32_t*) {});
+    run_full(x, out, threads);
   } else {
-    const lanes::Walk<float, In, Out> walk(single(), x, out);
-    run_tiles(single(), walk, threads, [&](Index first, Index n, const std::int32_t* doubtful) {
-      std::unique_ptr<lanes::Workspace> work = full().workspaces().take();
-      lanes::Walk<double, In, Out>(full(), x, out).run_some(first, n, doubtful, *work);
-      full().workspaces().give_back(std::move(work));
-    });
+    const Index clips = x.extent[0];
+    const lanes::Walk<float, In, Out> frame_by_frame(single(), single().separate(), x, out);
+    const std::vector<char> doubtful = doubtful_clips(single(), frame_by_frame, clips, out.extent[2], threads);
+    for (Index first = 0; first < clips;) {
+      Index n = 1;
+      while (first + n < clips && doubtful[first + n] == doubtful[first]) ++n;
+      doubtful[first] ? run_full(part(x, first, n), part(out, first, n), threads) : run_single(part(x, first, n), part(out, first, n), threads);
+      first += n;
+    }
   }
+}
+
+template <class In, class Out>
+void LogMelPlan::run_full(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+  run_tiles(full(), lanes::Walk<double, In, Out>(full(), x, out), threads, [](Index, Index, const std::int32_t*) {});
+}
+
+template <class In, class Out>
+void LogMelPlan::run_single(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+  const lanes::Walk<float, In, Out> walk(single(), x, out);
+  run_tiles(single(), walk, threads, [&](Index first, Index n, const std::int32_t* doubtful) {
+    std::unique_ptr<lanes::Workspace> work = full().workspaces().take();
+    lanes::Walk<double, In, Out>(full(), x, out).run_some(first, n, doubtful, *work);
+    full().workspaces().give_back(std::move(work));
+  });
 }
 
 template void LogMelPlan::run(View<const float, 2>, View<float, 3>, std::int64_t) const;

@@ -2,7 +2,8 @@
 //
 // float and int16 samples are transformed in single precision, the frames apart of which single precision is not enough
 // (Doubt, lanes/tables.hpp): these are computed again in double precision, so that no value is further than about 1e-3 dB
-// from the one that double precision gives. Doubles, in or out, take double precision throughout.
+// from the one that double precision gives. A clip that holds little else, and doubles, in or out, take double precision
+// throughout.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,11 @@ class LogMelPlan {
   void run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const;
 
  private:
+  template <class In, class Out>
+  void run_single(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const;
+  template <class In, class Out>
+  void run_full(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const;
+
   // The tables of a precision, made when they are first needed.
   template <class Real>
   struct Precision {

@@ -34,6 +34,9 @@ class LanesPlan {
   // For `clips` clips of `frames` frames; its columns are the same in both precisions.
   const Layout<Real>& layout(Index clips, Index frames) const;
 
+  // For frames from anywhere.
+  const Layout<Real>& separate() const { return separate_; }
+
  private:
   Index slot(Index bin) const { return bin / block_length_ * block_stride_ + bin % block_length_; }
   void make_weights();

@@ -35,6 +35,14 @@ void copy_padded(const In* x, Index n_samples, Index stride, PadMode mode, Index
   }
 }
 
+template <class T>
+bool all_finite(const T* x, Index n) {
+  if constexpr (std::is_integral_v<T>) return true;
+  bool finite = true;
+  for (Index i = 0; i < n; ++i) finite &= x[i] - x[i] == 0;
+  return finite;
+}
+
 template <class In>
 constexpr Sample sample_of() {
   return std::is_same_v<In, double> ? Sample::full : std::is_same_v<In, float> ? Sample::single : Sample::pcm16;
@@ -44,12 +52,10 @@ template <class Real, class In, class Out>
 class Walk {
  public:
   Walk(const LanesPlan<Real>& plan, View<const In, 2> x, View<Out, 3> out)
-      : params_(plan.params()),
-        kernel_(plan.kernel()),
-        layout_(plan.layout(x.extent[0], out.extent[2])),
-        tables_(layout_.tables),
-        x_(x),
-        out_(out) {}
+      : Walk(plan, plan.layout(x.extent[0], out.extent[2]), x, out) {}
+
+  Walk(const LanesPlan<Real>& plan, const Layout<Real>& layout, View<const In, 2> x, View<Out, 3> out)
+      : params_(plan.params()), kernel_(plan.kernel()), layout_(layout), tables_(layout.tables), x_(x), out_(out) {}
 
   Index tile() const { return tables_.tile; }
   Index n_tiles() const { return (n_columns() + tables_.tile - 1) / tables_.tile; }
@@ -84,6 +90,32 @@ class Walk {
     }
   }
 
+  // How many frames `glance` looks at.
+  Index lanes() const { return kernel_.lanes; }
+
+  // Looks at `each` frames, evenly spaced, of each of n clips from `first`: mostly[i] tells whether three of four are
+  // doubtful, of those without NaN and infinity, which say nothing of the others. n * each <= lanes(); for a walk in which a
+  // column is a frame.
+  void glance(Index first, Index n, Index each, Workspace& work, char* mostly) const {
+    const Scratch<Real> scratch = prepare(work);
+    In* const staged = stage(work);
+    work.columns.resize(kernel_.lanes);
+    Index sound[kLargestTile] = {}, doubtful[kLargestTile] = {};
+    bool is_sound[kLargestTile];
+    for (Index j = 0; j < kernel_.lanes; ++j) {
+      const Index clip = std::min(j / each, n - 1), frame = (2 * (j % each) + 1) * n_frames() / (2 * each);
+      const In* samples = column(first + clip, frame, staged + j * tables_.rows);
+      is_sound[j] = all_finite(samples, tables_.rows);
+      work.columns[j] = samples;
+    }
+    kernel_.run(tables_, scratch, tile_of(kernel_.lanes, 0, work));
+    for (Index j = 0; j < n * each; ++j) {
+      sound[j / each] += is_sound[j];
+      doubtful[j / each] += is_sound[j] && work.doubtful[j] != 0;
+    }
+    for (Index i = 0; i < n; ++i) mostly[i] = sound[i] > 1 && 4 * doubtful[i] >= 3 * sound[i];
+  }
+
  private:
   Index n_frames() const { return out_.extent[2]; }
   Index pitch() const { return n_frames() + layout_.carry; }
@@ -104,12 +136,18 @@ class Walk {
 
   // n frames from column `first`, of whose columns the first `known` lie transposed already; into the workspace's rows.
   Tile<Real> tile_from(Index first, Index n, Index known, Workspace& work) const {
+    const Index frames = (n + kernel_.lanes - 1) / kernel_.lanes * kernel_.lanes;
+    gather(first + layout_.carry - tables_.lead + known, tables_.lead + frames - known, work);
+    return tile_of(frames, known, work);
+  }
+
+  // Of the columns that were gathered.
+  Tile<Real> tile_of(Index frames, Index known, Workspace& work) const {
     Tile<Real> tile{};
-    tile.n_groups = (n + kernel_.lanes - 1) / kernel_.lanes;
+    tile.n_groups = frames / kernel_.lanes;
     tile.first_column = known;
-    tile.n_columns = tables_.lead + tile.n_groups * kernel_.lanes - known;
+    tile.n_columns = static_cast<Index>(work.columns.size());
     tile.sample = sample_of<In>();
-    gather(first + layout_.carry - tables_.lead + known, tile.n_columns, work);
     tile.columns = work.columns.data();
     tile.out = reinterpret_cast<Real*>(work.rows.at_least(sizeof(Real) * params_.n_mels * tables_.tile));
     tile.out_stride = tables_.tile;
@@ -117,11 +155,10 @@ class Walk {
     return tile;
   }
 
-  // Where `n` columns from column `first` lie: in the caller's memory, or copied where they touch the padding.
+  // Where `n` columns from column `first` lie.
   void gather(Index first, Index n, Workspace& work) const {
-    const Index rows = tables_.rows;
     const auto* zeros = work.zeros.at_least(0);
-    auto* staged = reinterpret_cast<In*>(work.staged.at_least(sizeof(In) * rows * tables_.row_stride()));
+    In* const staged = stage(work);
     work.columns.resize(n);
     Index clip = first < 0 ? -1 : first / pitch(), within = first - clip * pitch();
     for (Index j = 0; j < n; ++j, ++within) {
@@ -133,15 +170,20 @@ class Walk {
         work.columns[j] = zeros;
         continue;
       }
-      const In* x = x_.data + clip * x_.stride[0];
-      const Index start = within * params_.hop_length - params_.padding();
-      if (x_.stride[1] == 1 && start >= 0 && start + rows <= x_.extent[1]) {
-        work.columns[j] = x + start;
-      } else {
-        copy_padded(x, x_.extent[1], x_.stride[1], params_.pad_mode, start, rows, staged + j * rows);
-        work.columns[j] = staged + j * rows;
-      }
+      work.columns[j] = column(clip, within, staged + j * tables_.rows);
     }
+  }
+
+  // Room for the columns of a tile.
+  In* stage(Workspace& work) const { return reinterpret_cast<In*>(work.staged.at_least(sizeof(In) * tables_.rows * tables_.row_stride())); }
+
+  // In the caller's memory, or copied where it touches the padding.
+  const In* column(Index clip, Index within, In* staged) const {
+    const In* x = x_.data + clip * x_.stride[0];
+    const Index start = within * params_.hop_length - params_.padding(), rows = tables_.rows;
+    if (x_.stride[1] == 1 && start >= 0 && start + rows <= x_.extent[1]) return x + start;
+    copy_padded(x, x_.extent[1], x_.stride[1], params_.pad_mode, start, rows, staged);
+    return staged;
   }
 
   // The waveform under the tile of columns from `first`, where it is one piece of memory.
