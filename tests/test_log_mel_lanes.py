@@ -26,11 +26,11 @@ def instruction_set(request):
     return request.param
 
 
-def lanes(x, config, instruction_set, *, threads=1, out=None):
+def lanes(x, config, instruction_set, *, threads=1, out=None, glance=False):
     """native.log_mel of a batch on an instruction set of one's choice."""
     if out is None:
         out = np.empty((len(x), config.n_mels, config.n_frames(x.shape[1])), np.float32)
-    native.plan(config, instruction_set).run(x, out, threads)
+    native.plan(config, instruction_set).run(x, out, threads, glance)
     return out
 
 
@@ -131,8 +131,15 @@ def tones(*shape):
 
 
 @pytest.mark.parametrize("length", [2600, 9000, 40_000])
-def test_a_clip_of_doubtful_frames_is_in_double_precision(length, instruction_set):
-    x = tones(1, length)
+def test_a_glance_leads_to_double_precision(length, instruction_set):
+    doubtful, sure = tones(1, length), noise(1, length)
+    assert np.array_equal(lanes(doubtful, SMALL, instruction_set, glance=True), exact(doubtful, SMALL).astype(np.float32))
+    assert np.array_equal(lanes(sure, SMALL, instruction_set, glance=True), lanes(sure, SMALL, instruction_set))
+    assert not np.array_equal(lanes(sure, SMALL, instruction_set), exact(sure, SMALL).astype(np.float32))
+
+
+def test_a_long_clip_is_glanced_at_in_any_case(instruction_set):
+    x = tones(1, 2048 * SMALL.hop_length)
     assert np.array_equal(lanes(x, SMALL, instruction_set), exact(x, SMALL).astype(np.float32))
 
 
@@ -140,9 +147,9 @@ def test_a_clip_of_doubtful_frames_is_in_double_precision(length, instruction_se
 def test_clips_of_either_precision_in_a_batch(length, instruction_set):
     clips = (noise, noise, tones, tones, uneven, noise, tones, uneven)
     x = np.concatenate([make(1, length) for make in clips])
-    one_by_one = np.concatenate([lanes(row[None], SMALL, instruction_set) for row in x])
+    one_by_one = np.concatenate([lanes(row[None], SMALL, instruction_set, glance=True) for row in x])
     for threads in (1, 3):
-        assert np.array_equal(lanes(x, SMALL, instruction_set, threads=threads), one_by_one)
+        assert np.array_equal(lanes(x, SMALL, instruction_set, threads=threads, glance=True), one_by_one)
 
 
 @pytest.mark.parametrize("shape", [(1, 700_000), (90, 8000), (3, 250_000)])
@@ -200,10 +207,12 @@ def test_a_bad_sample_touches_only_its_frames(poison, n_fft, hop, instruction_se
         bad[1, 2000] = poison
         start = np.arange(config.n_frames(6000)) * hop + (n_fft - config.win_length) // 2
         held = (start <= 2000) & (start + config.win_length > 2000)
-        clean, touched = lanes(x, config, instruction_set), lanes(bad, config, instruction_set)
-        assert np.array_equal(touched[0], clean[0])
-        assert np.array_equal(touched[1][:, ~held], clean[1][:, ~held])
-        assert not np.isfinite(touched[1][:, held]).any()
+        for glance in (False, True):
+            clean = lanes(x, config, instruction_set, glance=glance)
+            touched = lanes(bad, config, instruction_set, glance=glance)
+            assert np.array_equal(touched[0], clean[0])
+            assert np.array_equal(touched[1][:, ~held], clean[1][:, ~held])
+            assert not np.isfinite(touched[1][:, held]).any()
 
 
 def test_the_ends_of_single_precision(instruction_set):

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <tuple>
 #include <variant>
 
 #include "audio/wav.hpp"
@@ -60,25 +61,79 @@ std::vector<std::int64_t> loud_windows(View<const T, 2> windows, double quiet_ra
   return loud;
 }
 
-// Neighbours are transformed together; the windows overlap in the waveform, nothing is copied.
-template <class T>
-void append_mels(const LogMelPlan& plan, View<const T, 2> windows, const std::vector<std::int64_t>& numbers, std::vector<float>& mels) {
-  const std::int64_t n_mels = plan.params().n_mels, n_frames = plan.params().n_frames(windows.extent[1]);
-  const std::int64_t clip_size = n_mels * n_frames;
-  const std::size_t first = mels.size();
-  mels.resize(first + numbers.size() * clip_size);
-  float* to = mels.data() + first;
-  for (std::size_t i = 0; i < numbers.size();) {
-    std::int64_t run = 1;
-    while (i + run < numbers.size() && numbers[i + run] == numbers[i] + run) ++run;
-    const View<const T, 2> from{windows.data + numbers[i] * windows.stride[0], {run, windows.extent[1]}, windows.stride};
-    plan.run(from, View<float, 3>{to, {run, n_mels, n_frames}, {clip_size, n_frames, 1}}, 1);
-    to += run * clip_size;
-    i += run;
-  }
-}
+// Windows on their way to log-mels, in order. Many are sooner transformed together than one by one: the windows of short
+// recordings are gathered, those of a long one stay where they lie and overlap.
+class Windows {
+ public:
+  Windows(const LogMelPlan& plan, std::vector<float>& mels, std::int64_t& mel_ns) : plan_(plan), mels_(mels), mel_ns_(mel_ns) {}
 
-WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& request, Scratch& scratch, WavBatch& batch) {
+  template <class T>
+  void append(View<const T, 2> windows, const std::vector<std::int64_t>& numbers) {
+    Pending<T>& mine = std::get<Pending<T>>(pending_);
+    if (mine.n == 0) flush();  // what is left is of another type
+    for (std::size_t i = 0; i < numbers.size();) {
+      std::int64_t run = 1;
+      while (i + run < numbers.size() && numbers[i + run] == numbers[i] + run) ++run;
+      const View<const T, 2> neighbours{windows.data + numbers[i] * windows.stride[0], {run, windows.extent[1]}, windows.stride};
+      run < kTogether ? gather(neighbours, mine) : transform_after_flush(neighbours);
+      i += run;
+    }
+  }
+
+  void flush() {
+    std::apply([&](auto&... pending) { (empty(pending), ...); }, pending_);
+  }
+
+ private:
+  static constexpr std::int64_t kTogether = 16;  // which fill vectors and stay in the second-level cache
+
+  template <class T>
+  struct Pending {
+    std::vector<T> samples;  // window after window
+    std::int64_t n = 0;
+  };
+
+  template <class T>
+  void gather(View<const T, 2> windows, Pending<T>& pending) {
+    for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
+      const T* window = windows.data + i * windows.stride[0];
+      pending.samples.insert(pending.samples.end(), window, window + windows.extent[1]);
+      if (++pending.n == kTogether) flush();
+    }
+  }
+
+  template <class T>
+  void transform_after_flush(View<const T, 2> windows) {
+    flush();
+    transform(windows);
+  }
+
+  template <class T>
+  void empty(Pending<T>& pending) {
+    if (pending.n == 0) return;
+    const std::int64_t length = static_cast<std::int64_t>(pending.samples.size()) / pending.n;
+    transform(View<const T, 2>{pending.samples.data(), {pending.n, length}, {length, 1}});
+    pending.samples.clear();
+    pending.n = 0;
+  }
+
+  template <class T>
+  void transform(View<const T, 2> windows) {
+    const std::int64_t began = now_ns(), n = windows.extent[0];
+    const std::int64_t n_mels = plan_.params().n_mels, n_frames = plan_.params().n_frames(windows.extent[1]), size = n_mels * n_frames;
+    const std::size_t first = mels_.size();
+    mels_.resize(first + n * size);
+    plan_.run(windows, View<float, 3>{mels_.data() + first, {n, n_mels, n_frames}, {size, n_frames, 1}}, 1, true);
+    mel_ns_ += now_ns() - began;
+  }
+
+  const LogMelPlan& plan_;
+  std::vector<float>& mels_;
+  std::int64_t& mel_ns_;
+  std::tuple<Pending<std::int16_t>, Pending<float>> pending_;
+};
+
+WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& request, Scratch& scratch, Windows& to, WavBatch& batch) {
   const std::int64_t began = now_ns();
   const bool part = !std::isnan(request.start_s) || !std::isnan(request.end_s);
   read_wav_bytes(request.path, {part, plan.params().sample_rate}, scratch.bytes);
@@ -98,10 +153,8 @@ WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& 
     const std::vector<std::int64_t> numbers = loud_windows(windows, cut.quiet_ratio, scratch.energy);
     clips.n_clips = static_cast<std::int64_t>(numbers.size());
     batch.numbers.insert(batch.numbers.end(), numbers.begin(), numbers.end());
-    const std::int64_t had_read = now_ns();
-    append_mels(plan, windows, numbers, batch.mels);
-    batch.read_ns += had_read - began;
-    batch.mel_ns += now_ns() - had_read;
+    batch.read_ns += now_ns() - began;
+    to.append(windows, numbers);
   };
   std::visit(
       [&](auto samples) {
@@ -124,15 +177,18 @@ WavBatch wav_log_mel(const LogMelPlan& plan, const ClipCut& cut, const std::vect
   WavBatch batch;
   batch.files.reserve(requests.size());
   Scratch scratch;
+  Windows windows(plan, batch.mels, batch.mel_ns);
+  const std::size_t clip_size = plan.params().n_mels * plan.params().n_frames(cut.length);
   for (const WavRequest& request : requests) {
     try {
-      batch.files.push_back(clips_of(plan, cut, request, scratch, batch));
-      if (batch.files.size() == 1) batch.mels.reserve(std::min(batch.mels.size() * requests.size(), kMostReserved));
+      batch.files.push_back(clips_of(plan, cut, request, scratch, windows, batch));
+      if (batch.files.size() == 1) batch.mels.reserve(std::min(batch.files[0].n_clips * clip_size * requests.size(), kMostReserved));
     } catch (const NotPlain& reason) {
       batch.not_taken.emplace_back(static_cast<std::int64_t>(batch.files.size()), reason.what());
       batch.files.emplace_back();
     }
   }
+  windows.flush();
   return batch;
 }
 

@@ -12,7 +12,7 @@ namespace clinaug::bindings {
 namespace {
 
 template <class In>
-void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::int64_t threads) {
+void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::int64_t threads, bool glance) {
   const auto from = as_view<const In, 2>(x);
   const auto compute = [&](auto to) {
     const LogMelParams& params = plan.params();
@@ -20,7 +20,7 @@ void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::i
       throw std::invalid_argument("log_mel: out does not have the shape (batch, n_mels, n_frames)");
     }
     py::gil_scoped_release released;
-    plan.run(from, to, threads);
+    plan.run(from, to, threads, glance);
   };
   if (out.dtype == "float32") return compute(as_view<float, 3>(out));
   if constexpr (!std::is_same_v<In, double>) {
@@ -36,15 +36,15 @@ void add_batch(Buffer& buffer) {
   buffer.strides.insert(buffer.strides.begin(), 0);
 }
 
-void run(const LogMelPlan& plan, const py::object& x, const py::object& out, std::int64_t threads) {
+void run(const LogMelPlan& plan, const py::object& x, const py::object& out, std::int64_t threads, bool glance) {
   Buffer from = as_buffer(x), to = as_buffer(out);
   if (from.shape.size() == 1) {
     add_batch(from);
     add_batch(to);
   }
-  if (from.dtype == "float32") return run_into<float>(plan, from, to, threads);
-  if (from.dtype == "float64") return run_into<double>(plan, from, to, threads);
-  if (from.dtype == "int16") return run_into<std::int16_t>(plan, from, to, threads);
+  if (from.dtype == "float32") return run_into<float>(plan, from, to, threads, glance);
+  if (from.dtype == "float64") return run_into<double>(plan, from, to, threads, glance);
+  if (from.dtype == "int16") return run_into<std::int16_t>(plan, from, to, threads, glance);
   throw std::invalid_argument("log_mel: x is " + from.dtype);
 }
 
@@ -61,7 +61,7 @@ void bind_log_mel(py::module_& module) {
              return std::make_unique<LogMelPlan>(parse_params(contract), find_set(instruction_set));
            }),
            py::arg("contract"), py::arg("instruction_set"))
-      .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"),
+      .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"), py::arg("glance") = false,
            "x ([batch,] samples) float32|float64|int16, out ([batch,] n_mels, n_frames) float32|float16|float64: buffers");
 }
 

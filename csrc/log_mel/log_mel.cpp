@@ -15,7 +15,7 @@ using lanes::Index;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
-constexpr Index kFramesAGlance = 32;  // one of so many is looked at first
+constexpr Index kLongClip = 2048;  // frames, beside which a vector of them is little
 
 // All tiles of a walk, on several threads where that pays. again(...) as Walk::run calls it.
 template <class Real, class Walk, class Again>
@@ -40,12 +40,12 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
 }
 
 // A frame in double precision costs two in single precision: a clip most of whose frames are doubtful is better computed in
-// double precision at once. A glance at some of its frames tells, where these are few beside all; and a clip's bits depend on
-// that clip alone.
+// double precision at once. A glance at one of 32 frames tells, at whole vectors of them in any case: a clip alone is worth
+// it where it is long.
 template <class Walk>
 std::vector<char> doubtful_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames, std::int64_t threads) {
   std::vector<char> doubtful(clips);
-  const Index each = std::min(frames / kFramesAGlance, walk.lanes());
+  const Index each = std::min(frames / 32, walk.lanes());
   if (each < 2) return doubtful;
   const Index at_once = walk.lanes() / each;
   const Index grain = kSamplesWorthAThread / (walk.lanes() * plan.params().n_fft) + 1;
@@ -79,14 +79,18 @@ const lanes::LanesPlan<double>& LogMelPlan::full() const {
 }
 
 template <class In, class Out>
-void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads, bool glance) const {
   if (x.extent[0] == 0 || out.extent[2] == 0) return;
   if constexpr (std::is_same_v<In, double> || std::is_same_v<Out, double>) {
     run_full(x, out, threads);
   } else {
-    const Index clips = x.extent[0];
-    const lanes::Walk<float, In, Out> frame_by_frame(single(), single().separate(), x, out);
-    const std::vector<char> doubtful = doubtful_clips(single(), frame_by_frame, clips, out.extent[2], threads);
+    const Index clips = x.extent[0], frames = out.extent[2];
+    if (!glance && frames < kLongClip) {
+      run_single(x, out, threads);
+      return;
+    }
+    const lanes::Walk<float, In, Out> scattered(single(), single().scattered(), x, out);
+    const std::vector<char> doubtful = doubtful_clips(single(), scattered, clips, frames, threads);
     for (Index first = 0; first < clips;) {
       Index n = 1;
       while (first + n < clips && doubtful[first + n] == doubtful[first]) ++n;
@@ -111,13 +115,13 @@ void LogMelPlan::run_single(View<const In, 2> x, View<Out, 3> out, std::int64_t 
   });
 }
 
-template void LogMelPlan::run(View<const float, 2>, View<float, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const float, 2>, View<Half, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const float, 2>, View<double, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const double, 2>, View<float, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const double, 2>, View<double, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const std::int16_t, 2>, View<float, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const std::int16_t, 2>, View<Half, 3>, std::int64_t) const;
-template void LogMelPlan::run(View<const std::int16_t, 2>, View<double, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const float, 2>, View<float, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const float, 2>, View<Half, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const float, 2>, View<double, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const double, 2>, View<float, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const double, 2>, View<double, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<float, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<Half, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<double, 3>, std::int64_t, bool) const;
 
 }  // namespace clinaug

@@ -38,7 +38,9 @@ def allowed_threads() -> int:
     return max(1, min(allowed, int(slurm))) if slurm.isdigit() else allowed
 
 
-def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+def log_mel(
+    x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, threads: int = 1, glance: bool = False
+) -> np.ndarray:
     """Log-mel of one waveform or a batch: ``log(max(M |STFT(x)|^power, floor))``.
 
     x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides.
@@ -46,6 +48,9 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
         float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
         else in single precision with double precision for the frames that need it: within 2e-4 dB on any signal.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
+    glance: look at one of 32 frames of each clip first; where most of these need double precision, the clip is computed
+        in it throughout, sooner than in both. Good for batches of short clips; a clip of 2048 frames or more is looked at
+        in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
 
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
@@ -73,7 +78,7 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     elif not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
     threads = min(threads, allowed_threads()) if threads > 1 else threads
-    plan(config).run(x, out, threads)
+    plan(config).run(x, out, threads, glance)
     return out
 
 

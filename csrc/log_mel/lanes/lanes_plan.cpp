@@ -46,8 +46,9 @@ LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kerne
   block_stride_ = apart(block_length_, n_blocks_, static_cast<Index>(kPageBytes / sizeof(Real)) / kernel.lanes);
   make_weights();
   make_mel();
-  make_layout(params.n_fft, separate_);
-  if (params.hop_length < params.n_fft) make_layout(params.hop_length, overlapped_);
+  make_layout(params.n_fft, kLargestTile, separate_);
+  make_layout(params.n_fft, kernel.lanes, scattered_);
+  if (params.hop_length < params.n_fft) make_layout(params.hop_length, kLargestTile, overlapped_);
 }
 
 template <class Real>
@@ -110,7 +111,7 @@ void LanesPlan<Real>::make_doubt(const std::vector<double>& edges, const std::ve
 }
 
 template <class Real>
-void LanesPlan<Real>::make_layout(Index rows, Layout<Real>& layout) const {
+void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& layout) const {
   layout.carry = (params_.n_fft - 1) / rows;
   Tables<Real>& tables = layout.tables;
   tables.n_slots = slot(params_.n_bins() - 1) + 1;
@@ -129,7 +130,7 @@ void LanesPlan<Real>::make_layout(Index rows, Layout<Real>& layout) const {
   tables.rows = rows;
   tables.lanes = kernel_.lanes;
   tables.lead = round_up(layout.carry, kernel_.lanes);
-  tables.tile = kLargestTile;
+  tables.tile = largest_tile;
   const auto bytes = [&] {
     const Index numbers = tables.row(rows) + tables.together * tables.spectrum_size * kernel_.lanes;
     return static_cast<Index>(sizeof(Real)) * numbers;

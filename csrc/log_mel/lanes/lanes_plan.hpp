@@ -34,15 +34,15 @@ class LanesPlan {
   // For `clips` clips of `frames` frames; its columns are the same in both precisions.
   const Layout<Real>& layout(Index clips, Index frames) const;
 
-  // For frames from anywhere.
-  const Layout<Real>& separate() const { return separate_; }
+  // For as many frames from anywhere as there are lanes.
+  const Layout<Real>& scattered() const { return scattered_; }
 
  private:
   Index slot(Index bin) const { return bin / block_length_ * block_stride_ + bin % block_length_; }
   void make_weights();
   void make_mel();
   void make_doubt(const std::vector<double>& edges, const std::vector<MelBand>& bands);
-  void make_layout(Index rows, Layout<Real>& layout) const;
+  void make_layout(Index rows, Index largest_tile, Layout<Real>& layout) const;
 
   LogMelParams params_;
   const Kernel<Real>& kernel_;
@@ -62,6 +62,7 @@ class LanesPlan {
   Doubt<Real> doubt_{};
   Layout<Real> overlapped_{};  // a column is a hop: neighbouring frames share their samples
   Layout<Real> separate_{};    // a column is a frame
+  Layout<Real> scattered_{};   // the same, of a single vector of frames
   mutable WorkspacePool workspaces_;
 };
 

@@ -100,20 +100,20 @@ class Walk {
     const Scratch<Real> scratch = prepare(work);
     In* const staged = stage(work);
     work.columns.resize(kernel_.lanes);
-    Index sound[kLargestTile] = {}, doubtful[kLargestTile] = {};
-    bool is_sound[kLargestTile];
     for (Index j = 0; j < kernel_.lanes; ++j) {
       const Index clip = std::min(j / each, n - 1), frame = (2 * (j % each) + 1) * n_frames() / (2 * each);
-      const In* samples = column(first + clip, frame, staged + j * tables_.rows);
-      is_sound[j] = all_finite(samples, tables_.rows);
-      work.columns[j] = samples;
+      work.columns[j] = column(first + clip, frame, staged + j * tables_.rows);
     }
     kernel_.run(tables_, scratch, tile_of(kernel_.lanes, 0, work));
-    for (Index j = 0; j < n * each; ++j) {
-      sound[j / each] += is_sound[j];
-      doubtful[j / each] += is_sound[j] && work.doubtful[j] != 0;
+    for (Index i = 0; i < n; ++i) {
+      Index finite = 0, doubtful = 0;
+      for (Index j = i * each; j < (i + 1) * each; ++j) {
+        const bool says = work.doubtful[j] == 0 || all_finite(static_cast<const In*>(work.columns[j]), tables_.rows);
+        finite += says;
+        doubtful += says && work.doubtful[j] != 0;
+      }
+      mostly[i] = finite > 1 && 4 * doubtful >= 3 * finite;
     }
-    for (Index i = 0; i < n; ++i) mostly[i] = sound[i] > 1 && 4 * doubtful[i] >= 3 * sound[i];
   }
 
  private:

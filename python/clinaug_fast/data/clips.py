@@ -222,7 +222,7 @@ def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink) -> None:
     at_once = max(1, MEL_BYTES // (4 * settings.clip_shape[0] * settings.clip_shape[1]))
     for first in range(0, len(windows), at_once):
         begun = time.perf_counter()
-        mels = native.log_mel(windows[first : first + at_once], settings.mel)
+        mels = native.log_mel(windows[first : first + at_once], settings.mel, glance=True)
         sink.seconds.mel += time.perf_counter() - begun
         sink.emit(mels)
 
