@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/fresh.hpp"
+
 namespace clinaug {
 
 // A folder that cannot be listed: the message names it, `code` is errno.
@@ -20,9 +22,9 @@ class Unlistable : public std::runtime_error {
 };
 
 struct Listing {
-  std::vector<char> names;             // paths inside the folder, '/' between, end to end; in the order of their bytes
-  std::vector<std::int32_t> offsets;   // of each name and of the end: one more than files
-  std::vector<std::int64_t> bytes;     // of each file; -1 where it cannot be told
+  Fresh<char> names;             // paths inside the folder, '/' between, end to end; in the order of their bytes
+  Fresh<std::int32_t> offsets;   // of each name and of the end: one more than files
+  Fresh<std::int64_t> bytes;     // of each file; -1 where it cannot be told
   std::vector<std::pair<std::string, std::int64_t>> labels;  // top folders in order, and their numbers of files
   std::vector<std::string> unlabelled;                       // audio outside any top folder
   std::map<std::string, std::int64_t> ignored;               // files that are not audio by suffix, "" for none

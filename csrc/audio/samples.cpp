@@ -55,7 +55,7 @@ float mean(std::int16_t left, std::int16_t right) { return static_cast<float>(le
 float mean(float left, float right) { return (left + right) / 2.0f; }
 
 template <class T>
-void mix(std::span<const T> from, std::int64_t channels, std::vector<float>& mono) {
+void mix(std::span<const T> from, std::int64_t channels, Fresh<float>& mono) {
   mono.resize(from.size() / channels);
   const auto n = static_cast<std::int64_t>(mono.size());
   if (channels == 2) {
@@ -107,11 +107,11 @@ Level measure_level(std::span<const float> samples) {
   return level;
 }
 
-void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, std::vector<float>& mono) {
+void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, Fresh<float>& mono) {
   mix(interleaved, channels, mono);
 }
 
-void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, std::vector<float>& mono) {
+void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, Fresh<float>& mono) {
   mix(interleaved, channels, mono);
 }
 

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "common/fresh.hpp"
 #include "common/view.hpp"
 
 namespace clinaug {
@@ -23,8 +23,8 @@ Level measure_level(std::span<const std::int16_t> samples);
 Level measure_level(std::span<const float> samples);
 
 // The mean of `channels` interleaved channels: added up in float from the first to the last, then divided.
-void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, std::vector<float>& mono);
-void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, std::vector<float>& mono);
+void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, Fresh<float>& mono);
+void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, Fresh<float>& mono);
 
 // Mean of x^2 over each row of (n, length), any strides; `energy` holds n. T: int16, float.
 template <class T>

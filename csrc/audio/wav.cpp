@@ -203,7 +203,7 @@ Wav parse_wav(Bytes file) {
   return *wav;
 }
 
-void read_wav_bytes(const std::string& path, Wanted wanted, std::vector<std::byte>& bytes) {
+void read_wav_bytes(const std::string& path, Wanted wanted, Fresh<std::byte>& bytes) {
   const Descriptor file(path);
   const std::size_t size = file.regular_size();
   if (wanted.part && size > kLargeFile) throw NotPlain("part of a large file");
@@ -228,7 +228,7 @@ Segment find_segment(const Wav& wav, double start_s, double end_s) {
   return {static_cast<std::int64_t>(start), static_cast<std::int64_t>(stop)};
 }
 
-Interleaved interleaved(const Wav& wav, Segment segment, std::vector<float>& converted) {
+Interleaved interleaved(const Wav& wav, Segment segment, Fresh<float>& converted) {
   const std::byte* from = wav.data.data() + segment.start * wav.channels * sample_bytes(wav.format);
   const auto count = static_cast<std::size_t>((segment.stop - segment.start) * wav.channels);
   if (wav.format == SampleFormat::s16) {  // aligned: chunks begin at even places

@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "common/fresh.hpp"
+
 namespace clinaug {
 
 // Not a plain WAV file; says why. No verdict on the file: libsndfile may well read it.
@@ -42,7 +44,7 @@ struct Wanted {
 
 // The whole file into `bytes`, whose memory is kept for the next one. Throws NotPlain where it cannot be read, is no
 // regular file, does not begin as RIFF/WAVE or is not as wanted.
-void read_wav_bytes(const std::string& path, Wanted wanted, std::vector<std::byte>& bytes);
+void read_wav_bytes(const std::string& path, Wanted wanted, Fresh<std::byte>& bytes);
 
 // Frames of a part of the file.
 struct Segment {
@@ -56,6 +58,6 @@ Segment find_segment(const Wav& wav, double start_s, double end_s);
 // Interleaved samples of a segment: a view of the file's own for 16-bit, of `converted` otherwise. Throws NotPlain for
 // NaN and infinity.
 using Interleaved = std::variant<std::span<const std::int16_t>, std::span<const float>>;
-Interleaved interleaved(const Wav& wav, Segment segment, std::vector<float>& converted);
+Interleaved interleaved(const Wav& wav, Segment segment, Fresh<float>& converted);
 
 }  // namespace clinaug

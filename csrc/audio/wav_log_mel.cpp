@@ -17,14 +17,14 @@ constexpr std::size_t kMostReserved = 4 << 20;  // values, where the other files
 
 // Memory that one file leaves to the next.
 struct Scratch {
-  std::vector<std::byte> bytes;
-  std::vector<float> converted, mono;
-  std::vector<std::int16_t> short_int16;
-  std::vector<float> short_float;
+  Fresh<std::byte> bytes;
+  Fresh<float> converted, mono;
+  Fresh<std::int16_t> short_int16;
+  Fresh<float> short_float;
   std::vector<double> energy;
 
-  std::vector<std::int16_t>& short_window(std::int16_t) { return short_int16; }
-  std::vector<float>& short_window(float) { return short_float; }
+  Fresh<std::int16_t>& short_window(std::int16_t) { return short_int16; }
+  Fresh<float>& short_window(float) { return short_float; }
 };
 
 std::int64_t now_ns() {
@@ -36,7 +36,7 @@ template <class T>
 std::span<const T> at_least_a_window(std::span<const T> samples, const ClipCut& cut, Scratch& scratch) {
   const auto length = static_cast<std::size_t>(cut.length);
   if (samples.size() >= length) return samples;
-  std::vector<T>& window = scratch.short_window(T{});
+  Fresh<T>& window = scratch.short_window(T{});
   window.assign(length, T{});
   for (std::size_t i = 0; i < (cut.tile ? length : samples.size()); ++i) window[i] = samples[i % samples.size()];
   return window;
@@ -65,7 +65,7 @@ std::vector<std::int64_t> loud_windows(View<const T, 2> windows, double quiet_ra
 // recordings are gathered, those of a long one stay where they lie and overlap.
 class Windows {
  public:
-  Windows(const LogMelPlan& plan, std::vector<float>& mels, std::int64_t& mel_ns) : plan_(plan), mels_(mels), mel_ns_(mel_ns) {}
+  Windows(const LogMelPlan& plan, Fresh<float>& mels, std::int64_t& mel_ns) : plan_(plan), mels_(mels), mel_ns_(mel_ns) {}
 
   template <class T>
   void append(View<const T, 2> windows, const std::vector<std::int64_t>& numbers) {
@@ -89,7 +89,7 @@ class Windows {
 
   template <class T>
   struct Pending {
-    std::vector<T> samples;  // window after window
+    Fresh<T> samples;  // window after window
     std::int64_t n = 0;
   };
 
@@ -128,7 +128,7 @@ class Windows {
   }
 
   const LogMelPlan& plan_;
-  std::vector<float>& mels_;
+  Fresh<float>& mels_;
   std::int64_t& mel_ns_;
   std::tuple<Pending<std::int16_t>, Pending<float>> pending_;
 };

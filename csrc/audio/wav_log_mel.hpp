@@ -41,8 +41,8 @@ struct WavClips {
 struct WavBatch {
   std::vector<WavClips> files;                                 // in the order of the requests
   std::vector<std::pair<std::int64_t, std::string>> not_taken;  // which, and why they are left to the other path
-  std::vector<std::int64_t> numbers;                           // of each clip: its window's place in the recording
-  std::vector<float> mels;                                     // (clips, n_mels, n_frames), file after file
+  Fresh<std::int64_t> numbers;                           // of each clip: its window's place in the recording
+  Fresh<float> mels;                                     // (clips, n_mels, n_frames), file after file
   std::int64_t read_ns = 0, mel_ns = 0;
 };
 

@@ -65,22 +65,23 @@ py::object read(const std::string& path, const py::object& start_s, const py::ob
   const double start = seconds_or_nan(start_s), end = seconds_or_nan(end_s);
   Wav wav;
   Level level;
-  std::variant<std::vector<std::int16_t>, std::vector<float>> mono;
+  std::variant<Fresh<std::int16_t>, Fresh<float>> mono;
   try {
     py::gil_scoped_release released;
     // Memory that a file leaves to the next one on this thread: fresh pages cost as much as reading into them.
-    thread_local std::vector<std::byte> bytes;
-    if (bytes.capacity() > kMostKept) std::vector<std::byte>().swap(bytes);
+    thread_local Fresh<std::byte> bytes;
+    if (bytes.capacity() > kMostKept) Fresh<std::byte>().swap(bytes);
     read_wav_bytes(path, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
     wav = parse_wav(bytes);
-    std::vector<float> converted;
+    Fresh<float> converted;
     std::visit(
         [&](auto samples) {
           level = measure_level(samples);
           if (wav.channels == 1) {
-            mono = std::vector(samples.begin(), samples.end());
+            using T = typename decltype(samples)::value_type;
+            mono = Fresh<T>(samples.begin(), samples.end());
           } else {
-            mix_to_mono(samples, wav.channels, mono.emplace<std::vector<float>>());
+            mix_to_mono(samples, wav.channels, mono.emplace<Fresh<float>>());
           }
         },
         interleaved(wav, find_segment(wav, start, end), converted));

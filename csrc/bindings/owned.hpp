@@ -4,7 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <vector>
+#include "common/fresh.hpp"
 
 namespace clinaug::bindings {
 
@@ -12,7 +12,7 @@ namespace py = pybind11;
 
 template <class T>
 struct Owned {
-  std::vector<T> values;
+  Fresh<T> values;
 };
 
 template <class T>

@@ -112,7 +112,7 @@ class ClipSink:
 
 def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Verdicts:
     """The clips of some recordings, rows of RECORDINGS_SCHEMA, into the sink, in order; a verdict on each."""
-    n_bytes = rows.column("bytes").fill_null(0).to_numpy()
+    n_bytes = sizes(rows)
     plain = _plain(rows, n_bytes) if sink.device is None else np.arange(0)
     batch = _native_batch(rows if len(plain) == len(rows) else rows.take(pa.array(plain)), root, settings, sink)
     verdicts = Verdicts(np.zeros(len(rows), native.MEASURED), [], {})
@@ -143,6 +143,12 @@ def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: Cli
     send(len(batch.mels))
     flush(sink)
     return verdicts
+
+
+def sizes(rows: pa.Table) -> np.ndarray:
+    """(n,) the bytes of each recording's file, 0 where they are not known."""
+    column = rows.column("bytes")
+    return (column.fill_null(0) if column.null_count else column).to_numpy()
 
 
 def _plain(rows: pa.Table, n_bytes: np.ndarray) -> np.ndarray:
@@ -270,4 +276,5 @@ def cut(samples: np.ndarray, length: int, stride: int, short: str) -> np.ndarray
         padded = np.zeros(length, samples.dtype)
         padded[: len(samples)] = samples
         samples = np.resize(samples, length) if short == "tile" else padded
-    return np.lib.stride_tricks.sliding_window_view(samples, length)[::stride]
+    n, (step,) = 1 + (len(samples) - length) // stride, samples.strides
+    return np.ndarray((n, length), samples.dtype, samples, strides=(stride * step, step))

@@ -20,7 +20,7 @@ from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
-from clinaug_fast.data.clips import ClipSettings, ClipSink, Seconds, Verdicts, clips_of_batch
+from clinaug_fast.data.clips import ClipSettings, ClipSink, Seconds, Verdicts, clips_of_batch, sizes
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
 from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
@@ -30,7 +30,7 @@ from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.runs import Progress
 
 BATCH_RECORDINGS = 64
-BATCH_BYTES = 4 << 20  # of files and their log-mels, as far as the listing tells
+BATCH_BYTES = 8 << 20  # of files and their log-mels, as far as the listing tells
 PENDING_BYTES = 8 << 20  # of a batch's log-mels that wait for their turn
 
 
@@ -129,13 +129,14 @@ class _Block:
 
     def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
         self.job, self.number, self.rows, self.budget, self.lanes = job, number, rows, budget, lanes
-        self.n_bytes = rows.column("bytes").fill_null(0).to_pylist()
+        self.n_bytes = sizes(rows).tolist()
         self.batches = list(self._cut())
         self.verdicts = Verdicts(np.empty(0, native.MEASURED), [], {})
         self.seconds = Seconds()
         self.finished = self.abandoned = False
         self._turn = threading.Condition()
         self._next = 0  # the batch whose turn it is
+        self._being_written = False
         self._handed_in: dict[int, tuple[Verdicts, list[np.ndarray]]] = {}
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
@@ -190,22 +191,36 @@ class _Block:
             self._open.close()
 
     def _hand_in(self, batch: int, verdicts: Verdicts, mels: list[np.ndarray], seconds: Seconds) -> None:
+        """Write what is due; whoever is writing already takes this batch along, so nobody waits."""
         with self._turn:
             if self.abandoned:
                 raise Abandoned
             _add(self.seconds, seconds)
             self._handed_in[batch] = verdicts, mels
-            begun = time.perf_counter()
-            while self._next in self._handed_in:
-                verdicts, mels = self._handed_in.pop(self._next)
-                self.verdicts.append(verdicts)
-                for clips in mels:
-                    self.shard.append(clips)
+            if self._being_written:
+                return
+            self._being_written = True
+        begun = time.perf_counter()
+        while (due := self._due()) is not None:
+            verdicts, mels = due
+            self.verdicts.append(verdicts)
+            for clips in mels:
+                self.shard.append(clips)
+            with self._turn:
                 self._next += 1
+                self._turn.notify_all()
             if self._next == len(self.batches):
                 self._finish()
-            self.seconds.write += time.perf_counter() - begun
-            self._turn.notify_all()
+        self.seconds.write += time.perf_counter() - begun
+
+    def _due(self) -> tuple[Verdicts, list[np.ndarray]] | None:
+        """The batch whose turn it is, if it was handed in; else nobody is writing any more."""
+        with self._turn:
+            if self.abandoned:
+                raise Abandoned
+            due = self._handed_in.pop(self._next, None)
+            self._being_written = due is not None
+            return due
 
     def _finish(self) -> None:
         digest = self.shard.finish()
