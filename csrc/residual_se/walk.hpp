@@ -118,6 +118,8 @@ void walk(const ResidualSeParams& params, const Layout& layout, const Slabs& sla
     for (Index b = begin; b < end; ++b) {
       for (Index slab = 0; slab < slabs.count(); ++slab) squeeze(b, slab, state);
       between(b, state);
+      // From the last slab back, which is still in the cache where the first is not; within a slab forwards, as the processor
+      // looks ahead.
       for (Index slab = slabs.count() - 1; slab >= 0; --slab) excite(b, slab, state);
     }
   });
@@ -134,7 +136,7 @@ Real* row_scratch(const Layout& layout) {
 // A store to memory that is not in the cache reads it first; a large output bypasses the caches instead. That of forward is
 // read again where backward follows, so it bypasses them only where it would not have stayed. Found by measuring.
 inline constexpr Index kStreamBytes = Index{4} << 20;
-inline constexpr Index kStreamBytesOfRead = Index{64} << 20;
+inline constexpr Index kStreamBytesOfRead = Index{8} << 20;
 
 template <class T>
 bool may_stream(const ResidualSeParams& params, const Layout& layout, const Kernel<T>& kernel, const T* out, Index from_bytes) {

@@ -1,7 +1,4 @@
 // The passes that write: y = act(x * gate + skip), and its derivative by x and skip.
-//
-// They walk the rows backwards: the sums before them walked forwards, so of a sample larger than the cache the end is
-// still there.
 #pragma once
 
 #include "residual_se/passes/bend.hpp"
@@ -45,7 +42,7 @@ static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T
   using Real = Accumulator<T>;
   const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates};
-  for (Index row = rows.end - 1; row >= rows.begin; --row) {
+  for (Index row = rows.begin; row < rows.end; ++row) {
     gate.enter(row);
     const Index at = row * layout.length;
     const auto value = [&](Index i, Vector<Real> x_i, const auto& skip_of) {
@@ -68,7 +65,7 @@ static void excite_rows_backward(const Layout& layout, Rows rows, const Act<Accu
   using Real = Accumulator<T>;
   const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates}, shift{shifts};
-  for (Index row = rows.end - 1; row >= rows.begin; --row) {
+  for (Index row = rows.begin; row < rows.end; ++row) {
     gate.enter(row);
     shift.enter(row);
     const Index at = row * layout.length;

@@ -7,10 +7,18 @@ namespace clinaug::se::CLINAUG_LANES_SET {
 
 template <class Real>
 static void dots(Index n, Index padded, const Real* matrix, const Real* v, const Real* bias, Real* out) {
-  for (Index k = 0; k < n; ++k) {
-    const Real* row = matrix + k * padded;
+  constexpr Index kLanes = Lanes<Real>::n;
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) {
+    Vector<Real> sum[kLanes] = {};
+    for (Index c = 0; c < padded; c += kLanes) {
+      for (Index i = 0; i < kLanes; ++i) sum[i] += load(matrix + (k + i) * padded + c) * load(v + c);
+    }
+    store(out + k, load(bias + k) + sums_of_lanes<Real>(sum));
+  }
+  for (; k < n; ++k) {
     Vector<Real> sum = {};
-    for (Index c = 0; c < padded; c += Lanes<Real>::n) sum += load(row + c) * load(v + c);
+    for (Index c = 0; c < padded; c += kLanes) sum += load(matrix + k * padded + c) * load(v + c);
     out[k] = bias[k] + sum_of_lanes<Real>(sum);
   }
 }

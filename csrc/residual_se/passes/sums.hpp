@@ -40,8 +40,9 @@ struct Weighted {
   Vector<Accumulator<T>> part(Index i, Index n) const { return slope.part(i, n) * load_part(x + i, n); }
 };
 
+// A vector whose lanes add up to the sum of a row.
 template <class Real, class Terms>
-static inline Real sum_of_row(const Terms& terms, Index from, Index n) {
+static inline Vector<Real> fold_row(const Terms& terms, Index from, Index n) {
   constexpr Index kLanes = Lanes<Real>::n;
   Vector<Real> a = {}, b = {}, c = {}, d = {};
   Index i = 0;
@@ -56,7 +57,7 @@ static inline Real sum_of_row(const Terms& terms, Index from, Index n) {
     // The last vector overlaps the one before, so as not to read past the row; what was counted is left out.
     b += n >= kLanes ? from_lane<Real>(terms.at(from + n - kLanes), kLanes - (n - i)) : terms.part(from + i, n - i);
   }
-  return sum_of_lanes<Real>((a + b) + (c + d));
+  return (a + b) + (c + d);
 }
 
 // Adds a row to totals, element by element.
@@ -84,7 +85,14 @@ static inline void add_four_rows(const Terms& terms, Index from, Index n, Real* 
 template <class Real, class Terms>
 static void sum_rows(const Layout& layout, Rows rows, const Terms& terms, Real* sums, Real* totals) {
   if (!layout.gate_per_element) {
-    for (Index row = rows.begin; row < rows.end; ++row) sums[row] = sum_of_row<Real>(terms, row * layout.length, layout.length);
+    constexpr Index kLanes = Lanes<Real>::n;
+    Index row = rows.begin;
+    for (; row + kLanes <= rows.end; row += kLanes) {
+      Vector<Real> folded[kLanes];
+      for (Index i = 0; i < kLanes; ++i) folded[i] = fold_row<Real>(terms, (row + i) * layout.length, layout.length);
+      store(sums + row, sums_of_lanes<Real>(folded));
+    }
+    for (; row < rows.end; ++row) sums[row] = sum_of_lanes<Real>(fold_row<Real>(terms, row * layout.length, layout.length));
     return;
   }
   for (Index i = 0; i < layout.length; ++i) totals[i] = 0;

@@ -121,6 +121,31 @@ static inline Real sum_of_lanes(Vector<Real> value) {
   else return sum_of_lanes<Real, half / 2>(value + swap_halves<half>(value, std::make_integer_sequence<int, Lanes<Real>::n>{}));
 }
 
+// Lane i of the vector that is picked out of a and b for folding blocks of `block` lanes: of each block, its first or its
+// `second` half.
+constexpr int folded_lane(int i, int block, bool second) { return i / (block / 2) * block + (second ? block / 2 : 0) + i % (block / 2); }
+
+template <int block, bool second, class V, int... lane>
+static inline V pick_halves(V a, V b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, folded_lane(lane, block, second)...);
+}
+
+// sum_of_lanes of as many vectors as a vector has lanes, in their order and to the same bits, in a fraction of the steps.
+template <class Real, int block = Lanes<Real>::n>
+static inline Vector<Real> sums_of_lanes(const Vector<Real>* values) {
+  if constexpr (block == 1) {
+    return values[0];
+  } else {
+    constexpr auto kLanes = std::make_integer_sequence<int, Lanes<Real>::n>{};
+    Vector<Real> folded[block / 2];
+    for (int i = 0; i < block / 2; ++i) {
+      const Vector<Real> a = values[2 * i], b = values[2 * i + 1];
+      folded[i] = pick_halves<block, false>(a, b, kLanes) + pick_halves<block, true>(a, b, kLanes);
+    }
+    return sums_of_lanes<Real, block / 2>(folded);
+  }
+}
+
 // The value where `lane number >= first`, zero below.
 template <class Real>
 static inline Vector<Real> from_lane(Vector<Real> value, Index first) {
