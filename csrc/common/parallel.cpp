@@ -1,5 +1,6 @@
 #include "common/parallel.hpp"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -97,19 +98,44 @@ class Team {
 // Never destroyed: helpers may be waiting in it when the process ends.
 std::atomic<Team*> team{nullptr};
 
+// A child of fork inherits no threads, but perhaps a locked mutex, and the OpenMP that its parent used never wakes again.
+std::atomic<bool> forked{false};
+
 Team& the_team() {
   static std::once_flag once;
-  std::call_once(once, [] {
-    team = new Team;
-    pthread_atfork(nullptr, nullptr, [] { team = new Team; });  // a child inherits no threads, but perhaps a locked mutex
-  });
+  std::call_once(once, [] { team = new Team; });
   return *team;
+}
+
+// The entry into a parallel region of GNU's OpenMP, which LLVM's and Intel's have too; null where none is loaded for all to
+// see. Torch brings one, and its threads look out for work for milliseconds after each of torch's own operations: helpers of
+// ours would share the processors with them.
+using OpenMp = void (*)(void (*)(void*), void*, unsigned, unsigned);
+
+OpenMp open_mp() {
+  static std::atomic<OpenMp> found{nullptr};
+  if (found == nullptr) found = reinterpret_cast<OpenMp>(::dlsym(RTLD_DEFAULT, "GOMP_parallel"));  // may come later
+  return forked ? nullptr : found.load();
 }
 
 }  // namespace
 
 void run_with_helpers(std::int64_t helpers, const std::function<void()>& job) {
-  helpers > 0 ? the_team().run(helpers, job) : job();
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pthread_atfork(nullptr, nullptr, [] {
+      forked = true;
+      if (team != nullptr) team = new Team;
+    });
+  });
+  if (helpers < 1) {
+    job();
+  } else if (const OpenMp parallel = open_mp()) {
+    const auto call = [](void* data) { (*static_cast<const std::function<void()>*>(data))(); };
+    parallel(call, const_cast<std::function<void()>*>(&job), static_cast<unsigned>(helpers + 1), 0);
+  } else {
+    the_team().run(helpers, job);
+  }
 }
 
 }  // namespace clinaug

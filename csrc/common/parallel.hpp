@@ -11,9 +11,10 @@
 
 namespace clinaug {
 
-// Runs `job` on the caller and on at most `helpers` threads that stand by from call to call, and returns when all that began
-// it are done. A helper that wakes up after the caller is through never begins. `job` must not throw. Any number of threads
-// may call; after a fork the child has helpers of its own.
+// Runs `job` on the caller and on at most `helpers` other threads, and returns when all that began it are done. `job` must not
+// throw. The others are those of the OpenMP that the process has, torch's say, or else some of our own that stand by from
+// call to call; of these, one that wakes up after the caller is through never begins. Any number of threads may call; after
+// a fork the child has helpers of its own.
 void run_with_helpers(std::int64_t helpers, const std::function<void()>& job);
 
 // Calls body(begin, end) on disjoint ranges that cover [0, items), on at most `threads` threads, the caller's among

@@ -1,0 +1,43 @@
+"""Who helps: OpenMP's threads where torch has brought them, helpers of our own where not, and in a forked child."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts threads by Linux's /proc")
+
+# A batch that is worth two threads, on one and on two; prints how many threads came to be.
+WORK = """
+import os
+import numpy as np
+from clinaug_fast import MelConfig, native
+native.allowed_threads = lambda: 2
+config = MelConfig(sample_rate=16000, n_fft=512, hop_length=128, n_mels=20)
+x = np.random.default_rng(0).standard_normal((8, 160_000)).astype(np.float32)
+def tasks(): return len(os.listdir("/proc/self/task"))
+def work():
+    before = tasks()
+    assert np.array_equal(native.log_mel(x, config, threads=2), native.log_mel(x, config))
+    return tasks() - before
+"""
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", WORK + code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_without_torch_a_helper_of_our_own_stands_by():
+    assert run("print(work(), work())") == "1 0"
+
+
+def test_torchs_threads_are_borrowed():
+    torch_first = "import torch; torch.set_num_threads(2); a = torch.ones(2000, 2000); (a + a).sum();"
+    assert run(torch_first + "print(work(), work())") == "0 0"
+
+
+@pytest.mark.parametrize("before", ["", "import torch; torch.set_num_threads(2);"])
+def test_a_forked_child_has_a_helper_of_its_own(before):
+    code = "work()\nif os.fork() == 0: print(work(), flush=True); os._exit(0)\nprint(os.WEXITSTATUS(os.wait()[1]))"
+    assert run(before + code).split() == ["1", "0"]
