@@ -1,4 +1,5 @@
-// Numbers to what they are computed in, and back; on the CPU and on the GPU.
+// Numbers to what they are computed in, and back; on the CPU and on the GPU. The functions are static, so each instruction set
+// has copies of its own.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,13 @@ namespace clinaug {
 
 namespace detail {
 
-CLINAUG_HOST_DEVICE std::uint32_t bits_of(float value) {
+static CLINAUG_HOST_DEVICE std::uint32_t bits_of(float value) {
   std::uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
-CLINAUG_HOST_DEVICE float float_of(std::uint32_t bits) {
+static CLINAUG_HOST_DEVICE float float_of(std::uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
@@ -31,11 +32,11 @@ CLINAUG_HOST_DEVICE float float_of(std::uint32_t bits) {
 
 }  // namespace detail
 
-CLINAUG_HOST_DEVICE float widen(float value) { return value; }
-CLINAUG_HOST_DEVICE double widen(double value) { return value; }
-CLINAUG_HOST_DEVICE float widen(Bfloat16 value) { return detail::float_of(static_cast<std::uint32_t>(value.bits) << 16); }
+static CLINAUG_HOST_DEVICE float widen(float value) { return value; }
+static CLINAUG_HOST_DEVICE double widen(double value) { return value; }
+static CLINAUG_HOST_DEVICE float widen(Bfloat16 value) { return detail::float_of(static_cast<std::uint32_t>(value.bits) << 16); }
 
-CLINAUG_HOST_DEVICE float widen(Half value) {
+static CLINAUG_HOST_DEVICE float widen(Half value) {
 #if defined(__CUDA_ARCH__)
   return __half2float(__ushort_as_half(value.bits));
 #else
@@ -49,7 +50,7 @@ CLINAUG_HOST_DEVICE float widen(Half value) {
 
 // Rounds to nearest, ties to even.
 template <class Element>
-CLINAUG_HOST_DEVICE Element narrow(Accumulator<Element> value) {
+static CLINAUG_HOST_DEVICE Element narrow(Accumulator<Element> value) {
   if constexpr (std::is_same_v<Element, Bfloat16>) {
 #if defined(__CUDA_ARCH__)
     return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};

@@ -10,7 +10,7 @@ namespace baseline { extern const Kernel<float> kernel; }
 namespace baseline_double { extern const Kernel<double> kernel; }
 
 template <>
-const Kernel<float>& kernel_of(InstructionSet set) {
+const Kernel<float>& kernel_of([[maybe_unused]] InstructionSet set) {
 #ifdef CLINAUG_HAS_AVX512
   if (set == InstructionSet::avx512) return avx512::kernel;
 #endif
@@ -21,7 +21,7 @@ const Kernel<float>& kernel_of(InstructionSet set) {
 }
 
 template <>
-const Kernel<double>& kernel_of(InstructionSet set) {
+const Kernel<double>& kernel_of([[maybe_unused]] InstructionSet set) {
 #ifdef CLINAUG_HAS_AVX512
   if (set == InstructionSet::avx512) return avx512_double::kernel;
 #endif

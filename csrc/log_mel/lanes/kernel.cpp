@@ -3,6 +3,11 @@
 // A tile of frames goes through three steps: the waveform is transposed so that sample t of neighbouring frames lies in
 // neighbouring floats (each sample is moved once, however much the frames overlap), every group of kLanes frames is
 // transformed into a power spectrum, and the power spectra of two groups at once become rows of log-mel.
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+#include "common/convert.hpp"
 #include "log_mel/lanes/chirp.hpp"
 #include "log_mel/lanes/mel.hpp"
 #include "log_mel/lanes/transform.hpp"
@@ -62,10 +67,17 @@ void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
 }
 
 void to_half(const Real* from, std::uint16_t* to, Index n) {
-  for (Index i = 0; i < n; ++i) {
-    const _Float16 half = static_cast<_Float16>(static_cast<float>(from[i]));
-    __builtin_memcpy(to + i, &half, sizeof half);
+  Index i = 0;
+#ifdef __F16C__
+  typedef float Eight __attribute__((vector_size(32)));
+  for (; i + 8 <= n; i += 8) {
+    Eight values;
+    for (int j = 0; j < 8; ++j) values[j] = static_cast<float>(from[i + j]);
+    const __m128i halves = _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT);
+    __builtin_memcpy(to + i, &halves, sizeof halves);
   }
+#endif
+  for (; i < n; ++i) to[i] = narrow<Half>(static_cast<float>(from[i])).bits;
 }
 
 }  // namespace

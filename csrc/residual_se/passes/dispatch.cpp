@@ -26,7 +26,7 @@ const Kernel<T>& pick(const Kernel<float>& of_float, const Kernel<double>& of_do
 }  // namespace
 
 template <class T>
-const Kernel<T>& kernel_of(InstructionSet set) {
+const Kernel<T>& kernel_of([[maybe_unused]] InstructionSet set) {
 #ifdef CLINAUG_HAS_AVX512
   if (set == InstructionSet::avx512) return pick<T>(avx512::float_kernel, avx512::double_kernel, avx512::bfloat16_kernel);
 #endif
