@@ -61,6 +61,7 @@ KINDS = (
     Kind("2.4 s WAV, 8 kHz", 5000, 2.4, 8000, 1, "wav", EIGHT_KHZ, ClipConfig(n_frames=150)),
     Kind("2.4 s WAV, 8 kHz", 5000, 2.4, 8000, 1, "wav", EIGHT_KHZ, ClipConfig(n_frames=150), WHITE),
     Kind("60 s FLAC, 44.1 kHz", 60, 60.0, 44100, 1, "flac", CD, ClipConfig(n_frames=64)),
+    Kind("60 s FLAC, 44.1 kHz", 60, 60.0, 44100, 1, "flac", CD, ClipConfig(n_frames=64), WHITE),
     Kind("10 s WAV, 16 kHz stereo to 8 kHz", 500, 10.0, 16000, 2, "wav", EIGHT_KHZ, ClipConfig(n_frames=104)),
 )
 
@@ -180,6 +181,7 @@ def take_turns(
     for number in range(rounds + 1):
         for name, call in contenders.items():
             out = scratch / f"out{number}"
+            os.sync()  # what the one before left to be written is not this one's to wait for
             begun = time.perf_counter()
             call(out)
             if number:

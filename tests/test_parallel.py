@@ -25,7 +25,8 @@ def work():
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", WORK + code], capture_output=True, text=True, check=True).stdout.strip()
+    command = [sys.executable, "-c", WORK + code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_without_torch_a_helper_of_our_own_stands_by():

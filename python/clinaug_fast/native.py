@@ -49,8 +49,8 @@ def log_mel(
         else in single precision with double precision for the frames that need it: within 2e-4 dB on any signal.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
     glance: look at one of 32 frames of each clip first; where most of these need double precision, the clip is computed
-        in it throughout, sooner than in both. Good for batches of short clips; a clip of 2048 frames or more is looked at
-        in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
+        in it throughout, sooner than in both. Good for batches of short clips; a clip of 2048 frames or more is looked
+        at in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
 
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
