@@ -62,7 +62,7 @@ void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
       transform(tables, first_column, spectra + i * tables.spectrum_size, prefetch);
     }
     const auto rows = n == 2 ? log_mel_rows<2> : log_mel_rows<1>;
-    rows(tables, spectra, tile.doubtful + g * kLanes, tile.out + g * kLanes, tile.out_stride);
+    rows(tables, spectra, tile.doubtful + g * kLanes, tile.out + g);
   }
 }
 

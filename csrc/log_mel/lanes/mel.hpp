@@ -76,16 +76,20 @@ static inline void for_each_band(const Mel& mel, const V* power, Index stride, c
 }
 
 template <int groups, bool denormals>
-static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, Real* out, Index out_stride) {
+static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const Rows* out) {
   const Mel mel = tables.mel;
   const Doubt doubt = tables.doubt;
   const V silence = V{} + mel.log_floor;
   Doubts local[groups];  // stays in registers, as no store can be of the same place
-  for (int g = 0; g < groups; ++g) local[g] = doubts[g];
+  Rows rows[groups];
+  for (int g = 0; g < groups; ++g) {
+    local[g] = doubts[g];
+    rows[g] = out[g];
+  }
   for_each_band<groups>(mel, power, tables.spectrum_size, [&](int m, int g, V value) {
     const V y = logarithm<denormals>(value, mel.log_scale);
     if constexpr (kSingle) local[g].look(doubt, m, value);
-    store(out + m * out_stride + g * kLanes, value <= mel.floor ? silence : y);
+    store(rows[g].first + m * rows[g].stride, value <= mel.floor ? silence : y);
   });
   for (int g = 0; g < groups; ++g) doubts[g] = local[g];
 }
@@ -105,7 +109,7 @@ static void judge(const Tables& tables, const V* power, Doubts* doubts, const V*
 }
 
 template <int groups>
-static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, Real* out, Index out_stride) {
+static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, const Rows* out) {
   Doubts doubts[groups];
   V outside[groups] = {};  // power of the bins that no band counts whole
   if constexpr (kSingle) {
@@ -124,8 +128,8 @@ static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful,
       for (Index i = 0; i < tables.n_slots * kLanes; ++i) values[i] = kSingle ? __builtin_sqrtf(values[i]) : __builtin_sqrt(values[i]);
     }
   }
-  tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, out, out_stride)
-                                     : mel_rows<groups, false>(tables, power, doubts, out, out_stride);
+  tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, out)
+                                     : mel_rows<groups, false>(tables, power, doubts, out);
   if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, doubtful);
 }
 

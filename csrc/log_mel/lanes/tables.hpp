@@ -9,7 +9,7 @@ namespace clinaug::lanes {
 
 using Index = std::ptrdiff_t;
 
-inline constexpr Index kLargestTile = 128;
+inline constexpr Index kLargestTile = 128, kFewestLanes = 2;
 inline constexpr Index kLineBytes = 64, kPageBytes = 4096;
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
@@ -107,6 +107,13 @@ struct Scratch {
   Real* spectra;   // `together` times spectrum_size vectors
 };
 
+// Where the log-mels of a group of frames go: n_mels rows of as many as there are lanes.
+template <class Real>
+struct Rows {
+  Real* first;
+  Index stride;
+};
+
 // One tile: up to `tile` frames of any clips.
 template <class Real>
 struct Tile {
@@ -117,8 +124,7 @@ struct Tile {
   Index n_groups;              // vectors of frames to compute
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
-  Real* out;                   // n_mels rows of n_groups * lanes frames
-  Index out_stride;
+  Rows<Real> out[kLargestTile / kFewestLanes];  // of the n_groups groups
   std::int32_t* doubtful;      // n_groups * lanes frames: not 0 where single precision may not do
 };
 

@@ -24,6 +24,7 @@ using Mel = lanes::Mel<Real>;
 using Doubt = lanes::Doubt<Real>;
 using Tables = lanes::Tables<Real>;
 using Scratch = lanes::Scratch<Real>;
+using Rows = lanes::Rows<Real>;
 using Tile = lanes::Tile<Real>;
 using Kernel = lanes::Kernel<Real>;
 

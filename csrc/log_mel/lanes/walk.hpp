@@ -29,7 +29,15 @@ void copy_padded(const In* x, Index n_samples, Index stride, PadMode mode, Index
     if (step == 1) run = std::min(run, n_samples - first);
     if (step == -1) run = std::min(run, first);
     if (step == 0 && i < 0) run = std::min(run, -i);
-    for (Index k = 0; k < run; ++k) to[k] = first < 0 ? In{} : x[(first + k * step) * stride];
+    if (first < 0) {
+      std::fill_n(to, run, In{});
+    } else if (step * stride == 1) {
+      std::copy_n(x + first, run, to);
+    } else if (step * stride == -1) {
+      std::reverse_copy(x + first + 1 - run, x + first + 1, to);
+    } else {
+      for (Index k = 0; k < run; ++k) to[k] = x[(first + k * step) * stride];
+    }
     to += run;
     i += run;
   }
@@ -68,13 +76,9 @@ class Walk {
       const Index first = index * tables_.tile, n = std::min(tables_.tile, n_columns() - first);
       Tile<Real> tile = tile_from(first, n, index == begin ? 0 : tables_.lead, work);
       if (index + 1 < end) prefetch(first + layout_.carry + tables_.tile, tile);
-      Real* const direct = rows_of(first, tile.n_groups * kernel_.lanes);
-      if (direct) {
-        tile.out = direct;
-        tile.out_stride = out_.stride[1];
-      }
+      for (Index g = 0; g < tile.n_groups; ++g) write_directly(first + g * kernel_.lanes, tile.out[g]);
       kernel_.run(tables_, scratch, tile);
-      if (!direct) copy_out(first, n, tile, nullptr);
+      copy_staged(first, n, tile, work);
       if constexpr (std::is_same_v<Real, float>) name_doubtful(first, n, tile.doubtful, again);
     }
   }
@@ -86,7 +90,7 @@ class Walk {
       const Index now = std::min(tables_.tile, n - done);
       const Tile<Real> tile = tile_from(first + done, now, 0, work);
       kernel_.run(tables_, scratch, tile);
-      copy_out(first + done, now, tile, wanted + done);
+      copy_out(first + done, now, tile.out[0], wanted + done);
     }
   }
 
@@ -149,8 +153,7 @@ class Walk {
     tile.n_columns = static_cast<Index>(work.columns.size());
     tile.sample = sample_of<In>();
     tile.columns = work.columns.data();
-    tile.out = reinterpret_cast<Real*>(work.rows.at_least(sizeof(Real) * params_.n_mels * tables_.tile));
-    tile.out_stride = tables_.tile;
+    for (Index g = 0; g < tile.n_groups; ++g) tile.out[g] = {staged_rows(work) + g * kernel_.lanes, tables_.tile};
     tile.doubtful = work.doubtful;
     return tile;
   }
@@ -177,6 +180,9 @@ class Walk {
   // Room for the columns of a tile.
   In* stage(Workspace& work) const { return reinterpret_cast<In*>(work.staged.at_least(sizeof(In) * tables_.rows * tables_.row_stride())); }
 
+  // Room for the log-mels of a tile.
+  Real* staged_rows(Workspace& work) const { return reinterpret_cast<Real*>(work.rows.at_least(sizeof(Real) * params_.n_mels * tables_.tile)); }
+
   // In the caller's memory, or copied where it touches the padding.
   const In* column(Index clip, Index within, In* staged) const {
     const In* x = x_.data + clip * x_.stride[0];
@@ -195,17 +201,30 @@ class Walk {
     tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, x_.extent[1] - start);
   }
 
-  // The caller's memory, where the frames from column `first` are all wanted and can be written as they are.
-  Real* rows_of(Index first, Index n) const {
+  // Sends the group of frames from column `first` to the caller's memory, where they are all of one clip and can be written
+  // as they are.
+  void write_directly(Index first, Rows<Real>& rows) const {
     if constexpr (std::is_same_v<Out, Real>) {
       const Index clip = first / pitch(), frame = first - clip * pitch();
-      if (out_.stride[2] == 1 && frame + n <= n_frames()) return out_.data + clip * out_.stride[0] + frame;
+      if (out_.stride[2] != 1 || frame + kernel_.lanes > n_frames()) return;
+      rows = {out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
     }
-    return nullptr;
+  }
+
+  // The frames of the groups that were not written directly.
+  void copy_staged(Index first, Index n, const Tile<Real>& tile, Workspace& work) const {
+    const auto is_staged = [&](Index g) { return tile.out[g].first == staged_rows(work) + g * kernel_.lanes; };
+    for (Index g = 0; g < tile.n_groups; ++g) {
+      const Index from = g;
+      while (g < tile.n_groups && is_staged(g)) ++g;
+      if (from == g) continue;
+      const Index begin = from * kernel_.lanes, end = std::min(n, g * kernel_.lanes);
+      copy_out(first + begin, end - begin, tile.out[from], nullptr);
+    }
   }
 
   // The frames of n columns; of those wanted, where that is asked.
-  void copy_out(Index first, Index n, const Tile<Real>& tile, const std::int32_t* wanted) const {
+  void copy_out(Index first, Index n, const Rows<Real>& rows, const std::int32_t* wanted) const {
     for (Index j = 0; j < n;) {
       const Index clip = (first + j) / pitch(), frame = first + j - clip * pitch();
       const Index end = std::min(n, j + n_frames() - frame);
@@ -216,7 +235,7 @@ class Walk {
       Index run = 1;
       while (j + run < end && (!wanted || wanted[j + run])) ++run;
       for (Index m = 0; m < params_.n_mels; ++m) {
-        copy_row(tile.out + m * tile.out_stride + j, run,
+        copy_row(rows.first + m * rows.stride + j, run,
                  out_.data + clip * out_.stride[0] + m * out_.stride[1] + frame * out_.stride[2]);
       }
       j += run;
