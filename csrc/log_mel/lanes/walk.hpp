@@ -29,14 +29,15 @@ void copy_padded(const In* x, Index n_samples, Index stride, PadMode mode, Index
     if (step == 1) run = std::min(run, n_samples - first);
     if (step == -1) run = std::min(run, first);
     if (step == 0 && i < 0) run = std::min(run, -i);
+    const In* const from = x + first * stride;
     if (first < 0) {
       std::fill_n(to, run, In{});
     } else if (step * stride == 1) {
-      std::copy_n(x + first, run, to);
+      std::copy_n(from, run, to);
     } else if (step * stride == -1) {
-      std::reverse_copy(x + first + 1 - run, x + first + 1, to);
+      std::reverse_copy(from + 1 - run, from + 1, to);
     } else {
-      for (Index k = 0; k < run; ++k) to[k] = x[(first + k * step) * stride];
+      for (Index k = 0; k < run; ++k) to[k] = from[k * step * stride];
     }
     to += run;
     i += run;
