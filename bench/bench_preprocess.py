@@ -222,10 +222,12 @@ def compare(kind: Kind, files: int, cores: Sequence[int], rounds: int, lhotse_py
     return statistics.median(seconds["ours"])
 
 
-def flatness(largest: int) -> None:
-    """Files a second and peak memory of a fresh process, from 1000 files up; links to a few sounds of half a second."""
-    kind = Kind("0.5 s WAV, 8 kHz", 0, 0.5, 8000, 1, "wav", EIGHT_KHZ, ClipConfig(n_frames=31))
-    print(f"\n{kind.name}, one core\n{'files':>8}{'files/s':>10}{'peak MiB':>10}")
+def flatness(largest: int, rounds: int) -> None:
+    """From 1000 files up, links to a few sounds, in a process of its own: files a second, the time in user mode, in
+    which the kernel's copying into ever more page cache has no part, and the peak memory."""
+    kind = next(kind for kind in KINDS if kind.signal == WHITE)
+    print(f"\n{kind.name}, one core: {kind.signal}")
+    print(f"{'files':>8}{'files/s':>10}{'user us/file':>14}{'peak MiB':>10}")
     files = 1000
     while files <= largest:
         with tempfile.TemporaryDirectory() as folder:
@@ -234,20 +236,24 @@ def flatness(largest: int) -> None:
             sounds = build(corpus, kind, 2 * DISTINCT)
             for i in range(len(sounds), files):
                 os.link(sounds[i % len(sounds)], corpus / LABELS[i % 2] / f"{i:06d}.wav")
-            code = f"from bench.bench_preprocess import once; once({str(warm)!r}); print(*once({str(corpus)!r}))"
+            code = f"from bench.bench_preprocess import alone; print(*alone({folder!r}, {rounds}))"
             result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-            seconds, peak_kib = map(float, result.stdout.split())
-            print(f"{files:>8}{files / seconds:>10.0f}{peak_kib / 1024:>10.0f}")
+            seconds, user_seconds, peak_kib = map(float, result.stdout.split())
+            print(f"{files:>8}{files / seconds:>10.0f}{1e6 * user_seconds / files:>14.0f}{peak_kib / 1024:>10.0f}")
         files *= 10
 
 
-def once(corpus: str) -> tuple[float, int]:
-    """Seconds of a run, and this process's peak memory in KiB; getrusage would tell its parent's where that is more."""
-    begun = time.perf_counter()
-    preprocess(Path(corpus), Path(f"{corpus}-features"), EIGHT_KHZ, ClipConfig(n_frames=31))
-    seconds = time.perf_counter() - begun
+def alone(folder: str, rounds: int) -> tuple[float, float, int]:
+    """Seconds of a run, its median; those in user mode, their mean; and this process's peak memory in KiB, for which
+    getrusage would tell its parent's where that is more."""
+    kind = next(kind for kind in KINDS if kind.signal == WHITE)
+    ours(Path(folder) / "warm", kind, 1)(Path(folder) / "warm-features")
+    begun = os.times().user
+    seconds = take_turns({"ours": ours(Path(folder) / "corpus", kind, 1)}, Path(folder), rounds)["ours"]
+    user = (os.times().user - begun) / (rounds + 1)
     with open("/proc/self/status") as lines:
-        return seconds, next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        peak_kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return statistics.median(seconds), user, peak_kib
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -271,7 +277,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             print(f"two cores {one / two:.2f} x one core")
     os.sched_setaffinity(0, cores[:1])
     if options.flatness:
-        flatness(options.flatness)
+        flatness(options.flatness, options.rounds)
     os.sched_setaffinity(0, cores)
 
 
