@@ -102,9 +102,9 @@ def test_opcheck_of_what_autograd_calls(layout, dtype):
     checks = ("test_schema", "test_faketensor")
     forward, backward = torch.ops.clinaug_fast.residual_se_forward, torch.ops.clinaug_fast.residual_se_backward
     torch.library.opcheck(forward.default, (x, *rest, "relu", 0.0), test_utils=checks)
-    y, mean, hidden, gate = forward(x, *rest, "relu", 0.0)
+    y, *state = forward(x, *rest, "relu", 0.0)
     for with_skip in (True, False):
-        arguments = (torch.ones_like(y), x, y, rest[0], rest[2], mean, hidden, gate, "relu", 0.0, with_skip)
+        arguments = (torch.ones_like(y), x, y, rest[0], rest[2], *state, "relu", 0.0, with_skip)
         torch.library.opcheck(backward.default, arguments, test_utils=checks)
 
 
@@ -222,4 +222,6 @@ def test_the_backward_operator_refuses_what_forward_did_not_give():
     with pytest.raises(ValueError, match=r"grad is torch.float64 \(2, 5, 3\); expected torch.float64 \(2, 5, 3, 2\)"):
         backward(y[..., 0], x, y, w1, w2, *state, "relu", 0.0, True)
     with pytest.raises(ValueError, match=r"gate is torch.float32 \(2, 5\); expected torch.float64"):
-        backward(y, x, y, w1, w2, *state[:2], state[2].float(), "relu", 0.0, True)
+        backward(y, x, y, w1, w2, *state[:2], state[2].float(), state[3], "relu", 0.0, True)
+    with pytest.raises(ValueError, match=r"signs is torch.uint8 \(3,\); expected torch.uint8 \(9,\)"):
+        backward(y, x, y, w1, w2, *state[:3], state[3][:3], "relu", 0.0, True)

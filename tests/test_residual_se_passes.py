@@ -168,7 +168,7 @@ def test_a_forked_child_has_helpers_of_its_own():
         "kernel = _native.ResidualSe('')\n"
         "def run(out):\n"
         "    ins = [t.data_ptr() for t in (x, w1, b1, w2, b2)]\n"
-        "    kernel.forward(*ins, 0, out.data_ptr(), 0, 0, 0, 4, 16, 64, 4, 512, False, 'relu', 0.0, 2)\n"
+        "    kernel.forward(*ins, 0, out.data_ptr(), 0, 0, 0, 0, 4, 16, 64, 4, 512, False, 'relu', 0.0, 2)\n"
         "run(y)\n"
         "child = os.fork()\n"
         "run(z)\n"
@@ -177,3 +177,26 @@ def test_a_forked_child_has_helpers_of_its_own():
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("act", "slope"), ACTS[:2])
+def test_backward_by_the_kept_signs_is_backward_by_y(act, slope, dtype, layout, instruction_set):
+    (x, w1, b1, w2, b2, skip), grad = drawn((3, 32, 8, 12), dtype, layout)
+    x[0, 0, 0, :3], skip[0, 0, 0, :3] = torch.tensor([0.0, -0.0, float("nan")]), 0.0
+    y, *state = residual_se_cpu.forward(x, w1, b1, w2, b2, skip, act, slope, True)
+    kept = state[-1]
+    assert (kept[-1] != 0) == (instruction_set != "baseline")
+    told = residual_se_cpu.backward(grad, x, y, w1, w2, *state, act, slope, True)
+    seen = residual_se_cpu.backward(grad, x, y, w1, w2, *state[:-1], torch.zeros_like(kept), act, slope, True)
+    assert all(torch.equal(one.nan_to_num(9.0), other.nan_to_num(9.0)) for one, other in zip(told, seen, strict=True))
+
+
+def test_signs_kept_in_another_memory_order_are_not_read(instruction_set):
+    (x, w1, b1, w2, b2, skip), grad = drawn((3, 32, 8, 8), torch.float32, torch.contiguous_format)
+    y, *state = residual_se_cpu.forward(x, w1, b1, w2, b2, skip, "relu", 0.0, True)
+    straight = residual_se_cpu.backward(grad, x, y, w1, w2, *state, "relu", 0.0, True)
+    turned = [t.to(memory_format=torch.channels_last) for t in (grad, x, y)]
+    for one, other in zip(residual_se_cpu.backward(*turned, w1, w2, *state, "relu", 0.0, True), straight, strict=True):
+        torch.testing.assert_close(one, other)

@@ -41,19 +41,20 @@ class ResidualSe {
   explicit ResidualSe(const std::string& instruction_set) : set_(find_set(instruction_set)) {}
 
   void forward(Address x, Address w1, Address b1, Address w2, Address b2, Address skip, Address y, Address mean, Address hidden, Address gate,
-               int item_bytes, std::int64_t batch, std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last,
+               Address signs, int item_bytes, std::int64_t batch, std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last,
                std::string_view act, double slope, std::int64_t threads) const {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
     py::gil_scoped_release released;
     with_type(item_bytes, [&]<class T>(T*) {
       using Real = Accumulator<T>;
       residual_se<T>(params,
-                     {at<T>(x), at<T>(w1), at<T>(b1), at<T>(w2), at<T>(b2), at<T>(skip), at<T>(y), at<Real>(mean), at<Real>(hidden), at<Real>(gate)},
+                     {at<T>(x), at<T>(w1), at<T>(b1), at<T>(w2), at<T>(b2), at<T>(skip), at<T>(y), at<Real>(mean), at<Real>(hidden), at<Real>(gate),
+                      at<std::uint8_t>(signs)},
                      set_, threads);
     });
   }
 
-  void backward(Address grad, Address x, Address y, Address w1, Address w2, Address mean, Address hidden, Address gate, Address grad_x,
+  void backward(Address grad, Address x, Address y, Address w1, Address w2, Address mean, Address hidden, Address gate, Address signs, Address grad_x,
                 Address grad_w1, Address grad_b1, Address grad_w2, Address grad_b2, Address grad_skip, int item_bytes, std::int64_t batch,
                 std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last, std::string_view act, double slope,
                 std::int64_t threads) const {
@@ -63,7 +64,7 @@ class ResidualSe {
       using Real = Accumulator<T>;
       residual_se_backward<T>(params,
                               {at<T>(grad), at<T>(x), at<T>(y), at<T>(w1), at<T>(w2), at<Real>(mean), at<Real>(hidden), at<Real>(gate),
-                               at<T>(grad_x), at<T>(grad_w1), at<T>(grad_b1), at<T>(grad_w2), at<T>(grad_b2), at<T>(grad_skip)},
+                               at<std::uint8_t>(signs), at<T>(grad_x), at<T>(grad_w1), at<T>(grad_b1), at<T>(grad_w2), at<T>(grad_b2), at<T>(grad_skip)},
                               set_, threads);
     });
   }
@@ -78,10 +79,10 @@ void bind_residual_se(py::module_& module) {
   py::class_<ResidualSe>(module, "ResidualSe", "The passes of residual_se on one instruction set; addresses of dense arrays, 0 for none.")
       .def(py::init<const std::string&>(), py::arg("instruction_set"))
       .def("forward", &ResidualSe::forward,
-           "x, w1, b1, w2, b2, skip | 0, y, mean | 0, hidden | 0, gate | 0; bytes an element, batch, channels, hidden, spatial, "
+           "x, w1, b1, w2, b2, skip | 0, y, mean | 0, hidden | 0, gate | 0, signs | 0; bytes an element, batch, channels, hidden, spatial, "
            "channels_last, act, slope, threads")
       .def("backward", &ResidualSe::backward,
-           "grad, x, y, w1, w2, mean, hidden, gate, grad_x, grad_w1, grad_b1, grad_w2, grad_b2, grad_skip | 0; bytes an element, "
+           "grad, x, y, w1, w2, mean, hidden, gate, signs | 0, grad_x, grad_w1, grad_b1, grad_w2, grad_b2, grad_skip | 0; bytes an element, "
            "batch, channels, hidden, spatial, channels_last, act, slope, threads");
 }
 

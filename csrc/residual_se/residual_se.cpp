@@ -19,6 +19,9 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
   const Slabs slabs(layout);
   const auto act = make_act<Real>(params);
   const bool stream = may_stream(params, layout, kernel, arrays.y, arrays.gate == nullptr ? kStreamBytes : kStreamBytesOfRead);
+  const KeptSigns kept = kept_signs(params, layout, kernel);
+  if (arrays.signs != nullptr) arrays.signs[sign_bytes(params)] = static_cast<std::uint8_t>(kept);
+  std::uint8_t* const signs = kept == KeptSigns::none ? nullptr : arrays.signs;
   const Index channels = params.channels, hidden = params.hidden, sample = channels * params.spatial;
 
   thread_local std::vector<Real> w1_room, w2_room, b1_room, b2_room;
@@ -46,7 +49,7 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
   const auto excite = [&](Index b, Index slab, State& state) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const T* skip = arrays.skip == nullptr ? nullptr : arrays.skip + b * sample;
-    kernel.excite(layout, slabs[slab], act, arrays.x + b * sample, gates, skip, arrays.y + b * sample, stream);
+    kernel.excite(layout, slabs[slab], act, arrays.x + b * sample, gates, skip, arrays.y + b * sample, signs ? signs + b * sample / 8 : nullptr, stream);
   };
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 }
@@ -61,6 +64,9 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const auto act = make_act<Real>(params);
   const bool stream = may_stream(params, layout, kernel, arrays.grad_x, kStreamBytes) &&
                       (arrays.grad_skip == nullptr || may_stream(params, layout, kernel, arrays.grad_skip, kStreamBytes));
+  const KeptSigns kept = kept_signs(params, layout, kernel);
+  const bool have_signs = kept != KeptSigns::none && arrays.signs != nullptr && arrays.signs[sign_bytes(params)] == static_cast<std::uint8_t>(kept);
+  const std::uint8_t* const signs = have_signs ? arrays.signs : nullptr;
   const Index batch = params.batch, channels = params.channels, hidden = params.hidden, width = padded(channels);
   const Index sample = channels * params.spatial;
 
@@ -75,7 +81,7 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
 
   const auto squeeze = [&](Index b, Index slab, State& state) {
     kernel.weighted_sums(layout, slabs[slab], act, arrays.grad + b * sample, arrays.x + b * sample, arrays.y + b * sample,
-                         state.partial_of(layout, slab), row_scratch<Real>(layout));
+                         signs ? signs + b * sample / 8 : nullptr, state.partial_of(layout, slab), row_scratch<Real>(layout));
   };
   const auto gate = [&](Index b, State& state) {
     state.total(layout, slabs.count(), Real{1}, state.mean);  // dL/dgate
@@ -101,8 +107,8 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const auto excite = [&](Index b, Index slab, State& state) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const Real* shifts = layout.gate_per_element ? state.shift_row.data() : state.shift.data();
-    kernel.excite_backward(layout, slabs[slab], act, arrays.grad + b * sample, arrays.y + b * sample, gates, shifts,
-                           arrays.grad_x + b * sample, arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample, stream);
+    kernel.excite_backward(layout, slabs[slab], act, arrays.grad + b * sample, arrays.y + b * sample,
+                           signs ? signs + b * sample / 8 : nullptr, gates, shifts, arrays.grad_x + b * sample, arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample, stream);
   };
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 

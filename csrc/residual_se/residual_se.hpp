@@ -41,18 +41,20 @@ struct ResidualSeForward {
   Accumulator<T>* mean = nullptr;  // these three are all null where no gradient will be asked for
   Accumulator<T>* hidden = nullptr;
   Accumulator<T>* gate = nullptr;
+  std::uint8_t* signs = nullptr;  // for backward: room for a bit an element and a byte; may be null
 };
 
 template <class T>
 struct ResidualSeBackward {
   const T* grad = nullptr;  // dL/dy
   const T* x = nullptr;
-  const T* y = nullptr;  // its sign tells where act bends; not read for Activation::none
+  const T* y = nullptr;  // its sign tells where act bends; not read for Activation::none, nor where signs were kept
   const T* w1 = nullptr;
   const T* w2 = nullptr;
   const Accumulator<T>* mean = nullptr;
   const Accumulator<T>* hidden = nullptr;
   const Accumulator<T>* gate = nullptr;
+  const std::uint8_t* signs = nullptr;  // as forward left them; may be null
   T* grad_x = nullptr;
   T* grad_w1 = nullptr;
   T* grad_b1 = nullptr;

@@ -146,4 +146,17 @@ bool may_stream(const ResidualSeParams& params, const Layout& layout, const Kern
          reinterpret_cast<std::uintptr_t>(out) % kernel.stream_bytes == 0;
 }
 
+// Forward keeps a bit an element for backward, which then need not read y: where rows are whole vectors. A byte behind the
+// bits tells whether it has, and in which memory order.
+enum class KeptSigns : std::uint8_t { none, nchw, channels_last };
+
+template <class T>
+KeptSigns kept_signs(const ResidualSeParams& params, const Layout& layout, const Kernel<T>& kernel) {
+  if (params.activation == Activation::none || kernel.sign_lanes == 0) return KeptSigns::none;
+  if (layout.last_length != layout.length || layout.length % kernel.sign_lanes != 0) return KeptSigns::none;
+  return params.channels_last ? KeptSigns::channels_last : KeptSigns::nchw;
+}
+
+inline Index sign_bytes(const ResidualSeParams& params) { return (params.batch * params.channels * params.spatial + 7) / 8; }
+
 }  // namespace clinaug::se

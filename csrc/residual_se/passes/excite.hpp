@@ -37,8 +37,9 @@ static inline void put(T* to, Vector<Accumulator<T>> value) {
   else store(to, value);
 }
 
-template <class T, bool per_element, bool skips, bool streams>
-static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* x, const Accumulator<T>* gates, const T* skip, T* y) {
+template <class T, bool per_element, bool skips, bool streams, bool keeps_signs>
+static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* x, const Accumulator<T>* gates, const T* skip, T* y,
+                        std::uint8_t* signs) {
   using Real = Accumulator<T>;
   const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates};
@@ -51,7 +52,12 @@ static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T
       return bend.forward(z);
     };
     walk_row<Real>(
-        length_of(layout, row), [&](Index i) { put<streams>(y + at + i, value(i, load(x + at + i), [&] { return load(skip + at + i); })); },
+        length_of(layout, row),
+        [&](Index i) {
+          const Vector<Real> y_i = value(i, load(x + at + i), [&] { return load(skip + at + i); });
+          put<streams>(y + at + i, y_i);
+          if constexpr (keeps_signs) store_signs(signs, at + i, y_i);
+        },
         [&](Index i, Index n) {
           store_part(y + at + i, value(i, load_part(x + at + i, n), [&] { return load_part(skip + at + i, n); }), n);
         });
@@ -59,11 +65,10 @@ static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T
   if constexpr (streams) finish_streams();
 }
 
-template <class T, bool per_element, bool bends, bool skips, bool streams>
-static void excite_rows_backward(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* y,
-                                 const Accumulator<T>* gates, const Accumulator<T>* shifts, T* grad_x, T* grad_skip) {
+template <class T, bool per_element, bool skips, bool streams, class Bent>
+static void excite_rows_backward(const Layout& layout, Rows rows, const Bent& bent, const T* grad, const Accumulator<T>* gates,
+                                 const Accumulator<T>* shifts, T* grad_x, T* grad_skip) {
   using Real = Accumulator<T>;
-  const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates}, shift{shifts};
   for (Index row = rows.begin; row < rows.end; ++row) {
     gate.enter(row);
@@ -72,14 +77,12 @@ static void excite_rows_backward(const Layout& layout, Rows rows, const Act<Accu
     walk_row<Real>(
         length_of(layout, row),
         [&](Index i) {
-          Vector<Real> dz = load(grad + at + i);
-          if constexpr (bends) dz = bend.backward(dz, load(y + at + i));
+          const Vector<Real> dz = bent.at(grad, at + i);
           put<streams>(grad_x + at + i, dz * gate.at(i) + shift.at(i));
           if constexpr (skips) put<streams>(grad_skip + at + i, dz);
         },
         [&](Index i, Index n) {
-          Vector<Real> dz = load_part(grad + at + i, n);
-          if constexpr (bends) dz = bend.backward(dz, load_part(y + at + i, n));
+          const Vector<Real> dz = bent.part(grad, at + i, n);
           store_part(grad_x + at + i, dz * gate.at(i) + shift.at(i), n);
           if constexpr (skips) store_part(grad_skip + at + i, dz, n);
         });
@@ -100,22 +103,27 @@ static inline void pick(bool value, const F& f) {
 
 template <class T>
 static void excite(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* x, const Accumulator<T>* gate, const T* skip, T* y,
-                   bool streams) {
+                   std::uint8_t* signs, bool streams) {
   pick(layout.gate_per_element, [&](auto each) {
     pick(skip != nullptr, [&](auto skips) {
-      pick(streams, [&](auto past) { excite_rows<T, each.on, skips.on, past.on>(layout, rows, act, x, gate, skip, y); });
+      pick(streams, [&](auto past) {
+        if constexpr (kHasSigns<Accumulator<T>>) {
+          if (signs != nullptr) return excite_rows<T, each.on, skips.on, past.on, true>(layout, rows, act, x, gate, skip, y, signs);
+        }
+        excite_rows<T, each.on, skips.on, past.on, false>(layout, rows, act, x, gate, skip, y, nullptr);
+      });
     });
   });
 }
 
 template <class T>
-static void excite_backward(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* y, const Accumulator<T>* gate,
-                            const Accumulator<T>* shift, T* grad_x, T* grad_skip, bool streams) {
-  pick(layout.gate_per_element, [&](auto each) {
-    pick(act.bends, [&](auto bends) {
+static void excite_backward(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* y, const std::uint8_t* signs,
+                            const Accumulator<T>* gate, const Accumulator<T>* shift, T* grad_x, T* grad_skip, bool streams) {
+  pick_bent(act, y, signs, [&](auto bent) {
+    pick(layout.gate_per_element, [&](auto each) {
       pick(grad_skip != nullptr, [&](auto skips) {
         pick(streams, [&](auto past) {
-          excite_rows_backward<T, each.on, bends.on, skips.on, past.on>(layout, rows, act, grad, y, gate, shift, grad_x, grad_skip);
+          excite_rows_backward<T, each.on, skips.on, past.on>(layout, rows, bent, grad, gate, shift, grad_x, grad_skip);
         });
       });
     });

@@ -9,7 +9,9 @@ namespace {
 template <class T>
 constexpr Kernel<T> make_kernel() {
   using Real = Accumulator<T>;
-  return {sums<T>, weighted_sums<T>, excite<T>, excite_backward<T>, dots<Real>, products<Real>, sigmoid<Real>, sizeof(T) * Lanes<Real>::n};
+  return {sums<T>,        weighted_sums<T>, excite<T>,     excite_backward<T>,
+          dots<Real>,     products<Real>,   sigmoid<Real>, sizeof(T) * Lanes<Real>::n,
+          kHasSigns<Real> ? Lanes<Real>::n : 0};
 }
 
 }  // namespace

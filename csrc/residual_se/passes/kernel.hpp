@@ -49,15 +49,17 @@ struct Kernel {
   // Layout::length numbers.
   void (*sums)(const Layout&, Rows, const T* x, Real* sums, Real* scratch);
 
-  // The same of grad * act'(y) * x.
-  void (*weighted_sums)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* x, const T* y, Real* sums, Real* scratch);
+  // The same of grad * act'(z) * x. Where z was above zero `signs` tells if not null, else y.
+  void (*weighted_sums)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* x, const T* y, const std::uint8_t* signs,
+                        Real* sums, Real* scratch);
 
-  // y = act(x * gate + skip); skip may be null. `stream`: y bypasses the caches, see may_stream.
-  void (*excite)(const Layout&, Rows, const Act<Real>&, const T* x, const Real* gate, const T* skip, T* y, bool stream);
+  // z = x * gate + skip, y = act(z); skip may be null; signs, if not null: bit i % 8 of byte i / 8 is set where y[i] > 0.
+  // `stream`: y bypasses the caches, see may_stream.
+  void (*excite)(const Layout&, Rows, const Act<Real>&, const T* x, const Real* gate, const T* skip, T* y, std::uint8_t* signs, bool stream);
 
-  // dz = grad * act'(y); grad_x = dz * gate + shift, grad_skip = dz; grad_skip may be null.
-  void (*excite_backward)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* y, const Real* gate, const Real* shift,
-                          T* grad_x, T* grad_skip, bool stream);
+  // dz = grad * act'(z); grad_x = dz * gate + shift, grad_skip = dz; grad_skip may be null.
+  void (*excite_backward)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* y, const std::uint8_t* signs, const Real* gate,
+                          const Real* shift, T* grad_x, T* grad_skip, bool stream);
 
   // out[k] = bias[k] + sum_c matrix[k][c] v[c], k < n; matrix (n, padded), v (padded).
   void (*dots)(Index n, Index padded, const Real* matrix, const Real* v, const Real* bias, Real* out);
@@ -70,6 +72,9 @@ struct Kernel {
 
   // Bytes that an address and a row of y must be multiples of for streaming.
   Index stream_bytes;
+
+  // Elements that a row must be a multiple of for signs; 0: this kernel has none.
+  Index sign_lanes;
 };
 
 template <class T>

@@ -13,31 +13,14 @@ struct Plain {
   Vector<Accumulator<T>> part(Index i, Index n) const { return load_part(x + i, n); }
 };
 
-// grad * act'(y); without `bends` y is not read.
-template <class T, bool bends>
-struct Slope {
-  using Real = Accumulator<T>;
-  using V = Vector<Real>;
-  const T* grad;
-  const T* y;
-  Bend<Real> bend;
-
-  V at(Index i) const {
-    if constexpr (!bends) return load(grad + i);
-    else return bend.backward(load(grad + i), load(y + i));
-  }
-  V part(Index i, Index n) const {
-    if constexpr (!bends) return load_part(grad + i, n);
-    else return bend.backward(load_part(grad + i, n), load_part(y + i, n));
-  }
-};
-
-template <class T, bool bends>
+// grad * act'(z) * x.
+template <class T, class Bent>
 struct Weighted {
-  Slope<T, bends> slope;
+  Bent bent;
+  const T* grad;
   const T* x;
-  Vector<Accumulator<T>> at(Index i) const { return slope.at(i) * load(x + i); }
-  Vector<Accumulator<T>> part(Index i, Index n) const { return slope.part(i, n) * load_part(x + i, n); }
+  Vector<Accumulator<T>> at(Index i) const { return bent.at(grad, i) * load(x + i); }
+  Vector<Accumulator<T>> part(Index i, Index n) const { return bent.part(grad, i, n) * load_part(x + i, n); }
 };
 
 // A vector whose lanes add up to the sum of a row.
@@ -82,6 +65,23 @@ static inline void add_four_rows(const Terms& terms, Index from, Index n, Real* 
   }
 }
 
+inline constexpr Index kChains = 8;
+
+// As add_row, all of n elements that are whole rows, `length` apart, and of kChains vectors; for rows so short that a total
+// would be loaded soon after it was stored, which takes its time.
+template <class Real, class Terms>
+static inline void add_short_rows(const Terms& terms, Index from, Index n, Index length, Real* totals) {
+  constexpr Index kLanes = Lanes<Real>::n;
+  Vector<Real> chains[kChains] = {};
+  for (Index i = 0; i < n; i += kChains * kLanes) {
+    for (Index j = 0; j < kChains; ++j) chains[j] += terms.at(from + i + j * kLanes);
+  }
+  for (Index j = 0; j < kChains; ++j) {
+    Real* const total = totals + j * kLanes % length;
+    store(total, load(total) + chains[j]);
+  }
+}
+
 template <class Real, class Terms>
 static void sum_rows(const Layout& layout, Rows rows, const Terms& terms, Real* sums, Real* totals) {
   if (!layout.gate_per_element) {
@@ -98,6 +98,11 @@ static void sum_rows(const Layout& layout, Rows rows, const Terms& terms, Real* 
   for (Index i = 0; i < layout.length; ++i) totals[i] = 0;
   Index row = rows.begin;
   const Index whole = rows.end == layout.rows && layout.last_length != layout.length ? rows.end - 1 : rows.end;
+  if (kChains * Lanes<Real>::n % layout.length == 0) {
+    const Index at_once = kChains * Lanes<Real>::n / layout.length, n = (whole - row) / at_once * at_once;
+    add_short_rows<Real>(terms, row * layout.length, n * layout.length, layout.length, totals);
+    row += n;
+  }
   for (; row + 4 <= whole; row += 4) add_four_rows<Real>(terms, row * layout.length, layout.length, totals);
   for (; row < rows.end; ++row) add_row<Real>(terms, row * layout.length, length_of(layout, row), totals);
   for (Index c = 0; c < layout.channels; ++c) {
@@ -114,13 +119,8 @@ static void sums(const Layout& layout, Rows rows, const T* x, Accumulator<T>* ou
 
 template <class T>
 static void weighted_sums(const Layout& layout, Rows rows, const Act<Accumulator<T>>& act, const T* grad, const T* x, const T* y,
-                          Accumulator<T>* out, Accumulator<T>* scratch) {
-  const Bend<Accumulator<T>> bend(act);
-  if (act.bends) {
-    sum_rows<Accumulator<T>>(layout, rows, Weighted<T, true>{{grad, y, bend}, x}, out, scratch);
-  } else {
-    sum_rows<Accumulator<T>>(layout, rows, Weighted<T, false>{{grad, y, bend}, x}, out, scratch);
-  }
+                          const std::uint8_t* signs, Accumulator<T>* out, Accumulator<T>* scratch) {
+  pick_bent(act, y, signs, [&](auto bent) { sum_rows<Accumulator<T>>(layout, rows, Weighted<T, decltype(bent)>{bent, grad, x}, out, scratch); });
 }
 
 }  // namespace clinaug::se::CLINAUG_LANES_SET

@@ -14,16 +14,25 @@ import torch
 from clinaug_fast import _native
 from clinaug_fast.ops import residual_se_cpu, residual_se_cuda, residual_se_plain
 from clinaug_fast.ops.library import LIBRARY
-from clinaug_fast.ops.residual_se_inputs import DTYPES, check, computed_in, empty_gradients, empty_state, layout
+from clinaug_fast.ops.residual_se_inputs import (
+    DTYPES,
+    check,
+    computed_in,
+    empty_gradients,
+    empty_signs,
+    empty_state,
+    layout,
+)
 
 _INPUTS = "Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor? skip, str act, float slope"
 LIBRARY.define(f"residual_se({_INPUTS}) -> Tensor")
 # What the gradient needs besides, in the dtype that was computed in: mean, gate (B, C); hidden (B, hidden) before relu.
-LIBRARY.define(f"residual_se_forward({_INPUTS}) -> (Tensor y, Tensor mean, Tensor hidden, Tensor gate)")
+# And signs, bytes for the backward operator alone; where it has them it reads no y.
+LIBRARY.define(f"residual_se_forward({_INPUTS}) -> (Tensor y, Tensor mean, Tensor hidden, Tensor gate, Tensor signs)")
 # grad_skip has no elements unless with_skip; it is dL/dy times act'.
 LIBRARY.define(
     "residual_se_backward(Tensor grad, Tensor x, Tensor y, Tensor w1, Tensor w2, Tensor mean, Tensor hidden, "
-    "Tensor gate, str act, float slope, bool with_skip) "
+    "Tensor gate, Tensor signs, str act, float slope, bool with_skip) "
     "-> (Tensor grad_x, Tensor grad_w1, Tensor grad_b1, Tensor grad_w2, Tensor grad_b2, Tensor grad_skip)"
 )
 _ON_CUDA = "residual_se" in _native.cuda_kernels
@@ -113,14 +122,14 @@ def _cuda(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
 def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
     check(x, w1, b1, w2, b2, skip, act, slope)
     if _ON_CUDA:
-        return residual_se_cuda.forward(x, w1, b1, w2, b2, skip, act, slope)
+        return *residual_se_cuda.forward(x, w1, b1, w2, b2, skip, act, slope), empty_signs(x, act)
     state = residual_se_plain.gate(*(tensor.to(computed_in(x.dtype)) for tensor in (x, w1, b1, w2, b2)))
     y = residual_se_plain.excite(x, state[2], skip, act, slope).to(x.dtype).contiguous(memory_format=layout(x))
-    return y, *state
+    return y, *state, empty_signs(x, act)
 
 
 @torch.library.impl(LIBRARY, "residual_se_backward", "CUDA")
-def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
     if _ON_CUDA:
         *grads, grad_skip = residual_se_cuda.backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
         return *grads, grad_skip if with_skip else y.new_empty(0)
@@ -144,11 +153,11 @@ def _fake(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
 
 @torch.library.register_fake("clinaug_fast::residual_se_forward", lib=LIBRARY)
 def _fake_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ...]:
-    return _fake(x, w1, b1, w2, b2, skip, act, slope), *empty_state(x, w1)
+    return _fake(x, w1, b1, w2, b2, skip, act, slope), *empty_state(x, w1), empty_signs(x, act)
 
 
 @torch.library.register_fake("clinaug_fast::residual_se_backward", lib=LIBRARY)
-def _fake_backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+def _fake_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
     return empty_gradients(y, w1, w2, with_skip)
 
 
@@ -161,14 +170,14 @@ class _ResidualSe(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, w1, b1, w2, b2, skip, act, slope):
         with torch._C._AutoDispatchBelowAutograd():
-            y, mean, hidden, gate = _FORWARD(x, w1, b1, w2, b2, skip, act, slope)
+            y, mean, hidden, gate, signs = _FORWARD(x, w1, b1, w2, b2, skip, act, slope)
         ctx.act, ctx.slope = act, slope
-        ctx.save_for_backward(x, w1, b1, w2, b2, y, mean, hidden, gate)
+        ctx.save_for_backward(x, w1, b1, w2, b2, y, mean, hidden, gate, signs)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        x, w1, b1, w2, b2, y, mean, hidden, gate = ctx.saved_tensors
+        x, w1, b1, w2, b2, y, mean, hidden, gate, signs = ctx.saved_tensors
         wants_skip = ctx.needs_input_grad[5]
         if torch.is_grad_enabled():  # create_graph: to be differentiated again
             wide = computed_in(x.dtype)
@@ -178,7 +187,7 @@ class _ResidualSe(torch.autograd.Function):
         else:
             bends = ctx.act != "none"
             *grads, grad_skip = _BACKWARD(
-                grad, x, y, w1, w2, mean, hidden, gate, ctx.act, ctx.slope, wants_skip and bends
+                grad, x, y, w1, w2, mean, hidden, gate, signs, ctx.act, ctx.slope, wants_skip and bends
             )
             grad_skip = grad_skip if bends else grad
         return *grads, grad_skip if wants_skip else None, None, None

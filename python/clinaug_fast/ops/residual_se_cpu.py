@@ -10,6 +10,7 @@ from clinaug_fast.ops.residual_se_inputs import (
     check,
     check_backward,
     empty_gradients,
+    empty_signs,
     empty_state,
     layout,
 )
@@ -19,7 +20,7 @@ _CPU_DTYPES = DTYPES["cpu"]
 
 
 def forward(x, w1, b1, w2, b2, skip, act, slope, keep) -> list[torch.Tensor]:
-    """[y], and with `keep` mean, hidden and gate.
+    """[y], and with `keep` mean, hidden, gate and signs.
 
     Each look at a tensor costs a call some 0.1 microseconds, so one condition finds out whether all is right, and only
     where it is not is `check` asked what is wrong. All are on the CPU, or this would not have been called.
@@ -49,7 +50,7 @@ def forward(x, w1, b1, w2, b2, skip, act, slope, keep) -> list[torch.Tensor]:
     if skip is not None:
         skip = skip.contiguous(memory_format=memory_format)
     y = torch.empty_like(x)
-    made = [y, *empty_state(x, w1)] if keep else [y]
+    made = [y, *empty_state(x, w1), empty_signs(x, act)] if keep else [y]
     _KERNEL.forward(
         x.data_ptr(),
         w1.data_ptr(),
@@ -58,7 +59,7 @@ def forward(x, w1, b1, w2, b2, skip, act, slope, keep) -> list[torch.Tensor]:
         b2.data_ptr(),
         0 if skip is None else skip.data_ptr(),
         y.data_ptr(),
-        *([tensor.data_ptr() for tensor in made[1:]] if keep else (0, 0, 0)),
+        *([tensor.data_ptr() for tensor in made[1:]] if keep else (0, 0, 0, 0)),
         x.itemsize,
         shape[0],
         channels,
@@ -72,16 +73,16 @@ def forward(x, w1, b1, w2, b2, skip, act, slope, keep) -> list[torch.Tensor]:
     return made
 
 
-def backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+def backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
     """The gradients of x, w1, b1, w2, b2 and skip."""
-    check_backward(grad, x, y, w1, w2, mean, hidden, gate)
+    check_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act)
     memory_format = layout(y)
     grad, x, y = (tensor.contiguous(memory_format=memory_format) for tensor in (grad, x, y))
-    w1, w2, mean, hidden, gate = (tensor.contiguous() for tensor in (w1, w2, mean, hidden, gate))
+    w1, w2, mean, hidden, gate, signs = (tensor.contiguous() for tensor in (w1, w2, mean, hidden, gate, signs))
     grads = empty_gradients(y, w1, w2, with_skip)
     batch, channels, height, width = x.shape
     _KERNEL.backward(
-        *[tensor.data_ptr() for tensor in (grad, x, y, w1, w2, mean, hidden, gate, *grads)],
+        *[tensor.data_ptr() for tensor in (grad, x, y, w1, w2, mean, hidden, gate, signs, *grads)],
         x.itemsize,
         batch,
         channels,

@@ -38,7 +38,7 @@ def check(x, w1, b1, w2, b2, skip, act, slope) -> None:
             raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; expected {x.dtype} on {x.device} as x")
 
 
-def check_backward(grad, x, y, w1, w2, mean, hidden, gate) -> None:
+def check_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act) -> None:
     """The same of the backward operator's tensors."""
     batch, channels = x.shape[:2]
     n_hidden, wide = w1.shape[0], computed_in(x.dtype)
@@ -50,6 +50,7 @@ def check_backward(grad, x, y, w1, w2, mean, hidden, gate) -> None:
         "mean": (mean, (batch, channels), wide),
         "hidden": (hidden, (batch, n_hidden), wide),
         "gate": (gate, (batch, channels), wide),
+        "signs": (signs, empty_signs(x, act).shape, torch.uint8),
     }
     for name, (tensor, shape, dtype) in expected.items():
         if tensor.shape != shape or tensor.dtype is not dtype:
@@ -73,6 +74,13 @@ def empty_state(x, w1) -> tuple[torch.Tensor, ...]:
     """mean (B, C), hidden (B, hidden), gate (B, C)."""
     dtype = computed_in(x.dtype)
     return tuple(x.new_empty((x.shape[0], n), dtype=dtype) for n in (x.shape[1], w1.shape[0], x.shape[1]))
+
+
+def empty_signs(x, act) -> torch.Tensor:
+    """(n,) uint8: room for a bit an element of y, whether it is above zero, and a byte that tells whether they were kept.
+    Backward reads them in place of y."""
+    kept = x.device.type == "cpu" and act != "none"
+    return x.new_empty((x.numel() + 7) // 8 + 1 if kept else 0, dtype=torch.uint8)
 
 
 def empty_gradients(y, w1, w2, with_skip) -> tuple[torch.Tensor, ...]:
