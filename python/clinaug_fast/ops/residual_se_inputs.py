@@ -77,8 +77,8 @@ def empty_state(x, w1) -> tuple[torch.Tensor, ...]:
 
 
 def empty_signs(x, act) -> torch.Tensor:
-    """(n,) uint8: room for a bit an element of y, whether it is above zero, and a byte that tells whether they were kept.
-    Backward reads them in place of y."""
+    """(n,) uint8: room for a bit an element of y, whether it is above zero, and for a byte that tells whether they were
+    kept. Backward reads them in place of y."""
     kept = x.device.type == "cpu" and act != "none"
     return x.new_empty((x.numel() + 7) // 8 + 1 if kept else 0, dtype=torch.uint8)
 
