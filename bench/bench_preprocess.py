@@ -57,9 +57,10 @@ class Kind:
 
 EIGHT_KHZ = MelConfig(sample_rate=8000, n_fft=512, hop_length=128, n_mels=64, log="db")
 CD = MelConfig(sample_rate=44100, n_fft=2048, hop_length=512, n_mels=64, log="db")
+SHORT_WHITE = Kind("2.4 s WAV, 8 kHz", 5000, 2.4, 8000, 1, "wav", EIGHT_KHZ, ClipConfig(n_frames=150), WHITE)
 KINDS = (
     Kind("2.4 s WAV, 8 kHz", 5000, 2.4, 8000, 1, "wav", EIGHT_KHZ, ClipConfig(n_frames=150)),
-    Kind("2.4 s WAV, 8 kHz", 5000, 2.4, 8000, 1, "wav", EIGHT_KHZ, ClipConfig(n_frames=150), WHITE),
+    SHORT_WHITE,
     Kind("60 s FLAC, 44.1 kHz", 60, 60.0, 44100, 1, "flac", CD, ClipConfig(n_frames=64)),
     Kind("60 s FLAC, 44.1 kHz", 60, 60.0, 44100, 1, "flac", CD, ClipConfig(n_frames=64), WHITE),
     Kind("10 s WAV, 16 kHz stereo to 8 kHz", 500, 10.0, 16000, 2, "wav", EIGHT_KHZ, ClipConfig(n_frames=104)),
@@ -225,7 +226,7 @@ def compare(kind: Kind, files: int, cores: Sequence[int], rounds: int, lhotse_py
 def flatness(largest: int, rounds: int) -> None:
     """From 1000 files up, links to a few sounds, in a process of its own: files a second, the time in user mode, in
     which the kernel's copying into ever more page cache has no part, and the peak memory."""
-    kind = next(kind for kind in KINDS if kind.signal == WHITE)
+    kind = SHORT_WHITE
     print(f"\n{kind.name}, one core: {kind.signal}")
     print(f"{'files':>8}{'files/s':>10}{'user us/file':>14}{'peak MiB':>10}")
     files = 1000
@@ -246,7 +247,7 @@ def flatness(largest: int, rounds: int) -> None:
 def alone(folder: str, rounds: int) -> tuple[float, float, int]:
     """Seconds of a run, its median; those in user mode, their mean; and this process's peak memory in KiB, for which
     getrusage would tell its parent's where that is more."""
-    kind = next(kind for kind in KINDS if kind.signal == WHITE)
+    kind = SHORT_WHITE
     ours(Path(folder) / "warm", kind, 1)(Path(folder) / "warm-features")
     begun = os.times().user
     seconds = take_turns({"ours": ours(Path(folder) / "corpus", kind, 1)}, Path(folder), rounds)["ours"]
