@@ -130,18 +130,41 @@ def tones(*shape):
     return np.sin(0.2 * np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
 
 
+def in_double(x, instruction_set):
+    """Double precision in leads to double precision throughout."""
+    return lanes(x.astype(np.float64), SMALL, instruction_set)
+
+
 @pytest.mark.parametrize("length", [2600, 9000, 40_000])
 def test_a_glance_leads_to_double_precision(length, instruction_set):
     doubtful, sure = tones(1, length), noise(1, length)
-    in_double = exact(doubtful, SMALL).astype(np.float32)
-    assert np.array_equal(lanes(doubtful, SMALL, instruction_set, glance=True), in_double)
+    assert np.array_equal(lanes(doubtful, SMALL, instruction_set, glance=True), in_double(doubtful, instruction_set))
     assert np.array_equal(lanes(sure, SMALL, instruction_set, glance=True), lanes(sure, SMALL, instruction_set))
-    assert not np.array_equal(lanes(sure, SMALL, instruction_set), exact(sure, SMALL).astype(np.float32))
+    assert not np.array_equal(lanes(sure, SMALL, instruction_set), in_double(sure, instruction_set))
 
 
 def test_a_long_clip_is_glanced_at_in_any_case(instruction_set):
     x = tones(1, 2048 * SMALL.hop_length)
-    assert np.array_equal(lanes(x, SMALL, instruction_set), exact(x, SMALL).astype(np.float32))
+    assert np.array_equal(lanes(x, SMALL, instruction_set), in_double(x, instruction_set))
+
+
+def test_double_precision_is_rounded_in_the_logarithm_alone(instruction_set):
+    for x in (tones(1, 9000), noise(1, 9000)):
+        rounding = np.spacing(np.abs(exact(x, SMALL)).astype(np.float32))
+        assert np.all(np.abs(in_double(x, instruction_set) - exact(x, SMALL)) <= 2 * rounding + 1e-7)
+
+
+@pytest.mark.parametrize("log", ["ln", "db"])
+def test_the_logarithm_of_every_mantissa(log, instruction_set):
+    """A flat spectrum, whose level passes through six octaves of power in small steps."""
+    config = SMALL.with_changes(log=log, center=False)
+    x = np.zeros((4099, config.n_fft), np.float32)
+    x[:, 64] = 2.0 ** np.linspace(-1.5, 1.5, len(x))
+    level = exact(x, config)
+    rounding = np.spacing(np.abs(level).astype(np.float32))
+    power = 3e-7 * (10 / np.log(10) if log == "db" else 1)  # the rounding of the power itself
+    assert np.all(np.abs(lanes(x, config, instruction_set) - level) <= 2 * rounding + power)
+    assert np.all(np.abs(lanes(x.astype(np.float64), config, instruction_set) - level) <= 2 * rounding + power / 10)
 
 
 @pytest.mark.parametrize("length", [2600, 9000, 40_000])

@@ -31,8 +31,8 @@ void transpose_columns(const Tables& tables, const Sample* const* columns, Real*
   }
 }
 
-template <class Sample>
-void transpose(const Tables& tables, const Tile& tile, Real* waveform) {
+template <class Sample, class Out>
+void transpose(const Tables& tables, const Tile<Out>& tile, Real* waveform) {
   const auto columns = reinterpret_cast<const Sample* const*>(tile.columns);
   for (Index j = 0; j < tile.n_columns; j += kLanes) transpose_columns(tables, columns + j, waveform + tile.first_column + j);
 }
@@ -45,7 +45,8 @@ void carry_columns(const Tables& tables, Real* waveform) {
   }
 }
 
-void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
+template <class Out>
+void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
   if (tile.first_column != 0) carry_columns(tables, scratch.waveform);
   switch (tile.sample) {
     case Sample::pcm16: transpose<std::int16_t>(tables, tile, scratch.waveform); break;
@@ -61,28 +62,25 @@ void run(const Tables& tables, const Scratch& scratch, const Tile& tile) {
       const Real* first_column = scratch.waveform + (g + i) * kLanes;
       transform(tables, first_column, spectra + i * tables.spectrum_size, prefetch);
     }
-    const auto rows = n == 2 ? log_mel_rows<2> : log_mel_rows<1>;
+    const auto rows = n == 2 ? log_mel_rows<2, Out> : log_mel_rows<1, Out>;
     rows(tables, spectra, tile.doubtful + g * kLanes, tile.out + g);
   }
 }
 
-void to_half(const Real* from, std::uint16_t* to, Index n) {
+void to_half(const float* from, std::uint16_t* to, Index n) {
   Index i = 0;
 #ifdef __F16C__
-  typedef float Eight __attribute__((vector_size(32)));
   for (; i + 8 <= n; i += 8) {
-    Eight values;
-    for (int j = 0; j < 8; ++j) values[j] = static_cast<float>(from[i + j]);
-    const __m128i halves = _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT);
+    const __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
     __builtin_memcpy(to + i, &halves, sizeof halves);
   }
 #endif
-  for (; i < n; ++i) to[i] = narrow<Half>(static_cast<float>(from[i])).bits;
+  for (; i < n; ++i) to[i] = narrow<Half>(from[i]).bits;
 }
 
 }  // namespace
 
 extern const Kernel kernel;
-const Kernel kernel{kLanes, run, to_half};
+const Kernel kernel{kLanes, run<float>, run<Real>, to_half};
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -1,52 +1,137 @@
-// scale * ln x of a vector, x >= 0, to about one unit in the last place.
+// scale * ln x of a vector, x >= 0, to about one unit in the last place: as single precision whatever x is, or as double.
 //
-// x = 2^e m with sqrt(1/2) <= m < sqrt(2). `denormals`: x may lie below the smallest normal number. In single precision x is
-// finite, as frames that hold anything else are computed in double precision; there NaN stays NaN, infinity infinity.
+// x = 2^e m, start <= m < 2 start. `denormals`: x may lie below the smallest normal number. A single precision x is finite, as
+// frames that hold anything else are computed in double precision; there NaN stays NaN, infinity infinity.
 #pragma once
 
+#include <type_traits>
+
 #include "log_mel/lanes/vector.hpp"
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shuffle) && CLINAUG_LANES >= 8
+#define CLINAUG_LOOKS_UP
+#endif
+#endif
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
 inline constexpr float kSmallestNormal = 1.17549435e-38f;
 
-// ln m = f P(f), f = m - 1. P is summed in pairs (Estrin), as term by term each would wait for the one before.
-template <bool denormals>
-static inline SingleV logarithm(SingleV x, float scale) {
-  constexpr std::int32_t kRootHalf = 0x3f3504f3;  // sqrt(1/2) as bits
+// e and m in single precision; the lower three bits of `entry` tell in which eighth of [start, 2 start), by bits, m lies.
+struct Parts {
+  SingleV e, m;
+  IntV entry;
+};
+
+// start: the upper half of the bits of a double; the lower one is zero.
+template <bool denormals, std::int32_t start>
+static inline Parts split(SingleV x) {
+  constexpr std::int32_t kStart = (start - ((1023 - 127) << 20)) << 3;
   IntV bits, extra = {};
   if constexpr (denormals) {
     const IntV tiny = x < kSmallestNormal;
-    bits = reinterpret_cast<IntV>(tiny ? x * 33554432.0f : x) - kRootHalf;  // 2^25
+    bits = reinterpret_cast<IntV>(tiny ? x * 33554432.0f : x) - kStart;  // 2^25
     extra = tiny & 25;
   } else {
-    bits = reinterpret_cast<IntV>(x) - kRootHalf;
+    bits = reinterpret_cast<IntV>(x) - kStart;
   }
-  const SingleV e = __builtin_convertvector((bits >> 23) - extra, SingleV);
-  const SingleV f = reinterpret_cast<SingleV>((bits & 0x007fffff) + kRootHalf) - 1.0f;
-  const SingleV f2 = f * f, f4 = f2 * f2;
-  const SingleV p01 = f * -5.0000584382e-1f + 1.0f;  // of least largest error, 4e-8
-  const SingleV p23 = f * -2.4961465085e-1f + 3.3335261397e-1f;
-  const SingleV p45 = f * -1.7325995460e-1f + 1.9888276917e-1f;
-  const SingleV p67 = f * -1.0034618413e-1f + 1.6335646766e-1f;
-  const SingleV p = (p67 * f2 + p45) * f4 + (p23 * f2 + p01);
-  return p * (f * scale) + e * (0.693147181f * scale);
+  return {__builtin_convertvector((bits >> 23) - extra, SingleV), reinterpret_cast<SingleV>((bits & 0x007fffff) + kStart), bits >> 20};
 }
 
-// ln m = 2 artanh(s), s = (m - 1) / (m + 1), by its series: |s| < 0.172. The floors of a log-mel are no denormal doubles.
-template <bool denormals>
-static inline DoubleV logarithm(DoubleV x, double scale) {
-  constexpr std::int64_t kRootHalf = 0x3fe6a09e667f3bcd;  // sqrt(1/2) as bits
-  constexpr int kTerms = 11;
-  const LongV bits = reinterpret_cast<LongV>(x) - kRootHalf;
-  const DoubleV e = __builtin_convertvector(bits >> 52, DoubleV);
-  const DoubleV m = reinterpret_cast<DoubleV>((bits & 0x000fffffffffffff) + kRootHalf);
-  const DoubleV s = (m - 1.0) / (m + 1.0), square = s * s;
-  DoubleV p = {};
-  for (int k = kTerms; k > 0; --k) p = p * square + 2.0 / (2 * k + 1);
-  const DoubleV value = (s * (p * square + 2.0) + e * 1.90821492927058770002e-10) + e * 6.93147180369123816490e-01;
-  const DoubleV infinity = DoubleV{} + __builtin_inf();
-  return (x < infinity ? value : x) * scale;
+// The floors of a log-mel are no denormal doubles.
+template <bool denormals, std::int32_t start>
+static inline Parts split(DoubleV x) {
+  const UnsignedLongV bits = reinterpret_cast<UnsignedLongV>(x);
+  const IntV upper = __builtin_convertvector(bits >> 32, IntV) - start, e = upper >> 20;
+  const UnsignedLongV m = bits - (__builtin_convertvector(e, UnsignedLongV) << 52);
+  return {__builtin_convertvector(e, SingleV), __builtin_convertvector(reinterpret_cast<DoubleV>(m), SingleV), upper >> 17};
 }
+
+// What a number that is not finite adds to its logarithm.
+static inline SingleV excess(SingleV) { return SingleV{}; }
+static inline SingleV excess(DoubleV x) { return __builtin_convertvector(x < __builtin_inf() ? DoubleV{} : x, SingleV); }
+
+#ifdef CLINAUG_LOOKS_UP
+
+// ln m = ln(1 + r) - ln c, r = c m - 1, with c near 1 / m from a table of eight that stays in a register.
+template <bool denormals>
+class SingleLogarithm {
+ public:
+  explicit SingleLogarithm(double scale) : scale_(static_cast<float>(scale)) {
+    for (int i = 0; i < kLanes; ++i) {
+      factor_[i] = kFactors[i % 8];
+      shift_[i] = static_cast<float>(kShifts[i % 8] * scale);
+    }
+  }
+
+  inline SingleV operator()(V x) const {
+    const Parts parts = split<denormals, 0x3fef0000>(x);  // 31/32: the first entry's c is 1, its m lie around 1
+    const SingleV r = parts.m * __builtin_shuffle(factor_, parts.entry) - 1.0f;
+    SingleV p = r * (scale_ * -2.3829048533e-1f) + scale_ * 3.3346549121e-1f;  // of least largest error, 1.3e-7
+    p = p * r + scale_ * -5.0000952022e-1f;
+    p = p * r + scale_;
+    return p * r + (parts.e * (scale_ * 0.693147181f) + __builtin_shuffle(shift_, parts.entry)) + excess(x);
+  }
+
+ private:
+  // 8 / (8 + i), and less the logarithm of what that is once rounded.
+  static constexpr float kFactors[] = {1.0f, 0.888888896f, 0.800000012f, 0.727272749f, 0.666666687f, 0.615384638f, 0.571428597f, 0.533333361f};
+  static constexpr double kShifts[] = {0.0, 0.117783028, 0.223143536, 0.318453701, 0.405465078, 0.485507779, 0.559615743, 0.628608607};
+
+  SingleV factor_, shift_;
+  float scale_;
+};
+
+#else
+
+// ln m = f P(f), f = m - 1. P is summed in pairs (Estrin), as term by term each would wait for the one before.
+template <bool denormals>
+class SingleLogarithm {
+ public:
+  explicit SingleLogarithm(double scale) : scale_(static_cast<float>(scale)) {}
+
+  inline SingleV operator()(V x) const {
+    const Parts parts = split<denormals, 0x3fe6a09e>(x);  // sqrt(1/2)
+    const SingleV f = parts.m - 1.0f, f2 = f * f, f4 = f2 * f2;
+    const SingleV p01 = f * -5.0000584382e-1f + 1.0f;  // of least largest error, 4e-8
+    const SingleV p23 = f * -2.4961465085e-1f + 3.3335261397e-1f;
+    const SingleV p45 = f * -1.7325995460e-1f + 1.9888276917e-1f;
+    const SingleV p67 = f * -1.0034618413e-1f + 1.6335646766e-1f;
+    const SingleV p = (p67 * f2 + p45) * f4 + (p23 * f2 + p01);
+    return p * (f * scale_) + parts.e * (scale_ * 0.693147181f) + excess(x);
+  }
+
+ private:
+  float scale_;
+};
+
+#endif
+
+// ln m = 2 artanh(s), s = (m - 1) / (m + 1), by its series: |s| < 0.172.
+class DoubleLogarithm {
+ public:
+  explicit DoubleLogarithm(double scale) : scale_(scale) {}
+
+  inline DoubleV operator()(DoubleV x) const {
+    constexpr std::int64_t kRootHalf = 0x3fe6a09e667f3bcd;  // sqrt(1/2) as bits
+    constexpr int kTerms = 11;
+    const LongV bits = reinterpret_cast<LongV>(x) - kRootHalf;
+    const DoubleV e = __builtin_convertvector(bits >> 52, DoubleV);
+    const DoubleV m = reinterpret_cast<DoubleV>((bits & 0x000fffffffffffff) + kRootHalf);
+    const DoubleV s = (m - 1.0) / (m + 1.0), square = s * s;
+    DoubleV p = {};
+    for (int k = kTerms; k > 0; --k) p = p * square + 2.0 / (2 * k + 1);
+    const DoubleV value = (s * (p * square + 2.0) + e * 1.90821492927058770002e-10) + e * 6.93147180369123816490e-01;
+    const DoubleV infinity = DoubleV{} + __builtin_inf();
+    return (x < infinity ? value : x) * scale_;
+  }
+
+ private:
+  double scale_;
+};
+
+template <class Out, bool denormals>
+using LogarithmTo = std::conditional_t<std::is_same_v<Out, float>, SingleLogarithm<denormals>, DoubleLogarithm>;
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

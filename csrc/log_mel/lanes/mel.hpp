@@ -75,21 +75,23 @@ static inline void for_each_band(const Mel& mel, const V* power, Index stride, c
   }
 }
 
-template <int groups, bool denormals>
-static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const Rows* out) {
+template <int groups, bool denormals, class Out>
+static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const Rows<Out>* out) {
   const Mel mel = tables.mel;
   const Doubt doubt = tables.doubt;
-  const V silence = V{} + mel.log_floor;
+  const LogarithmTo<Out, denormals> logarithm(mel.log_scale);
+  using LogV = decltype(logarithm(V{}));
+  const LogV silence = LogV{} + static_cast<Out>(mel.log_floor);
   Doubts local[groups];  // stays in registers, as no store can be of the same place
-  Rows rows[groups];
+  Rows<Out> rows[groups];
   for (int g = 0; g < groups; ++g) {
     local[g] = doubts[g];
     rows[g] = out[g];
   }
   for_each_band<groups>(mel, power, tables.spectrum_size, [&](int m, int g, V value) {
-    const V y = logarithm<denormals>(value, mel.log_scale);
+    const LogV y = logarithm(value);
     if constexpr (kSingle) local[g].look(doubt, m, value);
-    store(rows[g].first + m * rows[g].stride, value <= mel.floor ? silence : y);
+    store(rows[g].first + m * rows[g].stride, silence > y ? silence : y);
   });
   for (int g = 0; g < groups; ++g) doubts[g] = local[g];
 }
@@ -108,8 +110,8 @@ static void judge(const Tables& tables, const V* power, Doubts* doubts, const V*
   for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + g * kLanes);
 }
 
-template <int groups>
-static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, const Rows* out) {
+template <int groups, class Out>
+static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, const Rows<Out>* out) {
   Doubts doubts[groups];
   V outside[groups] = {};  // power of the bins that no band counts whole
   if constexpr (kSingle) {

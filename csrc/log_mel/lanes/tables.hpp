@@ -108,14 +108,14 @@ struct Scratch {
 };
 
 // Where the log-mels of a group of frames go: n_mels rows of as many as there are lanes.
-template <class Real>
+template <class Out>
 struct Rows {
-  Real* first;
+  Out* first;
   Index stride;
 };
 
-// One tile: up to `tile` frames of any clips.
-template <class Real>
+// One tile: up to `tile` frames of any clips. Out: float or Real.
+template <class Real, class Out>
 struct Tile {
   const void* const* columns;  // starts of the new columns, `rows` samples each
   Sample sample;
@@ -124,7 +124,7 @@ struct Tile {
   Index n_groups;              // vectors of frames to compute
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
-  Rows<Real> out[kLargestTile / kFewestLanes];  // of the n_groups groups
+  Rows<Out> out[kLargestTile / kFewestLanes];  // of the n_groups groups
   std::int32_t* doubtful;      // n_groups * lanes frames: not 0 where single precision may not do
 };
 
@@ -132,8 +132,9 @@ struct Tile {
 template <class Real>
 struct Kernel {
   int lanes;
-  void (*run)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real>& tile);
-  void (*to_half)(const Real* from, std::uint16_t* to, Index n);
+  void (*to_single)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real, float>& tile);
+  void (*to_real)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real, Real>& tile);
+  void (*to_half)(const float* from, std::uint16_t* to, Index n);
 };
 
 }  // namespace clinaug::lanes

@@ -24,8 +24,8 @@ using Mel = lanes::Mel<Real>;
 using Doubt = lanes::Doubt<Real>;
 using Tables = lanes::Tables<Real>;
 using Scratch = lanes::Scratch<Real>;
-using Rows = lanes::Rows<Real>;
-using Tile = lanes::Tile<Real>;
+template <class Out>
+using Tile = lanes::Tile<Real, Out>;
 using Kernel = lanes::Kernel<Real>;
 
 typedef float SingleV __attribute__((vector_size(4 * CLINAUG_LANES)));
@@ -33,12 +33,12 @@ typedef double DoubleV __attribute__((vector_size(8 * CLINAUG_LANES)));
 typedef std::int16_t ShortV __attribute__((vector_size(2 * CLINAUG_LANES)));
 typedef std::int32_t IntV __attribute__((vector_size(4 * CLINAUG_LANES)));
 typedef std::int64_t LongV __attribute__((vector_size(8 * CLINAUG_LANES)));
+typedef std::uint64_t UnsignedLongV __attribute__((vector_size(8 * CLINAUG_LANES)));
 typedef Real V __attribute__((vector_size(sizeof(Real) * CLINAUG_LANES)));
 
 typedef SingleV UnalignedSingleV __attribute__((aligned(4), may_alias));
 typedef DoubleV UnalignedDoubleV __attribute__((aligned(8), may_alias));
 typedef ShortV UnalignedShortV __attribute__((aligned(2), may_alias));
-typedef V UnalignedV __attribute__((aligned(alignof(Real)), may_alias));
 
 static inline V load(const float* from) { return __builtin_convertvector(*reinterpret_cast<const UnalignedSingleV*>(from), V); }
 static inline V load(const double* from) { return __builtin_convertvector(*reinterpret_cast<const UnalignedDoubleV*>(from), V); }
@@ -48,7 +48,8 @@ static inline V load(const std::int16_t* from) {
   return __builtin_convertvector(*reinterpret_cast<const UnalignedShortV*>(from), V) * Real(1.0 / 32768.0);
 }
 
-static inline void store(Real* to, V value) { *reinterpret_cast<UnalignedV*>(to) = value; }
+static inline void store(float* to, SingleV value) { *reinterpret_cast<UnalignedSingleV*>(to) = value; }
+static inline void store(double* to, DoubleV value) { *reinterpret_cast<UnalignedDoubleV*>(to) = value; }
 
 // All lanes alike. AMD's processors broadcast an integer to 512 bits in the load unit alone, a float elsewhere as well.
 static inline SingleV splat(const float* from) {

@@ -75,10 +75,10 @@ class Walk {
     const Scratch<Real> scratch = prepare(work);
     for (Index index = begin; index < end; ++index) {
       const Index first = index * tables_.tile, n = std::min(tables_.tile, n_columns() - first);
-      Tile<Real> tile = tile_from(first, n, index == begin ? 0 : tables_.lead, work);
+      Tile<Real, Row> tile = tile_from(first, n, index == begin ? 0 : tables_.lead, work);
       if (index + 1 < end) prefetch(first + layout_.carry + tables_.tile, tile);
       for (Index g = 0; g < tile.n_groups; ++g) write_directly(first + g * kernel_.lanes, tile.out[g]);
-      kernel_.run(tables_, scratch, tile);
+      run_kernel(scratch, tile);
       copy_staged(first, n, tile, work);
       if constexpr (std::is_same_v<Real, float>) name_doubtful(first, n, tile.doubtful, again);
     }
@@ -89,8 +89,8 @@ class Walk {
     const Scratch<Real> scratch = prepare(work);
     for (Index done = 0; done < n; done += tables_.tile) {
       const Index now = std::min(tables_.tile, n - done);
-      const Tile<Real> tile = tile_from(first + done, now, 0, work);
-      kernel_.run(tables_, scratch, tile);
+      const Tile<Real, Row> tile = tile_from(first + done, now, 0, work);
+      run_kernel(scratch, tile);
       copy_out(first + done, now, tile.out[0], wanted + done);
     }
   }
@@ -109,7 +109,7 @@ class Walk {
       const Index clip = std::min(j / each, n - 1), frame = (2 * (j % each) + 1) * n_frames() / (2 * each);
       work.columns[j] = column(first + clip, frame, staged + j * tables_.rows);
     }
-    kernel_.run(tables_, scratch, tile_of(kernel_.lanes, 0, work));
+    run_kernel(scratch, tile_of(kernel_.lanes, 0, work));
     for (Index i = 0; i < n; ++i) {
       Index finite = 0, doubtful = 0;
       for (Index j = i * each; j < (i + 1) * each; ++j) {
@@ -122,6 +122,16 @@ class Walk {
   }
 
  private:
+  using Row = std::conditional_t<std::is_same_v<Out, double>, double, float>;  // what the kernel writes
+
+  void run_kernel(const Scratch<Real>& scratch, const Tile<Real, Row>& tile) const {
+    if constexpr (std::is_same_v<Row, float>) {
+      kernel_.to_single(tables_, scratch, tile);
+    } else {
+      kernel_.to_real(tables_, scratch, tile);
+    }
+  }
+
   Index n_frames() const { return out_.extent[2]; }
   Index pitch() const { return n_frames() + layout_.carry; }
   Index n_columns() const { return x_.extent[0] * pitch() - layout_.carry; }
@@ -140,15 +150,15 @@ class Walk {
   }
 
   // n frames from column `first`, of whose columns the first `known` lie transposed already; into the workspace's rows.
-  Tile<Real> tile_from(Index first, Index n, Index known, Workspace& work) const {
+  Tile<Real, Row> tile_from(Index first, Index n, Index known, Workspace& work) const {
     const Index frames = (n + kernel_.lanes - 1) / kernel_.lanes * kernel_.lanes;
     gather(first + layout_.carry - tables_.lead + known, tables_.lead + frames - known, work);
     return tile_of(frames, known, work);
   }
 
   // Of the columns that were gathered.
-  Tile<Real> tile_of(Index frames, Index known, Workspace& work) const {
-    Tile<Real> tile{};
+  Tile<Real, Row> tile_of(Index frames, Index known, Workspace& work) const {
+    Tile<Real, Row> tile{};
     tile.n_groups = frames / kernel_.lanes;
     tile.first_column = known;
     tile.n_columns = static_cast<Index>(work.columns.size());
@@ -182,7 +192,7 @@ class Walk {
   In* stage(Workspace& work) const { return reinterpret_cast<In*>(work.staged.at_least(sizeof(In) * tables_.rows * tables_.row_stride())); }
 
   // Room for the log-mels of a tile.
-  Real* staged_rows(Workspace& work) const { return reinterpret_cast<Real*>(work.rows.at_least(sizeof(Real) * params_.n_mels * tables_.tile)); }
+  Row* staged_rows(Workspace& work) const { return reinterpret_cast<Row*>(work.rows.at_least(sizeof(Row) * params_.n_mels * tables_.tile)); }
 
   // In the caller's memory, or copied where it touches the padding.
   const In* column(Index clip, Index within, In* staged) const {
@@ -194,7 +204,7 @@ class Walk {
   }
 
   // The waveform under the tile of columns from `first`, where it is one piece of memory.
-  void prefetch(Index first, Tile<Real>& tile) const {
+  void prefetch(Index first, Tile<Real, Row>& tile) const {
     const Index clip = first / pitch();
     const Index start = (first - clip * pitch()) * params_.hop_length - params_.padding();
     if (clip >= x_.extent[0] || start < 0 || start >= x_.extent[1] || x_.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
@@ -204,8 +214,8 @@ class Walk {
 
   // Sends the group of frames from column `first` to the caller's memory, where they are all of one clip and can be written
   // as they are.
-  void write_directly(Index first, Rows<Real>& rows) const {
-    if constexpr (std::is_same_v<Out, Real>) {
+  void write_directly(Index first, Rows<Row>& rows) const {
+    if constexpr (std::is_same_v<Out, Row>) {
       const Index clip = first / pitch(), frame = first - clip * pitch();
       if (out_.stride[2] != 1 || frame + kernel_.lanes > n_frames()) return;
       rows = {out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
@@ -213,7 +223,7 @@ class Walk {
   }
 
   // The frames of the groups that were not written directly.
-  void copy_staged(Index first, Index n, const Tile<Real>& tile, Workspace& work) const {
+  void copy_staged(Index first, Index n, const Tile<Real, Row>& tile, Workspace& work) const {
     const auto is_staged = [&](Index g) { return tile.out[g].first == staged_rows(work) + g * kernel_.lanes; };
     for (Index g = 0; g < tile.n_groups; ++g) {
       const Index from = g;
@@ -225,7 +235,7 @@ class Walk {
   }
 
   // The frames of n columns; of those wanted, where that is asked.
-  void copy_out(Index first, Index n, const Rows<Real>& rows, const std::int32_t* wanted) const {
+  void copy_out(Index first, Index n, const Rows<Row>& rows, const std::int32_t* wanted) const {
     for (Index j = 0; j < n;) {
       const Index clip = (first + j) / pitch(), frame = first + j - clip * pitch();
       const Index end = std::min(n, j + n_frames() - frame);
@@ -243,7 +253,7 @@ class Walk {
     }
   }
 
-  void copy_row(const Real* from, Index n, Out* to) const {
+  void copy_row(const Row* from, Index n, Out* to) const {
     if constexpr (std::is_same_v<Out, Half>) {
       std::uint16_t halves[kLargestTile];
       kernel_.to_half(from, halves, n);
