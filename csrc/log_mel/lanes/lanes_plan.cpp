@@ -39,11 +39,12 @@ LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kerne
     : params_(params),
       kernel_(kernel),
       smooth_(std::isfinite(transform_cost(params.n_fft))),
-      transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft)) {
+      transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft), smooth_ ? Result::power : Result::spectrum) {
   const Transform<Real>& transform = transform_.tables();
   n_blocks_ = smooth_ && transform.n_passes > 0 ? transform.passes[transform.n_passes - 1].radix : 1;
   block_length_ = smooth_ ? transform.size / n_blocks_ : 4 * transform.size;
   block_stride_ = apart(block_length_, n_blocks_, static_cast<Index>(kPageBytes / sizeof(Real)) / kernel.lanes);
+  targets_ = transform_.targets(block_stride_);
   make_weights();
   make_mel();
   make_layout(params.n_fft, kLargestTile, separate_);
@@ -117,6 +118,7 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   tables.n_slots = slot(params_.n_bins() - 1) + 1;
   tables.magnitude = params_.power == 1;
   tables.transform = transform_.tables();
+  tables.targets = targets_.empty() ? nullptr : targets_.data();
   tables.mel = mel_;
   tables.doubt = doubt_;
   const Index size = tables.transform.size;

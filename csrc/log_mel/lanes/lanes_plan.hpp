@@ -49,6 +49,7 @@ class LanesPlan {
   bool smooth_;  // the transform's size is n_fft; else it is longer, and the chirp makes up for it
   TransformPlan<Real> transform_;
   Index n_blocks_, block_length_, block_stride_;
+  std::vector<int> targets_;
   std::vector<Real> weights_;  // window, times the chirp's real part if not smooth; by place, zero outside the window
   std::vector<Real> sine_weights_;
   std::vector<Real> ones_;

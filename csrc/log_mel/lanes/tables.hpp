@@ -89,6 +89,7 @@ struct Tables {
   Index spectrum_size; // vectors in which a group is transformed
   Index together;      // groups whose spectra become log-mel at once, sharing the mel weights: 1 or 2
   Transform<Real> transform;
+  const int* targets;  // of a last pass without twiddles, see TransformPlan; else null
   Source<Real> source;
   const Chirp<Real>* chirp;  // null where the transform's size is n_fft itself
   Mel<Real> mel;

@@ -2,6 +2,7 @@
 // pass work in the first-level cache.
 #pragma once
 
+#include "codelet_costs.hpp"
 #include "log_mel/lanes/tables.hpp"
 #include "log_mel/lanes/vector.hpp"
 
@@ -27,6 +28,13 @@ static void final_pass(V* blocks, Index stride, const Pass& pass) {
   if (m % 2 == 0) Final<r>::middle(blocks + m / 2, stride);
 }
 
+// The last pass without twiddles.
+template <int r>
+static void coprime_pass(V* blocks, Index stride, Index m, const int* targets) {
+  Coprime<r>::zero(blocks, stride, blocks, targets);
+  for (Index k = 1; 2 * k < m; ++k) Coprime<r>::inner(blocks + k, blocks + m - k, stride, blocks, targets += r);
+}
+
 static inline void combine(V* block, const Pass& pass) {
   switch (pass.radix) {
 #define CLINAUG_CASE(r) \
@@ -36,7 +44,8 @@ static inline void combine(V* block, const Pass& pass) {
   }
 }
 
-static inline void finish(V* blocks, Index stride, const Pass& pass) {
+static inline void finish(V* blocks, Index stride, const Pass& pass, const int* targets) {
+  if (targets) return coprime_pass<kCoprime>(blocks, stride, pass.length, targets);
   switch (pass.radix) {
 #define CLINAUG_CASE(r) \
   case r: return final_pass<r>(blocks, stride, pass);
@@ -124,7 +133,7 @@ static void power_spectrum(const Tables& tables, const Real* x, V* work, Prefetc
     spectrum(transform, tables.source, x, transform.n_passes - 1, j, work + j * tables.block_stride);
     prefetch.advance();
   }
-  finish(work, tables.block_stride, last);
+  finish(work, tables.block_stride, last, tables.targets);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <numeric>
 
 #include "codelet_costs.hpp"
 
@@ -43,6 +44,14 @@ Steps choose_steps(Index size, int largest_radix) {
 }
 
 Steps choose_steps(Index size) { return choose_steps(size, std::end(kRadixCosts)[-1].size); }
+
+// 1 / a modulo n, where there is such a thing, else 0.
+Index inverse(Index a, Index n) {
+  for (Index x = 1; x < n; ++x) {
+    if (a % n * x % n == 1) return x;
+  }
+  return 0;
+}
 
 double turn(Index numerator, Index denominator) {
   return 2.0 * std::numbers::pi * static_cast<double>(numerator % denominator) / static_cast<double>(denominator);
@@ -86,8 +95,10 @@ bool has_codelet(int leaf) {
 double transform_cost(Index size) { return choose_steps(size).cost; }
 
 template <class Real>
-TransformPlan<Real>::TransformPlan(Index size) {
+TransformPlan<Real>::TransformPlan(Index size, Result result) {
   const Steps steps = choose_steps(size);
+  const bool ends_in_it = !steps.radices.empty() && steps.radices.back() == kCoprime;
+  coprime_ = result == Result::power && ends_in_it && std::gcd(size / kCoprime, kCoprime) == 1;
   tables_.size = size;
   tables_.leaf = steps.leaf;
   if (!has_codelet(steps.leaf)) {
@@ -96,20 +107,42 @@ TransformPlan<Real>::TransformPlan(Index size) {
   }
   Index length = steps.leaf;
   for (const int radix : steps.radices) {
-    twiddles_.push_back(make_twiddles<Real>(radix, length));
+    const bool twiddled = !coprime_ || radix * length < size;
+    twiddles_.push_back(twiddled ? make_twiddles<Real>(radix, length) : std::vector<Real>{});
     tables_.passes[tables_.n_passes++] = {radix, length, twiddles_.back().data()};
     length *= radix;
   }
-  // Each pass, from the last one back, sends sample t of its sequence to part t % radix, place t / radix.
+  // Each pass, from the last one back, sends sample t of its sequence to part t % radix, place t / radix; the last one, without
+  // twiddles, sends t = part * length + place * radix (modulo the size) there.
+  const Index m = size / kCoprime, part = inverse(m, kCoprime), within = inverse(kCoprime, m);
   order_.resize(size);
   for (Index t = 0; t < size; ++t) {
     Index place = 0, rest = t;
     for (int p = tables_.n_passes; p-- > 0;) {
-      place = place * tables_.passes[p].radix + rest % tables_.passes[p].radix;
-      rest /= tables_.passes[p].radix;
+      const Index radix = tables_.passes[p].radix;
+      const bool last = p + 1 == tables_.n_passes;
+      place = coprime_ && last ? rest * part % radix : place * radix + rest % radix;
+      rest = coprime_ && last ? rest * within % m : rest / radix;
     }
     order_[place * steps.leaf + rest] = t;
   }
+}
+
+template <class Real>
+std::vector<int> TransformPlan<Real>::targets(Index stride) const {
+  std::vector<int> targets;
+  if (!coprime_) return targets;
+  const Pass<Real>& last = tables_.passes[tables_.n_passes - 1];
+  const Index m = last.length, radix = last.radix, part = inverse(m, radix);
+  for (Index k = 0; 2 * k <= m; ++k) {
+    for (Index remainder = 0; remainder < radix; ++remainder) {
+      // The bin with both remainders is k + q m; in the upper half its mirror image stands for it.
+      const Index q = ((remainder - k) % radix + radix) * part % radix, bin = k + q * m;
+      const Index slot = std::min(bin, tables_.size - bin);
+      targets.push_back(static_cast<int>(slot / m * stride + slot % m));
+    }
+  }
+  return targets;
 }
 
 template class TransformPlan<float>;
