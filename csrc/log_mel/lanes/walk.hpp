@@ -209,7 +209,8 @@ class Walk {
     const Index start = (first - clip * pitch()) * params_.hop_length - params_.padding();
     if (clip >= x_.extent[0] || start < 0 || start >= x_.extent[1] || x_.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
     tile.prefetch = reinterpret_cast<const char*>(x_.data + clip * x_.stride[0] + start);
-    tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, x_.extent[1] - start);
+    const Index together = x_.stride[0] == x_.extent[1] ? x_.extent[0] - clip : 1;  // clips that lie end to end
+    tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, together * x_.extent[1] - start);
   }
 
   // Sends the group of frames from column `first` to the caller's memory, where they are all of one clip and can be written
@@ -258,8 +259,10 @@ class Walk {
       std::uint16_t halves[kLargestTile];
       kernel_.to_half(from, halves, n);
       for (Index i = 0; i < n; ++i) to[i * out_.stride[2]].bits = halves[i];
+    } else if (out_.stride[2] == 1) {
+      std::copy_n(from, n, to);
     } else {
-      for (Index i = 0; i < n; ++i) to[i * out_.stride[2]] = static_cast<Out>(from[i]);
+      for (Index i = 0; i < n; ++i) to[i * out_.stride[2]] = from[i];
     }
   }
 
