@@ -22,7 +22,7 @@ from pathlib import Path
 
 from codelet_graph import Graph, dft
 
-LEAVES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 25, 32)
+LEAVES = (*range(2, 17), 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 96, 128)
 RADICES = (2, 3, 4, 5, 7, 8, 16)
 COPRIME = 16  # smaller radices wait for the second-level cache with twiddles and without
 LANES = (4, 8, 16)
@@ -241,7 +241,8 @@ def costs():
     ):
         entries = ", ".join(f"{{{n}, {per_point(n):.2f}}}" for n in sizes)
         lines.append(f"inline constexpr StepCost {name}[] = {{{entries}}};")
-    lines += [f"inline constexpr int kCoprime = {COPRIME};"]
+    lines.append(f"inline constexpr int kCoprime = {COPRIME};")
+    lines.append(f"inline constexpr double kCoprimeCost = {operations(coprime(COPRIME)) / (3 * COPRIME):.2f};")
     return [*lines, "", "}  // namespace clinaug::lanes"]
 
 

@@ -11,14 +11,17 @@
 namespace clinaug::lanes {
 namespace {
 
-constexpr double kLeafWeight = 0.8;    // the operations of a leaf wait for neither twiddles nor the pass before
+constexpr double kLeafWeight = 0.86;   // the operations of a leaf wait for neither twiddles nor the pass before
 constexpr double kPassOverhead = 4.0;  // loads, stores and spills of a pass, in vector operations a point
+constexpr double kLastPass = 16.0;     // over the radix: the last pass waits for the second-level cache, small radices more
+constexpr Index kFirstLevel = 300;     // vectors that stay in the first-level cache
 constexpr double kTie = 1.005;         // the larger last radix then wins: it sums more values between two roundings
 
 struct Steps {
   double cost = std::numeric_limits<double>::infinity();
   int leaf = 0;
   std::vector<int> radices;
+  bool coprime = false;  // the last pass goes without twiddles
 };
 
 double leaf_cost(Index size) {
@@ -30,12 +33,12 @@ double leaf_cost(Index size) {
 }
 
 // The cheapest leaf and radices, these in falling order from the last pass on.
-Steps choose_steps(Index size, int largest_radix) {
+Steps choose_steps(Index size, int largest_radix, double last_pass) {
   Steps best{leaf_cost(size), static_cast<int>(size), {}};
   for (const StepCost& radix : kRadixCosts) {
     if (radix.size > largest_radix || size % radix.size != 0 || size == radix.size) continue;
-    Steps rest = choose_steps(size / radix.size, radix.size);
-    rest.cost += radix.per_point + kPassOverhead;
+    Steps rest = choose_steps(size / radix.size, radix.size, 0.0);
+    rest.cost += radix.per_point + kPassOverhead + last_pass / radix.size;
     if (rest.cost > kTie * best.cost) continue;
     rest.radices.push_back(radix.size);
     best = std::move(rest);
@@ -43,7 +46,17 @@ Steps choose_steps(Index size, int largest_radix) {
   return best;
 }
 
-Steps choose_steps(Index size) { return choose_steps(size, std::end(kRadixCosts)[-1].size); }
+Steps choose_steps(Index size, Result result) {
+  const double last_pass = size > kFirstLevel ? kLastPass : 0.0;
+  Steps best = choose_steps(size, std::end(kRadixCosts)[-1].size, last_pass);
+  if (result == Result::spectrum || size % kCoprime != 0 || std::gcd(size / kCoprime, kCoprime) != 1 || size == kCoprime) return best;
+  Steps rest = choose_steps(size / kCoprime, kCoprime, 0.0);
+  rest.cost += kCoprimeCost + kPassOverhead + last_pass / kCoprime;
+  if (rest.cost > kTie * best.cost) return best;
+  rest.radices.push_back(kCoprime);
+  rest.coprime = true;
+  return rest;
+}
 
 // 1 / a modulo n, where there is such a thing, else 0.
 Index inverse(Index a, Index n) {
@@ -92,13 +105,12 @@ bool has_codelet(int leaf) {
 
 }  // namespace
 
-double transform_cost(Index size) { return choose_steps(size).cost; }
+double transform_cost(Index size) { return choose_steps(size, Result::spectrum).cost; }
 
 template <class Real>
 TransformPlan<Real>::TransformPlan(Index size, Result result) {
-  const Steps steps = choose_steps(size);
-  const bool ends_in_it = !steps.radices.empty() && steps.radices.back() == kCoprime;
-  coprime_ = result == Result::power && ends_in_it && std::gcd(size / kCoprime, kCoprime) == 1;
+  const Steps steps = choose_steps(size, result);
+  coprime_ = steps.coprime;
   tables_.size = size;
   tables_.leaf = steps.leaf;
   if (!has_codelet(steps.leaf)) {
