@@ -130,7 +130,7 @@ def edge(r, final, middle):
 
 
 def coprime(r):
-    """Bin k of r spectra, r even; the results are in the order of their bins modulo r, `targets` tell where they belong."""
+    """Bin k of r spectra, r even; results are in the order of their bins modulo r, `targets` tell where they belong."""
     inner, zero = Graph(), Graph()
     z = [(inner.load(f"lo[{j} * m]"), inner.load(f"hi[{j} * m]")) for j in range(r)]
     real = [(zero.load(f"lo[{j} * m]"), zero.zero) for j in range(r)]
