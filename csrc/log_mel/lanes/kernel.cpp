@@ -59,11 +59,10 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
   for (Index g = 0; g < tile.n_groups; g += tables.together) {
     const Index n = tile.n_groups - g < tables.together ? tile.n_groups - g : tables.together;
     for (Index i = 0; i < n; ++i) {
-      const Real* first_column = scratch.waveform + (g + i) * kLanes;
-      transform(tables, first_column, spectra + i * tables.spectrum_size, prefetch);
+      transform(tables, scratch.waveform + tile.groups[g + i].column, spectra + i * tables.spectrum_size, prefetch);
     }
     const auto rows = n == 2 ? log_mel_rows<2, Out> : log_mel_rows<1, Out>;
-    rows(tables, spectra, tile.doubtful + g * kLanes, tile.out + g);
+    rows(tables, spectra, tile.doubtful, tile.groups + g);
   }
 }
 

@@ -76,17 +76,17 @@ static inline void for_each_band(const Mel& mel, const V* power, Index stride, c
 }
 
 template <int groups, bool denormals, class Out>
-static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const Rows<Out>* out) {
+static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const Group<Out>* to) {
   const Mel mel = tables.mel;
   const Doubt doubt = tables.doubt;
   const LogarithmTo<Out, denormals> logarithm(mel.log_scale);
   using LogV = decltype(logarithm(V{}));
   const LogV silence = LogV{} + static_cast<Out>(mel.log_floor);
   Doubts local[groups];  // stays in registers, as no store can be of the same place
-  Rows<Out> rows[groups];
+  Group<Out> rows[groups];
   for (int g = 0; g < groups; ++g) {
     local[g] = doubts[g];
-    rows[g] = out[g];
+    rows[g] = to[g];
   }
   for_each_band<groups>(mel, power, tables.spectrum_size, [&](int m, int g, V value) {
     const LogV y = logarithm(value);
@@ -97,21 +97,21 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const
 }
 
 // Doubtful frames are looked at again with the floor in mind.
-template <int groups>
-static void judge(const Tables& tables, const V* power, Doubts* doubts, const V* outside, std::int32_t* doubtful) {
+template <int groups, class Out>
+static void judge(const Tables& tables, const V* power, Doubts* doubts, const V* outside, std::int32_t* doubtful, const Group<Out>* of) {
   bool any = false;
-  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, doubtful + g * kLanes);
+  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, doubtful + of[g].column);
   if (!any) return;
   for (int g = 0; g < groups; ++g) {
     doubts[g] = Doubts{};
     doubts[g].power = outside[g];
   }
   for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) { doubts[g].look_closely(tables.doubt, m, value, tables.mel.floor); });
-  for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + g * kLanes);
+  for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + of[g].column);
 }
 
 template <int groups, class Out>
-static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, const Rows<Out>* out) {
+static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, const Group<Out>* to) {
   Doubts doubts[groups];
   V outside[groups] = {};  // power of the bins that no band counts whole
   if constexpr (kSingle) {
@@ -130,9 +130,9 @@ static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful,
       for (Index i = 0; i < tables.n_slots * kLanes; ++i) values[i] = kSingle ? __builtin_sqrtf(values[i]) : __builtin_sqrt(values[i]);
     }
   }
-  tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, out)
-                                     : mel_rows<groups, false>(tables, power, doubts, out);
-  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, doubtful);
+  tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, to)
+                                     : mel_rows<groups, false>(tables, power, doubts, to);
+  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, doubtful, to);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -108,9 +108,10 @@ struct Scratch {
   Real* spectra;   // `together` times spectrum_size vectors
 };
 
-// Where the log-mels of a group of frames go: n_mels rows of as many as there are lanes.
+// As many frames as there are lanes: their first column in the tile, and where their log-mels go, n_mels rows.
 template <class Out>
-struct Rows {
+struct Group {
+  Index column;
   Out* first;
   Index stride;
 };
@@ -122,11 +123,11 @@ struct Tile {
   Sample sample;
   Index n_columns;             // whole vectors; they end at column lead + tile if `continued`, else start at 0
   Index first_column;
-  Index n_groups;              // vectors of frames to compute
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
-  Rows<Out> out[kLargestTile / kFewestLanes];  // of the n_groups groups
-  std::int32_t* doubtful;      // n_groups * lanes frames: not 0 where single precision may not do
+  Index n_groups;
+  Group<Out> groups[kLargestTile / kFewestLanes];
+  std::int32_t* doubtful;      // by column, of the groups: not 0 where single precision may not do
 };
 
 // One instruction set.

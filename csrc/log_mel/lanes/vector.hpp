@@ -24,6 +24,7 @@ using Mel = lanes::Mel<Real>;
 using Doubt = lanes::Doubt<Real>;
 using Tables = lanes::Tables<Real>;
 using Scratch = lanes::Scratch<Real>;
+using lanes::Group;
 template <class Out>
 using Tile = lanes::Tile<Real, Out>;
 using Kernel = lanes::Kernel<Real>;

@@ -77,7 +77,7 @@ class Walk {
       const Index first = index * tables_.tile, n = std::min(tables_.tile, n_columns() - first);
       Tile<Real, Row> tile = tile_from(first, n, index == begin ? 0 : tables_.lead, work);
       if (index + 1 < end) prefetch(first + layout_.carry + tables_.tile, tile);
-      for (Index g = 0; g < tile.n_groups; ++g) write_directly(first + g * kernel_.lanes, tile.out[g]);
+      write_directly(first, n, tile);
       run_kernel(scratch, tile);
       copy_staged(first, n, tile, work);
       if constexpr (std::is_same_v<Real, float>) name_doubtful(first, n, tile.doubtful, again);
@@ -91,7 +91,7 @@ class Walk {
       const Index now = std::min(tables_.tile, n - done);
       const Tile<Real, Row> tile = tile_from(first + done, now, 0, work);
       run_kernel(scratch, tile);
-      copy_out(first + done, now, tile.out[0], wanted + done);
+      copy_out(first + done, now, tile.groups[0], wanted + done);
     }
   }
 
@@ -164,7 +164,9 @@ class Walk {
     tile.n_columns = static_cast<Index>(work.columns.size());
     tile.sample = sample_of<In>();
     tile.columns = work.columns.data();
-    for (Index g = 0; g < tile.n_groups; ++g) tile.out[g] = {staged_rows(work) + g * kernel_.lanes, tables_.tile};
+    for (Index g = 0; g < tile.n_groups; ++g) {
+      tile.groups[g] = {g * kernel_.lanes, staged_rows(work) + g * kernel_.lanes, tables_.tile};
+    }
     tile.doubtful = work.doubtful;
     return tile;
   }
@@ -213,30 +215,33 @@ class Walk {
     tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, together * x_.extent[1] - start);
   }
 
-  // Sends the group of frames from column `first` to the caller's memory, where they are all of one clip and can be written
-  // as they are.
-  void write_directly(Index first, Rows<Row>& rows) const {
+  // Sends the groups of n frames from column `first` to the caller's memory, where the frames of a group are all of one clip and
+  // can be written as they are. A last group that is not full then begins earlier, and some frames are computed twice.
+  void write_directly(Index first, Index n, Tile<Real, Row>& tile) const {
     if constexpr (std::is_same_v<Out, Row>) {
-      const Index clip = first / pitch(), frame = first - clip * pitch();
-      if (out_.stride[2] != 1 || frame + kernel_.lanes > n_frames()) return;
-      rows = {out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
+      if (out_.stride[2] != 1 || n < kernel_.lanes) return;
+      for (Index g = 0; g < tile.n_groups; ++g) {
+        const Index column = std::min(g * kernel_.lanes, n - kernel_.lanes);
+        const Index clip = (first + column) / pitch(), frame = first + column - clip * pitch();
+        if (frame + kernel_.lanes <= n_frames()) tile.groups[g] = {column, out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
+      }
     }
   }
 
   // The frames of the groups that were not written directly.
   void copy_staged(Index first, Index n, const Tile<Real, Row>& tile, Workspace& work) const {
-    const auto is_staged = [&](Index g) { return tile.out[g].first == staged_rows(work) + g * kernel_.lanes; };
+    const auto is_staged = [&](Index g) { return tile.groups[g].first == staged_rows(work) + g * kernel_.lanes; };
     for (Index g = 0; g < tile.n_groups; ++g) {
       const Index from = g;
       while (g < tile.n_groups && is_staged(g)) ++g;
       if (from == g) continue;
       const Index begin = from * kernel_.lanes, end = std::min(n, g * kernel_.lanes);
-      copy_out(first + begin, end - begin, tile.out[from], nullptr);
+      copy_out(first + begin, end - begin, tile.groups[from], nullptr);
     }
   }
 
   // The frames of n columns; of those wanted, where that is asked.
-  void copy_out(Index first, Index n, const Rows<Row>& rows, const std::int32_t* wanted) const {
+  void copy_out(Index first, Index n, const Group<Row>& rows, const std::int32_t* wanted) const {
     for (Index j = 0; j < n;) {
       const Index clip = (first + j) / pitch(), frame = first + j - clip * pitch();
       const Index end = std::min(n, j + n_frames() - frame);
