@@ -111,6 +111,8 @@ def dft(g, z):
     if n == 1:
         return z
     radix = next((r for r in (4, 2, 3, 5, 7) if n % r == 0 and n > r), n)
+    if n > 64 and n % 8 == 0:  # fewer values wait in memory between two steps
+        radix = 8
     if n == 8 or n == 4:
         radix = 2
     if radix == n:
