@@ -1,7 +1,7 @@
 // log_mel: waveform -> log(max(M |STFT(x)|^power, floor)), the plan of one contract.
 //
 // float and int16 samples are transformed in single precision, the frames apart of which single precision is not enough
-// (Doubt, lanes/tables.hpp): these are computed again in double precision, so that no value is further than about 1e-3 dB
+// (Doubt, lanes/tables.hpp): these are computed again in double precision, so that no value is further than 2e-4 dB
 // from the one that double precision gives. A clip that holds little else, and doubles, in or out, take double precision
 // throughout.
 #pragma once

@@ -10,6 +10,16 @@ namespace clinaug {
 
 using namespace se;
 
+namespace {
+
+// The bits of sample b, where there are any.
+template <class Byte>
+Byte* of_sample(Byte* signs, Index b, Index sample) {
+  return signs == nullptr ? nullptr : signs + b * sample / 8;
+}
+
+}  // namespace
+
 template <class T>
 void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arrays, InstructionSet set, std::int64_t threads) {
   using Real = Accumulator<T>;
@@ -49,7 +59,8 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
   const auto excite = [&](Index b, Index slab, State& state) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const T* skip = arrays.skip == nullptr ? nullptr : arrays.skip + b * sample;
-    kernel.excite(layout, slabs[slab], act, arrays.x + b * sample, gates, skip, arrays.y + b * sample, signs ? signs + b * sample / 8 : nullptr, stream);
+    kernel.excite(layout, slabs[slab], act, arrays.x + b * sample, gates, skip, arrays.y + b * sample,
+                  of_sample(signs, b, sample), stream);
   };
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 }
@@ -81,7 +92,7 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
 
   const auto squeeze = [&](Index b, Index slab, State& state) {
     kernel.weighted_sums(layout, slabs[slab], act, arrays.grad + b * sample, arrays.x + b * sample, arrays.y + b * sample,
-                         signs ? signs + b * sample / 8 : nullptr, state.partial_of(layout, slab), row_scratch<Real>(layout));
+                         of_sample(signs, b, sample), state.partial_of(layout, slab), row_scratch<Real>(layout));
   };
   const auto gate = [&](Index b, State& state) {
     state.total(layout, slabs.count(), Real{1}, state.mean);  // dL/dgate
@@ -107,8 +118,9 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const auto excite = [&](Index b, Index slab, State& state) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const Real* shifts = layout.gate_per_element ? state.shift_row.data() : state.shift.data();
+    T* const grad_skip = arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample;
     kernel.excite_backward(layout, slabs[slab], act, arrays.grad + b * sample, arrays.y + b * sample,
-                           signs ? signs + b * sample / 8 : nullptr, gates, shifts, arrays.grad_x + b * sample, arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample, stream);
+                           of_sample(signs, b, sample), gates, shifts, arrays.grad_x + b * sample, grad_skip, stream);
   };
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 
