@@ -107,8 +107,9 @@ def test_float32_is_near_float64(signal, contract):
     exact = native.log_mel(x.astype(np.float64), config)
     ours = worst(native.log_mel(x, config), exact) * db_per_unit
     assert ours < FLOAT32_DB
-    if "silence" in signal:  # where torch's single precision is off by decibels, or by the rounding of its logarithm
-        assert ours <= worst(ops.log_mel_reference(torch.from_numpy(x), config), exact) * db_per_unit
+    if "silence" in signal:  # where torch's single precision is off by decibels; or both by a few roundings
+        theirs = worst(ops.log_mel_reference(torch.from_numpy(x), config), exact) * db_per_unit
+        assert ours <= max(theirs, 2e-5)
 
 
 @pytest.mark.parametrize("like", ["librosa", "torchaudio"])

@@ -4,6 +4,7 @@ Takes waveforms as arrays or plain WAV files, leaves log-mels as arrays. The sam
 `clinaug_fast.ops`.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,9 +27,14 @@ except ValueError as error:
 
 
 @lru_cache(maxsize=64)
+def plan_of(contract: str, instruction_set: str = INSTRUCTION_SET) -> "_native.LogMelPlan":
+    """The tables of a `MelConfig.contract`; computed once, safe to use from many threads."""
+    return _native.LogMelPlan(json.loads(contract), instruction_set)
+
+
 def plan(config: MelConfig, instruction_set: str = INSTRUCTION_SET) -> "_native.LogMelPlan":
-    """The tables of a contract; computed once, safe to use from many threads."""
-    return _native.LogMelPlan(config.model_dump(), instruction_set)
+    """The tables of a contract."""
+    return plan_of(config.contract, instruction_set)  # a string remembers its hash, settings do not
 
 
 def allowed_threads() -> int:
