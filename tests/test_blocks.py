@@ -18,7 +18,7 @@ from clinaug_fast.data import blocks, clips, long_recording, workers
 from clinaug_fast.data.blocks import cut_into_blocks
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.data.shards import Shard, fingerprint_shard
+from clinaug_fast.data.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
 from conftest import MEL, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)
@@ -64,6 +64,18 @@ def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
     np.save(expected, kept)
     assert Path(file.name).read_bytes() == expected.getvalue()
     assert digest == fingerprint_shard(Path(file.name))
+
+
+def test_a_shard_takes_no_more_of_the_disk_than_its_clips(tmp_path: Path):
+    clips = np.ones((2, 3, 1000), np.float32)
+    with open(tmp_path / "shard", "w+b") as file:
+        shard = Shard(file, (3, 1000))
+        shard.append(clips)
+        assert (tmp_path / "shard").stat().st_size <= NPY_HEADER_BYTES + clips.nbytes  # set aside, not yet the file's
+        shard.finish()
+    about = (tmp_path / "shard").stat()
+    assert about.st_size == NPY_HEADER_BYTES + clips.nbytes
+    assert 512 * about.st_blocks < 2 * about.st_size + (64 << 10)
 
 
 def files(folder: Path) -> dict[str, bytes]:

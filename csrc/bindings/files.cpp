@@ -46,6 +46,15 @@ void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 #endif
 }
 
+void reserve(int descriptor, std::int64_t first, std::int64_t n_bytes) {
+#ifdef __linux__
+  py::gil_scoped_release released;
+  ::fallocate(descriptor, FALLOC_FL_KEEP_SIZE, first, n_bytes);  // a hint: where there is no room, writing will say so
+#else
+  static_cast<void>(descriptor + first + n_bytes);
+#endif
+}
+
 }  // namespace
 
 void bind_files(py::module_& module) {
@@ -56,6 +65,8 @@ void bind_files(py::module_& module) {
              "(names, offsets, bytes, labels, unlabelled, ignored) of the audio files in a folder");
   module.def("start_writing", &start_writing, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
              "have the system begin to write these bytes of a file to disk");
+  module.def("reserve", &reserve, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
+             "have the file system set these bytes of a file aside");
 }
 
 }  // namespace clinaug::bindings

@@ -195,6 +195,12 @@ def start_writing(descriptor: int, first: int, n_bytes: int) -> None:
     _native.start_writing(descriptor, first, n_bytes)
 
 
+def reserve(descriptor: int, first: int, n_bytes: int) -> None:
+    """Have the file system set these bytes of an open file aside, in one piece if it can; the file's size stays, and
+    truncating it gives back what lies behind its end. Does nothing where that is not possible."""
+    _native.reserve(descriptor, first, n_bytes)
+
+
 def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float | None = None) -> Wav | str:
     """A plain WAV file, or the part from `start_s` to `end_s`, mixed down to mono; a string says why it is not one.
 

@@ -15,6 +15,7 @@ from clinaug_fast import native
 
 NPY_HEADER_BYTES = 128  # numpy leaves room in it for any number of rows
 ON_THEIR_WAY_BYTES = 8 << 20  # clips that the system is asked to write at once
+RESERVED_BYTES = 32 << 20  # of disk, ahead of the clips: a shard then lies in few pieces
 
 
 def fingerprint_shard(path: Path) -> str:
@@ -38,24 +39,31 @@ class Shard:
         self._clip_bytes = 4 * clip_shape[0] * clip_shape[1]
         self.rows = 0
         self._sent = 0  # bytes, from the front, that the system was asked to write
+        self._reserved = 0  # bytes, from the front
         self._hash: Any = xxhash.xxh3_64()  # of the clips so far; None: some were taken back
         file.write(bytes(NPY_HEADER_BYTES))
 
     def append(self, clips: np.ndarray) -> None:
         """(n, n_mels, n_frames) float32, C order."""
-        self._file.write(clips.data)
         self.rows += len(clips)
+        while self._reserved < self._end:
+            native.reserve(self._file.fileno(), self._reserved, RESERVED_BYTES)
+            self._reserved += RESERVED_BYTES
+        self._file.write(clips.data)
         if self._hash is not None:
             self._hash.update(clips.data)
         self._send(ON_THEIR_WAY_BYTES)
 
+    @property
+    def _end(self) -> int:
+        return NPY_HEADER_BYTES + self.rows * self._clip_bytes
+
     def _send(self, at_least: int) -> None:
         """Have the system begin to write what has come since the last time: so nobody waits long for it at the end."""
-        end = NPY_HEADER_BYTES + self.rows * self._clip_bytes
-        if end - self._sent >= at_least:
+        if self._end - self._sent >= at_least:
             self._file.flush()
-            native.start_writing(self._file.fileno(), self._sent, end - self._sent)
-            self._sent = end
+            native.start_writing(self._file.fileno(), self._sent, self._end - self._sent)
+            self._sent = self._end
 
     def keep(self, first: int, numbers: np.ndarray) -> None:
         """Of the clips from row `first` on, leave only these (ascending) numbers, moved together."""
@@ -69,8 +77,13 @@ class Shard:
             self._hash = None
         self.rows = first + len(numbers)
         self._sent = min(self._sent, NPY_HEADER_BYTES + first * self._clip_bytes)
-        self._file.seek(NPY_HEADER_BYTES + self.rows * self._clip_bytes)
-        self._file.truncate()
+        self._file.seek(self._end)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What was reserved behind the last clip."""
+        self._file.truncate(self._end)
+        self._reserved = self._end
 
     def finish(self) -> str:
         """Write the header; returns the digest of the whole file, as `fingerprint_shard` gives it."""
@@ -83,6 +96,6 @@ class Shard:
         self._hash.update(header.getbuffer())
         self._file.seek(0)
         self._file.write(header.getbuffer())
-        self._file.flush()
+        self._give_back()
         self._send(1)
         return self._hash.hexdigest()
