@@ -33,6 +33,18 @@ bool same_but_for_case(std::string_view name, std::string_view lower_case) {
   return std::equal(name.begin(), name.end(), lower_case.begin(), lower_case.end(), [](char a, char b) { return lower(a) == b; });
 }
 
+// Open as long as it lives.
+class Folder {
+ public:
+  explicit Folder(const std::string& path) : folder_(::opendir(path.c_str()), &::closedir) {
+    if (!folder_) throw Unlistable(errno, path);
+  }
+  DIR* get() const { return folder_.get(); }
+
+ private:
+  std::unique_ptr<DIR, int (*)(DIR*)> folder_;
+};
+
 class Walk {
  public:
   Walk(const std::string& root, const std::vector<std::string>& suffixes, Listing& listing)
@@ -47,9 +59,9 @@ class Walk {
  private:
   void enter(const std::string& inside) {
     const std::string path = inside.empty() ? root_ : root_ + "/" + inside;
-    const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), &::closedir);
+    const Folder folder(path);
     struct stat about;
-    if (!folder || ::fstat(::dirfd(folder.get()), &about) != 0) throw Unlistable(errno, path);
+    if (::fstat(::dirfd(folder.get()), &about) != 0) throw Unlistable(errno, path);
     if (!visited_.emplace(about.st_dev, about.st_ino).second) return;
     std::vector<std::string> below;
     while (true) {
@@ -121,14 +133,14 @@ void sort_names(const Walk& walk, Listing& listing) {
 void look_at_sizes(const std::string& root, std::int64_t threads, Listing& listing) {
   const auto n = static_cast<std::int64_t>(listing.offsets.size()) - 1;
   listing.bytes.resize(n);
+  const Folder folder(root);  // names are looked up from here, not from the root of the file system
   parallel_for(n, threads, kFilesAThread, [&](std::int64_t begin, std::int64_t end) {
-    std::string path = root + "/";
-    const std::size_t inside = path.size();
+    std::string name;
     for (std::int64_t i = begin; i < end; ++i) {
-      path.resize(inside);
-      path.append(listing.names.data() + listing.offsets[i], listing.offsets[i + 1] - listing.offsets[i]);
+      name.assign(listing.names.data() + listing.offsets[i], listing.offsets[i + 1] - listing.offsets[i]);
       struct stat about;
-      listing.bytes[i] = ::stat(path.c_str(), &about) == 0 ? static_cast<std::int64_t>(about.st_size) : -1;
+      const bool is_there = ::fstatat(::dirfd(folder.get()), name.c_str(), &about, 0) == 0;
+      listing.bytes[i] = is_there ? static_cast<std::int64_t>(about.st_size) : -1;
     }
   });
 }

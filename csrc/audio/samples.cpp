@@ -4,35 +4,45 @@
 #include <array>
 #include <cmath>
 
+#ifdef CLINAUG_HAS_CLONES
+#define CLINAUG_CLONES __attribute__((target_clones("avx2", "default")))
+#define CLINAUG_IN_CLONES __attribute__((always_inline)) inline  // part of whichever version calls it
+#else
+#define CLINAUG_CLONES
+#define CLINAUG_IN_CLONES inline
+#endif
+
 namespace clinaug {
 namespace {
 
 constexpr std::int64_t kLanes = 8;
+constexpr std::int64_t kBlock = 1 << 13;  // stays in the first-level cache; its counts and sums fit 16 and 32 bits
 constexpr float kClippedFrom = 1.0f - 0x1p-15f, kSilentBelow = 1e-3f;
 constexpr std::int16_t kClippedFromInt = 32767, kSilentUpToInt = 32;  // the same limits times 32768
 
 float unit(std::int16_t sample) { return static_cast<float>(sample) * 0x1p-15f; }
 float unit(float sample) { return sample; }
 
-// With x = 256 high + low the three sums of a block fit 32 bits, which twice as many vector lanes add up as 64.
-double sum_of_squares(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
-  constexpr std::int64_t kBlock = 1 << 15;
-  std::int64_t sum = 0;
-  for (std::int64_t at = 0; at < n; at += kBlock) {
-    std::int32_t high_high = 0, high_low = 0, low_low = 0;
-    for (std::int64_t i = at; i < std::min(at + kBlock, n); ++i) {
-      const auto high = static_cast<std::int16_t>(x[i * stride] >> 8), low = static_cast<std::int16_t>(x[i * stride] & 255);
-      high_high += high * high;
-      high_low += high * low;
-      low_low += low * low;
-    }
-    sum += 65536LL * high_high + 512LL * high_low + low_low;
+// Times 2^30, of one block. With x = 256 high + low the three sums fit 32 bits, which twice as many vector lanes add up as 64.
+CLINAUG_IN_CLONES std::int64_t squares_of_block(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
+  std::int32_t high_high = 0, high_low = 0, low_low = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto high = static_cast<std::int16_t>(x[i * stride] >> 8), low = static_cast<std::int16_t>(x[i * stride] & 255);
+    high_high += high * high;
+    high_low += high * low;
+    low_low += low * low;
   }
+  return 65536LL * high_high + 512LL * high_low + low_low;
+}
+
+CLINAUG_IN_CLONES double sum_of_squares(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
+  std::int64_t sum = 0;
+  for (std::int64_t at = 0; at < n; at += kBlock) sum += squares_of_block(x + at * stride, std::min(kBlock, n - at), stride);
   return static_cast<double>(sum) * 0x1p-30;
 }
 
 // Sample i goes into lane i % kLanes: an order that vector registers can follow.
-double sum_of_squares(const float* x, std::int64_t n, std::int64_t stride) {
+CLINAUG_IN_CLONES double sum_of_squares(const float* x, std::int64_t n, std::int64_t stride) {
   std::array<double, kLanes> lanes{};
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -55,7 +65,7 @@ float mean(std::int16_t left, std::int16_t right) { return static_cast<float>(le
 float mean(float left, float right) { return (left + right) / 2.0f; }
 
 template <class T>
-void mix(std::span<const T> from, std::int64_t channels, Fresh<float>& mono) {
+CLINAUG_IN_CLONES void mix(std::span<const T> from, std::int64_t channels, Fresh<float>& mono) {
   mono.resize(from.size() / channels);
   const auto n = static_cast<std::int64_t>(mono.size());
   if (channels == 2) {
@@ -71,13 +81,15 @@ void mix(std::span<const T> from, std::int64_t channels, Fresh<float>& mono) {
 
 }  // namespace
 
-Level measure_level(std::span<const std::int16_t> samples) {
-  constexpr std::size_t kBlock = 1 << 14;  // counts of a block fit 16 bits, as the samples do
+CLINAUG_CLONES Level measure_level(std::span<const std::int16_t> samples) {
   Level level;
+  level.n = static_cast<std::int64_t>(samples.size());
   std::int16_t lowest = 0, highest = 0;
-  for (std::size_t at = 0; at < samples.size(); at += kBlock) {
+  std::int64_t squares = 0;
+  for (std::int64_t at = 0; at < level.n; at += kBlock) {
+    const std::span block = samples.subspan(at, std::min(kBlock, level.n - at));
     std::int16_t clipped = 0, silent = 0;
-    for (const std::int16_t sample : samples.subspan(at, std::min(kBlock, samples.size() - at))) {
+    for (const std::int16_t sample : block) {
       lowest = std::min(lowest, sample);
       highest = std::max(highest, sample);
       clipped += static_cast<std::int16_t>((sample >= kClippedFromInt) | (sample <= -kClippedFromInt));
@@ -85,14 +97,14 @@ Level measure_level(std::span<const std::int16_t> samples) {
     }
     level.clipped += clipped;
     level.silent += silent;
+    squares += squares_of_block(block.data(), static_cast<std::int64_t>(block.size()), 1);
   }
-  level.n = static_cast<std::int64_t>(samples.size());
   level.peak = std::max<double>(highest, -static_cast<double>(lowest)) * 0x1p-15;
-  level.square_sum = sum_of_squares(samples.data(), level.n, 1);
+  level.square_sum = static_cast<double>(squares) * 0x1p-30;
   return level;
 }
 
-Level measure_level(std::span<const float> samples) {
+CLINAUG_CLONES Level measure_level(std::span<const float> samples) {
   Level level;
   float peak = 0.0f;
   for (const float sample : samples) {
@@ -107,11 +119,11 @@ Level measure_level(std::span<const float> samples) {
   return level;
 }
 
-void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, Fresh<float>& mono) {
+CLINAUG_CLONES void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, Fresh<float>& mono) {
   mix(interleaved, channels, mono);
 }
 
-void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, Fresh<float>& mono) {
+CLINAUG_CLONES void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, Fresh<float>& mono) {
   mix(interleaved, channels, mono);
 }
 

@@ -97,7 +97,9 @@ class Windows {
   void gather(View<const T, 2> windows, Pending<T>& pending) {
     for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
       const T* window = windows.data + i * windows.stride[0];
-      pending.samples.insert(pending.samples.end(), window, window + windows.extent[1]);
+      const std::size_t before = pending.samples.size();
+      pending.samples.resize(before + windows.extent[1]);
+      std::copy_n(window, windows.extent[1], pending.samples.data() + before);
       if (++pending.n == kTogether) flush();
     }
   }

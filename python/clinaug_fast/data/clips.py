@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
@@ -76,12 +77,16 @@ class Verdicts:
     numbers: list[np.ndarray]  # (n_clips,) int64 in all: the place of each clip's window in its recording
     rejected: dict[int, Rejected]  # by the recording's place
 
-    def append(self, more: "Verdicts") -> None:
-        """Those of the recordings that follow."""
-        n = len(self.measured)
-        self.measured = np.concatenate([self.measured, more.measured])
-        self.numbers += more.numbers
-        self.rejected |= {n + number: reason for number, reason in more.rejected.items()}
+    @classmethod
+    def joined(cls, batches: "list[Verdicts]") -> "Verdicts":
+        """Those of some batches, one after another."""
+        all_of_them, n = cls(np.empty(0, native.MEASURED), [], {}), 0
+        for batch in batches:
+            all_of_them.numbers += batch.numbers
+            all_of_them.rejected |= {n + number: reason for number, reason in batch.rejected.items()}
+            n += len(batch.measured)
+        all_of_them.measured = np.concatenate([all_of_them.measured, *(batch.measured for batch in batches)])
+        return all_of_them
 
 
 @dataclass
@@ -153,7 +158,8 @@ def sizes(rows: pa.Table) -> np.ndarray:
 
 def _plain(rows: pa.Table, n_bytes: np.ndarray) -> np.ndarray:
     """The rows that may be plain WAV files."""
-    named = np.fromiter((path.lower().endswith(WAV_SUFFIXES) for path in rows.column("path").to_pylist()), bool)
+    names = pc.utf8_lower(rows.column("path"))
+    named = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in WAV_SUFFIXES])
     refused = rows.column("refused").is_valid().to_numpy()
     return np.flatnonzero(named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused)
 
@@ -162,7 +168,8 @@ def _native_batch(plain: pa.Table, root: Path, settings: ClipSettings, sink: Cli
     if not len(plain):
         nothing = np.empty((0, *settings.clip_shape), np.float32)
         return native.WavBatch(nothing, np.empty(0, native.MEASURED), np.empty(0, np.int64), {}, 0, 0)
-    paths = [f"{root}/{path}" for path in plain.column("path").to_pylist()]
+    folder = f"{root}/"
+    paths = [folder + path for path in plain.column("path").to_pylist()]
     segments = None
     if any(plain.column(name).null_count < len(plain) for name in ("start_s", "end_s")):
         segments = list(zip(*(plain.column(name).to_pylist() for name in ("start_s", "end_s")), strict=True))

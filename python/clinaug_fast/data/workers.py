@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
@@ -131,7 +130,7 @@ class _Block:
         self.job, self.number, self.rows, self.budget, self.lanes = job, number, rows, budget, lanes
         self.n_bytes = sizes(rows).tolist()
         self.batches = list(self._cut())
-        self.verdicts = Verdicts(np.empty(0, native.MEASURED), [], {})
+        self.verdicts: list[Verdicts] = []  # of the batches whose turn it was
         self.seconds = Seconds()
         self.finished = self.abandoned = False
         self._turn = threading.Condition()
@@ -226,14 +225,15 @@ class _Block:
         digest = self.shard.finish()
         key = self.job.key
         public = public_table(self.rows, self.job.root, key)
-        measured, numbers = self.verdicts.measured, np.concatenate([np.empty(0, np.int64), *self.verdicts.numbers])
-        refused = sorted(self.verdicts.rejected)
+        verdicts = Verdicts.joined(self.verdicts)
+        measured, numbers = verdicts.measured, np.concatenate([np.empty(0, np.int64), *verdicts.numbers])
+        refused = sorted(verdicts.rejected)
         at = np.delete(np.arange(self.rows.num_rows), refused)
         stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
         index = index_table(public, at, measured["clips"][at], numbers, self.number, stride_s)
         facts = facts_table(public, at, measured[at])
         recordings = recordings_of(self.rows.take(pa.array(refused, pa.int64())), self.job.root) if refused else []
-        reasons = (self.verdicts.rejected[row] for row in refused)
+        reasons = (verdicts.rejected[row] for row in refused)
         rejected = [
             rejected_row(recording, reason.code, reason.reason, key)
             for recording, reason in zip(recordings, reasons, strict=True)
