@@ -40,11 +40,13 @@ cuda-site:
 	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-build-isolation --target $(CUDA_SITE) \
 		--config-settings=cmake.define.CLINAUG_CUDA=ON .
 
+# The files with tests for a GPU; the others need packages that such a machine may lack.
+CUDA_TESTS := $(addprefix tests/test_,log_mel_cuda.py log_mel_kernel.py log_mel.py residual_se_cuda.py preprocess_device.py cli_train.py)
 test-cuda: cuda-site
-	CLINAUG_REQUIRE_CUDA=1 PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m pytest -m cuda
+	CLINAUG_REQUIRE_CUDA=1 PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m pytest -m cuda -rs $(CUDA_TESTS)
 
 bench-cuda: cuda-site
-	PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m bench cuda
+	PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m bench log_mel_cuda residual_se_cuda
 
 # Compiles the CUDA sources for every architecture that we name, and says which passed.
 CUDA_ARCHS := 80 90 100 120

@@ -1,10 +1,10 @@
-"""`python -m bench [log_mel|residual_se|cuda ...]`: the named benchmarks, all that need no GPU by default."""
+"""`python -m bench [log_mel|residual_se|log_mel_cuda ...]`: the named benchmarks, all that need no GPU by default."""
 
 import sys
 from importlib import import_module
 
 BENCHMARKS = ("log_mel", "preprocess", "residual_se")
-ON_A_GPU = ("cuda",)
+ON_A_GPU = ("log_mel_cuda", "residual_se_cuda")
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from importlib import import_module
 
 import torch
 
-from bench.cuda_timing import interleaved_cuda, n_inputs, poison
+from bench.cuda_timing import interleaved_cuda, introduce, n_inputs, poison
 from clinaug_fast import MelConfig, ops
 from clinaug_fast.mel import filter_bank
 from clinaug_fast.ops import log_mel_cuda
@@ -44,10 +44,14 @@ class Case:
         )
 
     @property
+    def bytes_in(self) -> int:
+        return self.batch * self.n_samples * self.dtype.itemsize
+
+    @property
     def n_bytes(self) -> int:
         """Audio in once, log-mel out once."""
         n_out = self.batch * self.n_mels * self.config.n_frames(self.n_samples)
-        return self.batch * self.n_samples * self.dtype.itemsize + n_out * self.out_dtype.itemsize
+        return self.bytes_in + n_out * self.out_dtype.itemsize
 
     def draw(self, seed: int) -> torch.Tensor:
         draw = torch.Generator("cuda").manual_seed(seed)
@@ -121,13 +125,13 @@ def check(case: Case) -> None:
         raise SystemExit(f"{case.name}: ours is {worst:g} away from float64; expected less than {limit:g}")
 
 
-def main(peak: float) -> None:
-    """peak: bytes a second of a copy."""
+def main() -> None:
+    peak = introduce()
     heads = ("ours ms", "of peak", *(f"x {name}" for name in PEERS))
     print(f"\nlog_mel, ratios are times over ours\n{'':<38}" + "".join(f"{head:>13}" for head in heads))
     for case in CASES:
         check(case)
-        n = n_inputs(case.n_bytes)
+        n = n_inputs(case.bytes_in)
         inputs = [case.draw(seed) for seed in range(n)]
         config, dtype = case.config, case.out_dtype
         calls = {"ours": lambda i, x=inputs, c=config, d=dtype: ops.log_mel(x[i], c, dtype=d)}
@@ -145,3 +149,7 @@ def main(peak: float) -> None:
         marks = "" if all(t.captured for t in timing.values()) else "  (launches timed too for some)"
         kernel = "" if not log_mel_cuda.why_no_kernel(config, case.dtype, 0) else " [torch's FFT]"
         print(f"{case.name + kernel:<24}{case.n_fft:>6}/{case.hop_length}/{case.n_mels:<4}" + "".join(row) + marks)
+
+
+if __name__ == "__main__":
+    main()

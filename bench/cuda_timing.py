@@ -2,11 +2,12 @@
 
 Each contender is `call(i)`: it computes on input number i, i < n_inputs, and returns what it made. All inputs in turn
 are one graph, so that neither Python nor a launch is timed; a contender that cannot be captured is called plainly and
-marked.
+marked. Results live until the last input is done: each has memory of its own, which the L2 cache does not keep either.
 """
 
 import math
 import statistics
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class CudaTiming:
 
 
 def n_inputs(bytes_each: int) -> int:
-    """How many inputs of that size make four times the L2 cache; at least two."""
+    """How many inputs of that size, their outputs left out, make four times the L2 cache; at least two."""
     l2 = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
     return max(2, math.ceil(4 * l2 / max(1, bytes_each)))
 
@@ -38,9 +39,10 @@ def _runner(call: Callable[[int], object], n: int) -> tuple[Callable[[], None], 
     """All inputs in turn, as one graph where that works."""
 
     def plainly() -> None:
-        for i in range(n):
-            call(i)
+        made = [call(i) for i in range(n)]
+        del made
 
+    outside = torch.cuda.current_stream()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -53,6 +55,7 @@ def _runner(call: Callable[[int], object], n: int) -> tuple[Callable[[], None], 
         with torch.cuda.graph(graph):
             plainly()
     except RuntimeError:
+        torch.cuda.set_stream(outside)  # a capture that fails at its end leaves its own
         torch.cuda.synchronize()
         return plainly, False
     return graph.replay, True
@@ -92,7 +95,18 @@ def interleaved_cuda(
     }
 
 
-def copy_peak() -> float:
+def introduce() -> float:
+    """Tell the device and the copy peak of this very run in bytes a second, which is returned."""
+    if not torch.cuda.is_available():
+        raise SystemExit("bench: torch sees no CUDA device. Run it on a machine with a GPU")
+    sys.stdout.reconfigure(line_buffering=True)  # rows that are done stay where the time runs out
+    peak = _copy_peak()
+    about = torch.cuda.get_device_properties(torch.cuda.current_device())
+    print(f"{about.name}, torch {torch.__version__}; medians of rounds; copy peak {peak / 1e9:.0f} GB/s both ways")
+    return peak
+
+
+def _copy_peak() -> float:
     """Bytes a second of a large device-to-device copy, read and written both counted."""
     source = torch.randn(1 << 28, device="cuda")  # 1 GiB
     target = torch.empty_like(source)

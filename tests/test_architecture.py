@@ -95,3 +95,11 @@ def test_native_comes_without_torch():
 def test_help_loads_no_stage():
     heavy = {"torch", "numpy", "sklearn", "pyarrow", "matplotlib", "pydantic", "soundfile"}
     assert not loaded_after("import clinaug_fast.cli.main") & heavy
+
+
+def test_the_makefile_names_the_tests_for_a_gpu():
+    """By name, since collecting the others needs packages that a GPU machine may lack."""
+    marked = re.compile(r"mark\.cuda|def test_\w+\(.*\bdevice\b")
+    for_a_gpu = {path.name for path in (ROOT / "tests").glob("test_*.py") if marked.search(path.read_text())}
+    listed = re.search(r"CUDA_TESTS := \$\(addprefix tests/test_,(.*)\)", (ROOT / "Makefile").read_text())
+    assert {f"test_{name}" for name in listed[1].split()} == for_a_gpu - {Path(__file__).name}

@@ -135,11 +135,13 @@ def test_is_no_worse_than_torch(kernel, signal, n_fft):
     x = signals.make(signal, 20000).astype(np.float32)[None]
     truth = exact(x, config)
     ours, theirs = kernel(x, config), ops.log_mel_reference(torch.from_numpy(x), config).numpy()
+    of_the_log = 0.0 if kernel is on_the_cpu else 2 * np.spacing(np.abs(truth / np.log(2)).max().astype(np.float32))
 
     def error(y: np.ndarray) -> float:
         return float(np.sqrt(np.mean((y - truth) ** 2)))
 
-    assert error(ours) <= 2 * max(error(theirs), error(truth.astype(np.float32)))  # some twiddles are products of two
+    limit = 2 * max(error(theirs), error(truth.astype(np.float32)))  # some twiddles are products of two
+    assert error(ours) <= limit + of_the_log  # of a GPU's log2: two units in the last place
 
 
 @pytest.mark.parametrize("n_fft", [64, 480, 2048])

@@ -12,6 +12,7 @@ Raises TypeError or ValueError naming what was given and what is expected.
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 from clinaug_fast import native
@@ -93,9 +94,14 @@ def _window(config: MelConfig, like: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pad(window, (left, config.n_fft - config.win_length - left)).to(like.dtype)
 
 
+@lru_cache(maxsize=64)
+def _filter_bank(config: MelConfig) -> np.ndarray:
+    return filter_bank(config)
+
+
 def _bank(config: MelConfig, like: torch.Tensor) -> torch.Tensor:
-    """(n_mels, n_bins)"""
-    return torch.as_tensor(filter_bank(config), dtype=like.dtype, device=like.device)
+    """(n_mels, n_bins); a copy to the GPU each time, for which a CUDA graph has no room: it captures forward alone."""
+    return torch.as_tensor(_filter_bank(config), dtype=like.dtype, device=like.device)
 
 
 def _source(config: MelConfig, n_samples: int, n_padded: int, device: torch.device) -> torch.Tensor:
