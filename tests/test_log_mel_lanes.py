@@ -18,6 +18,7 @@ SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
 POWERS_OF_TWO = tuple(2**k for k in range(1, 15))
 SMOOTH = (6, 10, 12, 18, 40, 60, 81, 100, 144, 210, 320, 400, 441, 480, 640, 960, 1000, 1323, 1764, 2187, 3125, 4410)
 SMALL_PRIMES = (3, 5, 7, 11, 13, 17, 31, 61, 97, 127, 34, 254, 1016, 2032, 17 * 25)
+FUSED = [name for name in _native.instruction_sets if name != "baseline"]
 LARGE_PRIMES = (131, 257, 17 * 19, 509, 1021, 2 * 1021, 4093, 8191, 16381)
 
 
@@ -185,6 +186,19 @@ def test_threads_do_not_change_a_bit(shape, contract, instruction_set):
     expected = lanes(x, contract, instruction_set)
     for threads in (2, 3, 7):
         assert np.array_equal(lanes(x, contract, instruction_set, threads=threads), expected)
+
+
+@pytest.mark.skipif("avx2" not in _native.instruction_sets, reason="neither AVX2 nor AVX-512 here")
+@pytest.mark.parametrize("n_fft", [*POWERS_OF_TWO[3:], *SMOOTH, *SMALL_PRIMES, *LARGE_PRIMES])
+def test_sets_with_fused_products_agree_to_the_bit(n_fft):
+    """So that machines of either kind make parts of the same feature set; frames of both precisions, glanced at or not."""
+    for k, contract in enumerate(({}, {"power": 1, "log": "db", "mel_scale": "htk"}, {"floor": 1e-40, "norm": "none"})):
+        config = MelConfig(sample_rate=16000, n_fft=n_fft, hop_length=max(1, n_fft // 3), n_mels=7, **contract)
+        x = uneven(3, 67 * config.hop_length + 2 * n_fft)
+        for wave in (x, (32767 * x).astype(np.int16)):
+            first, *others = (lanes(wave, config, name, glance=k == 0) for name in FUSED)
+            for other in others:
+                np.testing.assert_array_equal(first, other)
 
 
 def test_int16_is_its_scaled_float(instruction_set):

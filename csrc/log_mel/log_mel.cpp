@@ -40,15 +40,15 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
 }
 
 // A frame in double precision costs two in single precision: a clip most of whose frames are doubtful is better computed in
-// double precision at once. A glance at one of 32 frames tells, at whole vectors of them in any case: a clip alone is worth
-// it where it is long.
+// double precision at once. A glance at one of 32 frames, at most kGlanced, tells: those of several clips are looked at together,
+// a clip alone is worth it where it is long.
 template <class Walk>
 std::vector<char> doubtful_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames, std::int64_t threads) {
   std::vector<char> doubtful(clips);
-  const Index each = std::min(frames / 32, walk.lanes());
+  const Index each = std::min(frames / 32, lanes::kGlanced);
   if (each < 2) return doubtful;
-  const Index at_once = walk.lanes() / each;
-  const Index grain = kSamplesWorthAThread / (walk.lanes() * plan.params().n_fft) + 1;
+  const Index at_once = lanes::kGlanced / each;
+  const Index grain = kSamplesWorthAThread / (lanes::kGlanced * plan.params().n_fft) + 1;
   parallel_for((clips + at_once - 1) / at_once, threads, grain, [&](Index begin, Index end) {
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
     for (Index first = begin * at_once; first < std::min(end * at_once, clips); first += at_once) {

@@ -6,6 +6,7 @@ Takes waveforms as arrays or plain WAV files, leaves log-mels as arrays. The sam
 
 import json
 import os
+import platform
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,6 +25,9 @@ try:  # what the single precision kernels run on: CLINAUG_ISA, or the fastest th
     INSTRUCTION_SET: str = _native.find_instruction_set(os.environ.get("CLINAUG_ISA", ""))
 except ValueError as error:
     raise SettingsError(str(error)) from None
+
+# Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike.
+ARITHMETIC: str = "x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}"
 
 
 @lru_cache(maxsize=64)

@@ -19,18 +19,17 @@ constexpr double kToleratedNoise = 1e-5;
 constexpr double kRounding = 0x1p-24;     // of a single precision number, relative
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 
-// How far apart `n` blocks of `length` vectors lie, `page` vectors being a page of memory. Not a power of two, as they would
-// fight for the same cache sets; nor so that what the last pass stores in one block lies whole pages from what it loads next
-// from another, as the processor then takes the one for the other.
-Index apart(Index length, Index n, Index page) {
+// How far apart `n` blocks of `length` vectors lie. Not a power of two, as they would fight for the same cache sets; nor so that
+// what the last pass stores in one block lies whole pages from what it loads next from another, as the processor then takes
+// the one for the other. Alike for all sets, as it decides in which order bins are added: a page is a multiple of kPage.
+Index apart(Index length, Index n) {
+  constexpr Index kPage = kPageBytes / kLineBytes;
   for (Index stride = length + 1;; ++stride) {
     bool clash = false;
-    for (Index blocks = 1; blocks < n; ++blocks) clash |= blocks * stride % page == 1 || blocks * stride % page == page - 1;
+    for (Index blocks = 1; blocks < n; ++blocks) clash |= blocks * stride % kPage == 1 || blocks * stride % kPage == kPage - 1;
     if (!clash) return stride;
   }
 }
-
-Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 
 }  // namespace
 
@@ -43,12 +42,12 @@ LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kerne
   const Transform<Real>& transform = transform_.tables();
   n_blocks_ = smooth_ && transform.n_passes > 0 ? transform.passes[transform.n_passes - 1].radix : 1;
   block_length_ = smooth_ ? transform.size / n_blocks_ : 4 * transform.size;
-  block_stride_ = apart(block_length_, n_blocks_, static_cast<Index>(kPageBytes / sizeof(Real)) / kernel.lanes);
+  block_stride_ = apart(block_length_, n_blocks_);
   targets_ = transform_.targets(block_stride_);
   make_weights();
   make_mel();
   make_layout(params.n_fft, kLargestTile, separate_);
-  make_layout(params.n_fft, kernel.lanes, scattered_);
+  make_layout(params.n_fft, kGlanced, scattered_);
   if (params.hop_length < params.n_fft) make_layout(params.hop_length, kLargestTile, overlapped_);
 }
 

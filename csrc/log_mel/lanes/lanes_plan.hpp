@@ -13,6 +13,8 @@
 
 namespace clinaug::lanes {
 
+constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
+
 // How a tile of the waveform lies transposed in memory: `rows` samples of a column below each other.
 template <class Real>
 struct Layout {
@@ -34,7 +36,7 @@ class LanesPlan {
   // For `clips` clips of `frames` frames; its columns are the same in both precisions.
   const Layout<Real>& layout(Index clips, Index frames) const;
 
-  // For as many frames from anywhere as there are lanes.
+  // For kGlanced frames from anywhere.
   const Layout<Real>& scattered() const { return scattered_; }
 
  private:
@@ -63,7 +65,7 @@ class LanesPlan {
   Doubt<Real> doubt_{};
   Layout<Real> overlapped_{};  // a column is a hop: neighbouring frames share their samples
   Layout<Real> separate_{};    // a column is a frame
-  Layout<Real> scattered_{};   // the same, of a single vector of frames
+  Layout<Real> scattered_{};   // the same, of few frames
   mutable WorkspacePool workspaces_;
 };
 

@@ -8,8 +8,9 @@
 
 #include "log_mel/lanes/vector.hpp"
 
+// AVX2 in double precision has four lanes, and takes the same way as eight: all sets with fused products give the same bits.
 #if defined(__has_builtin)
-#if __has_builtin(__builtin_shuffle) && CLINAUG_LANES >= 8
+#if __has_builtin(__builtin_shuffle) && (CLINAUG_LANES >= 8 || defined(__AVX2__))
 #define CLINAUG_LOOKS_UP
 #endif
 #endif
@@ -54,24 +55,42 @@ static inline SingleV excess(DoubleV x) { return __builtin_convertvector(x < __b
 
 #ifdef CLINAUG_LOOKS_UP
 
-// ln m = ln(1 + r) - ln c, r = c m - 1, with c near 1 / m from a table of eight that stays in a register.
+// Eight numbers in registers, looked up by the lower three bits of each lane; where a register has no room for all, two hold them.
+struct TableOfEight {
+  SingleV half[kLanes < 8 ? 2 : 1];
+
+  inline void set(int entry, float value) {
+    if constexpr (kLanes < 8) {
+      half[entry / kLanes][entry % kLanes] = value;
+    } else {
+      for (int i = entry; i < kLanes; i += 8) half[0][i] = value;
+    }
+  }
+
+  inline SingleV operator[](IntV entry) const {
+    if constexpr (kLanes < 8) return __builtin_shuffle(half[0], half[1], entry);
+    return __builtin_shuffle(half[0], entry);
+  }
+};
+
+// ln m = ln(1 + r) - ln c, r = c m - 1, with c near 1 / m from a table.
 template <bool denormals>
 class SingleLogarithm {
  public:
   explicit SingleLogarithm(double scale) : scale_(static_cast<float>(scale)) {
-    for (int i = 0; i < kLanes; ++i) {
-      factor_[i] = kFactors[i % 8];
-      shift_[i] = static_cast<float>(kShifts[i % 8] * scale);
+    for (int i = 0; i < 8; ++i) {
+      factors_.set(i, kFactors[i]);
+      shifts_.set(i, static_cast<float>(kShifts[i] * scale));
     }
   }
 
   inline SingleV operator()(V x) const {
     const Parts parts = split<denormals, 0x3fef0000>(x);  // 31/32: the first entry's c is 1, its m lie around 1
-    const SingleV r = parts.m * __builtin_shuffle(factor_, parts.entry) - 1.0f;
+    const SingleV r = parts.m * factors_[parts.entry] - 1.0f;
     SingleV p = r * (scale_ * -2.3829048533e-1f) + scale_ * 3.3346549121e-1f;  // of least largest error, 1.3e-7
     p = p * r + scale_ * -5.0000952022e-1f;
     p = p * r + scale_;
-    return p * r + (parts.e * (scale_ * 0.693147181f) + __builtin_shuffle(shift_, parts.entry)) + excess(x);
+    return p * r + (parts.e * (scale_ * 0.693147181f) + shifts_[parts.entry]) + excess(x);
   }
 
  private:
@@ -79,7 +98,7 @@ class SingleLogarithm {
   static constexpr float kFactors[] = {1.0f, 0.888888896f, 0.800000012f, 0.727272749f, 0.666666687f, 0.615384638f, 0.571428597f, 0.533333361f};
   static constexpr double kShifts[] = {0.0, 0.117783028, 0.223143536, 0.318453701, 0.405465078, 0.485507779, 0.559615743, 0.628608607};
 
-  SingleV factor_, shift_;
+  TableOfEight factors_, shifts_;
   float scale_;
 };
 

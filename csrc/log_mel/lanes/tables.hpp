@@ -10,6 +10,7 @@ namespace clinaug::lanes {
 using Index = std::ptrdiff_t;
 
 inline constexpr Index kLargestTile = 128, kFewestLanes = 2;
+inline constexpr Index kGlanced = 16;  // frames that are looked at together, whole vectors of any set
 inline constexpr Index kLineBytes = 64, kPageBytes = 4096;
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition

@@ -95,21 +95,19 @@ class Walk {
     }
   }
 
-  // How many frames `glance` looks at.
-  Index lanes() const { return kernel_.lanes; }
-
   // Looks at `each` frames, evenly spaced, of each of n clips from `first`: mostly[i] tells whether three of four are
-  // doubtful, of those without NaN and infinity, which say nothing of the others. n * each <= lanes(); for a walk in which a
+  // doubtful, of those without NaN and infinity, which say nothing of the others. n * each <= kGlanced; for a walk in which a
   // column is a frame.
   void glance(Index first, Index n, Index each, Workspace& work, char* mostly) const {
     const Scratch<Real> scratch = prepare(work);
     In* const staged = stage(work);
-    work.columns.resize(kernel_.lanes);
-    for (Index j = 0; j < kernel_.lanes; ++j) {
+    const Index columns = round_up(n * each, kernel_.lanes);
+    work.columns.resize(columns);
+    for (Index j = 0; j < columns; ++j) {
       const Index clip = std::min(j / each, n - 1), frame = (2 * (j % each) + 1) * n_frames() / (2 * each);
       work.columns[j] = column(first + clip, frame, staged + j * tables_.rows);
     }
-    run_kernel(scratch, tile_of(kernel_.lanes, 0, work));
+    run_kernel(scratch, tile_of(columns, 0, work));
     for (Index i = 0; i < n; ++i) {
       Index finite = 0, doubtful = 0;
       for (Index j = i * each; j < (i + 1) * each; ++j) {
@@ -151,7 +149,7 @@ class Walk {
 
   // n frames from column `first`, of whose columns the first `known` lie transposed already; into the workspace's rows.
   Tile<Real, Row> tile_from(Index first, Index n, Index known, Workspace& work) const {
-    const Index frames = (n + kernel_.lanes - 1) / kernel_.lanes * kernel_.lanes;
+    const Index frames = round_up(n, kernel_.lanes);
     gather(first + layout_.carry - tables_.lead + known, tables_.lead + frames - known, work);
     return tile_of(frames, known, work);
   }

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.data.assemble import Counts, assemble
 from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
@@ -101,6 +102,7 @@ def preprocess(
             "subject_pattern": public_pattern(subject_pattern, deidentify_key),
             "max_hours": max_hours,
             "device": device,
+            "arithmetic": native.ARITHMETIC,
             "deidentified": None if deidentify_key is None else key_check(deidentify_key),
             "corpus": {
                 "ignored": public_suffixes(source.ignored, deidentify_key),
