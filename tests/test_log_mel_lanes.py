@@ -191,7 +191,7 @@ def test_threads_do_not_change_a_bit(shape, contract, instruction_set):
 @pytest.mark.skipif("avx2" not in _native.instruction_sets, reason="neither AVX2 nor AVX-512 here")
 @pytest.mark.parametrize("n_fft", [*POWERS_OF_TWO[3:], *SMOOTH, *SMALL_PRIMES, *LARGE_PRIMES])
 def test_sets_with_fused_products_agree_to_the_bit(n_fft):
-    """So that machines of either kind make parts of the same feature set; frames of both precisions, glanced at or not."""
+    """Machines of either kind make parts of one feature set. Frames of both precisions, glanced at or not."""
     for k, contract in enumerate(({}, {"power": 1, "log": "db", "mel_scale": "htk"}, {"floor": 1e-40, "norm": "none"})):
         config = MelConfig(sample_rate=16000, n_fft=n_fft, hop_length=max(1, n_fft // 3), n_mels=7, **contract)
         x = uneven(3, 67 * config.hop_length + 2 * n_fft)

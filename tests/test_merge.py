@@ -12,7 +12,8 @@ from clinaug_fast.data import blocks
 from clinaug_fast.data.merge import merge
 from clinaug_fast.data.parts import Part
 from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.runs import Silent
 from conftest import MEL, MEL_OPTIONS, write_corpus
 from test_preprocess import CLIP, files
 
@@ -35,6 +36,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def make_parts(corpus: Path, out: Path, count: int, **how) -> list[Path]:
+    how = {"max_bad": 0.5} | how
     return [preprocess(corpus, out, MEL, CLIP, part=Part(k, count), **how).out for k in range(count)]
 
 
@@ -82,6 +84,38 @@ def test_a_merge_that_was_killed_goes_on(corpus: Path, tmp_path: Path, monkeypat
     assert not out.exists()
     merge(parts, out)
     assert files(out) == files(tmp_path / "one")
+
+
+def test_a_merge_judges_as_one_run_would(corpus: Path, tmp_path: Path):
+    class Heard(Silent):
+        def __init__(self):
+            self.warnings = []
+
+        def warn(self, text: str) -> None:
+            self.warnings.append(text)
+
+    one, merged = Heard(), Heard()
+    preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5, progress=one)
+    parts = [
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, part=Part(k, 2), max_bad=0.5 - 0.5 * k).out for k in (0, 1)
+    ]
+    with pytest.raises(RejectedError, match=r"1 of 18 recordings were rejected \(.*expected at most 0\.0%"):
+        merge(parts, out, merged)
+    assert merged.warnings == one.warnings
+    assert any("the subject of 17 of 17 recordings" in warning for warning in one.warnings)
+    assert files(out) == files(tmp_path / "one")
+
+
+def test_what_a_merge_left_when_it_was_killed_at_its_end_is_removed(corpus: Path, tmp_path: Path):
+    parts = make_parts(corpus, tmp_path / "out", 3)
+    left = shutil.copytree(parts[1], tmp_path / "left")
+    counts = merge(parts, tmp_path / "out")
+    left.rename(parts[1])
+    other = make_parts(corpus, tmp_path / "other", 2, max_hours=1.0)
+    with pytest.raises(InputError, match=r"max_hours is 24\.0 there, 1\.0 asked"):
+        merge([*parts, other[0]], tmp_path / "out")
+    assert merge(parts, tmp_path / "out") == counts
+    assert not any(part.exists() for part in parts)
 
 
 def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path: Path):

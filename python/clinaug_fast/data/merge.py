@@ -10,6 +10,7 @@ from typing import Any
 from clinaug_fast.data.assemble import Counts, assemble
 from clinaug_fast.data.draft import open_draft
 from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.judgement import judge
 from clinaug_fast.data.parts import part_files, read_part
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
 from clinaug_fast.errors import InputError
@@ -19,18 +20,33 @@ from clinaug_fast.runs import Progress, Silent
 def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Counts:
     """Join all parts of one feature set into `out`; the parts are used up. May be repeated after a kill.
 
-    Raises InputError, before anything is moved, for a missing, doubled, foreign or incomplete part, naming it.
+    Raises InputError, before anything is moved, for a missing, doubled, foreign or incomplete part, naming it; and
+    RejectedError, once all is done, where more recordings were rejected than the strictest part's `max_bad`.
     """
     parts, out = [Path(part) for part in parts], Path(out)
-    abouts = [read_part(part) for part in parts]
-    _refuse_misfits(parts, abouts)
+    if out.exists():
+        parts = [part for part in parts if part.exists()]  # what a merge that was killed at its very end has left
+        abouts = [read_part(part) for part in parts]
+        for about in abouts:
+            refuse_other_set(out, flat_settings(about["made_with"]))
+    else:
+        abouts = [read_part(part) for part in parts]
+        _refuse_misfits(parts, abouts)
+        _join(parts, abouts, out, progress)
+    for part in parts:
+        shutil.rmtree(part)
+    features = FeatureSet.open(out)
+    counts = Counts(**features.about["counts"])
+    judge(out, counts, features.mel, min((about["max_bad"] for about in abouts), default=1.0), progress)
+    return counts
+
+
+def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, progress: Progress) -> None:
     made_with, n_blocks = abouts[0]["made_with"], abouts[0]["n_blocks"]
     settings = flat_settings(made_with)
-    if out.exists():
-        refuse_other_set(out, settings)
     with open_draft(out, settings) as draft:
         if draft is None:
-            return Counts(**FeatureSet.open(out).about["counts"])
+            return
         files = draft.files(sidecars_stay=False)
         sources = {about["number"]: part_files(part) for part, about in zip(parts, abouts, strict=True)}
         for number in range(n_blocks):
@@ -50,11 +66,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
                         "folder beside the parts"
                     ) from None
             progress.advance()
-        counts = assemble(draft.set, files, n_blocks, made_with, "the corpus")
+        assemble(draft.set, files, n_blocks, made_with, "the corpus")
         draft.publish()
-    for part in parts:
-        shutil.rmtree(part)
-    return counts
 
 
 def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> None:

@@ -93,10 +93,10 @@ def part_files(folder: Path) -> BlockFiles:
     return BlockFiles(folder / "shards", folder / "blocks")
 
 
-def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, Any]) -> None:
-    """Say in `folder` what it is; n_blocks: of the whole set."""
+def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, Any], max_bad: float) -> None:
+    """Say in `folder` what it is; n_blocks: of the whole set, which `merge` will judge by `max_bad`."""
     about = {"schema_version": SCHEMA_VERSION, "number": part.number, "count": part.count, "n_blocks": n_blocks}
-    write_json(folder / "part.json", about | {"made_with": made_with})
+    write_json(folder / "part.json", about | {"made_with": made_with, "max_bad": max_bad})
 
 
 def read_part(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from clinaug_fast.data.clips import ClipSettings, Seconds
 from clinaug_fast.data.corpus import read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
 from clinaug_fast.data.draft import Draft, open_draft, remove_left
+from clinaug_fast.data.judgement import judge
 from clinaug_fast.data.memory import default_limit, frugal_arrow, give_back
 from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
@@ -31,7 +32,7 @@ from clinaug_fast.data.stopping import Stopper
 from clinaug_fast.data.workers import Job, make_lanes, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.mel import refuse_empty_bands
-from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, refuse_changed, write_json
 
 MAX_HOURS = 24.0
 
@@ -133,16 +134,13 @@ def preprocess(
                 if part is None:
                     counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
                 else:
-                    write_part(draft.set, part, n_blocks, made_with)
+                    write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
             receipt = _receipt(run, seconds, threads)
             # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
             write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
     if counts is not None:
-        _warn(counts, unlabelled, mel, progress)
-        if warning := read_json(out / "features.json", "a feature set's")["corpus_facts"]["shortcut"]["warning"]:
-            progress.warn(warning)
-        _refuse_too_many_bad(counts, max_bad, out)
+        judge(out, counts, mel, max_bad, progress, unlabelled)
     return PreprocessResult(out, counts, already_done, receipt)
 
 
@@ -211,31 +209,3 @@ def _receipt(run: Receipt, seconds: Seconds, threads: int) -> dict[str, Any]:
     for stage in ("decode", "resample", "mel", "write"):
         run.add(stage, getattr(seconds, stage))
     return run.about(seconds.audio, threads)
-
-
-def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
-    bad = counts.found - counts.kept
-    if bad > max_bad * counts.found:
-        by_code = ", ".join(f"{n} {code}" for code, n in counts.rejected.items())
-        raise RejectedError(
-            f"{bad} of {counts.found} recordings were rejected ({by_code}); expected at most {max_bad:.1%}. The others "
-            f"are in {out}; {out / 'rejected.jsonl'} gives each reason. Repair the files and name a new output folder, "
-            "or raise --max-bad"
-        )
-
-
-def _warn(counts: Counts, unlabelled: list[str], mel: MelConfig, progress: Progress) -> None:
-    if unlabelled:
-        named = ", ".join(unlabelled[:5]) + (" ..." if len(unlabelled) > 5 else "")
-        progress.warn(f"{len(unlabelled)} audio files lie in no label's sub-folder and are left out: {named}")
-    if counts.without_subject:
-        progress.warn(
-            f"the subject of {counts.without_subject} of {counts.kept} recordings is not known, so clips of one "
-            "patient may land on both sides of a split. Give --subject-pattern, or a table with a subject column"
-        )
-    low = {int(rate): n for rate, n in counts.file_rates.items() if int(rate) / 2 < mel.f_max}
-    if low:
-        progress.warn(
-            f"{sum(low.values())} of {counts.kept} recordings were sampled below {2 * mel.f_max:g} Hz, so their mel "
-            f"bands above {min(low) / 2:g} Hz hold nothing. Try --sample-rate {min(low)} or another --preset"
-        )
