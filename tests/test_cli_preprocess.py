@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import soundfile
 from typer.testing import Result
 
-from clinaug_fast import native
+from clinaug_fast import _native, native
 from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
 from clinaug_fast.data import workers
 from clinaug_fast.data.feature_set import FeatureSet
@@ -160,7 +162,13 @@ def removed_link(path: Path) -> None:
     path.symlink_to(path.with_name("gone.wav"))
 
 
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 BAD_FILES = {
+    a_pipe: "UNREADABLE",
     zero_bytes: "EMPTY",
     text: "UNREADABLE",
     cut_flac: "TRUNCATED",
@@ -185,14 +193,13 @@ def test_one_bad_file_is_listed_and_the_run_goes_on(cli: Cli, corpus: Path, out:
 
 
 def test_too_many_bad_files_are_exit_code_4(cli: Cli, corpus: Path, out: Path):
-    for spoil, path in zip(BAD_FILES, sorted((corpus / "hum").iterdir()), strict=True):
+    paths = [*sorted((corpus / "hum").iterdir()), *sorted((corpus / "hiss").iterdir())[:2]]
+    for spoil, path in zip([*BAD_FILES, zero_bytes], paths, strict=True):
         spoil(path)
-    for path in sorted((corpus / "hiss").iterdir())[:2]:
-        zero_bytes(path)
     result = cli("preprocess", corpus, out, *OPTIONS, "--json")
     assert result.exit_code == 4
     message = json.loads(result.stdout)["message"]
-    by_code = "3 EMPTY, 1 MISSING, 1 NON_FINITE, 1 TOO_SHORT, 1 TRUNCATED, 1 UNREADABLE"
+    by_code = "2 EMPTY, 1 MISSING, 1 NON_FINITE, 1 TOO_SHORT, 1 TRUNCATED, 2 UNREADABLE"
     assert f"8 of 18 recordings were rejected ({by_code}); expected at most 5.0%" in message
     assert str(out / "rejected.jsonl") in message
     assert FeatureSet.open(out).labels == ["hiss", "knock"]
@@ -240,6 +247,8 @@ def test_a_bad_corpus_leaves_nothing(cli: Cli, corpus: Path, out: Path, spoil, e
         (("--n-frames", 0), ("n_frames is 0; expected at least 1",)),
         (("--mel-scale", "bark"), ("mel_scale is 'bark'; expected 'slaney' or 'htk'",)),
         (("--like", "kaldi"), ("like is 'kaldi'; expected one of librosa, torchaudio",)),
+        (("--n-frames", 100_000_000), ("clips of 100000000 frames", "on", "threads", "or raise --mem-limit")),
+        (("--max-duration", 0), ("the longest duration is 0.0 hours; expected more than 0",)),
         (("--preset", "lung"), ("preset is 'lung'; expected one of surgical, heart",)),
         (("--subject-pattern", "p"), ("has no group; expected the subject in parentheses",)),
         (("--max-bad", "5"), ("max_bad is 5.0; expected a fraction from 0 to 1",)),
@@ -345,3 +354,29 @@ def test_what_breaks_a_run_has_its_exit_code_and_the_next_run_goes_on(
     assert os.listdir(out.parent) == []  # the first block broke: nothing to go on from
     assert cli("preprocess", tiny_corpus, out, *OPTIONS).exit_code == 0
     assert sorted(os.listdir(out.parent)) == ["out", "out.receipt.json"]
+
+
+def test_folders_that_are_left_out_are_named(cli: Cli, corpus: Path, out: Path):
+    shutil.copytree(corpus / "hum", corpus / ".old")
+    (corpus / "zoo").symlink_to(corpus / "hum")
+    result = cli("preprocess", corpus, out, *OPTIONS, "--quiet")
+    assert result.exit_code == 0
+    assert "warning: 2 folders, hidden or links to others in the corpus, are left out: .old, zoo" in result.stderr
+
+
+@pytest.mark.skipif("avx2" not in _native.instruction_sets, reason="neither AVX2 nor AVX-512 here")
+def test_machines_of_one_arithmetic_make_the_same_bytes_and_others_are_refused(tiny_corpus: Path, out: Path):
+    def made(name: str, isa: str) -> subprocess.CompletedProcess:
+        code = "from clinaug_fast.cli.main import run; run()"
+        command = [sys.executable, "-c", code, "preprocess", tiny_corpus, out.with_name(name), *OPTIONS]
+        return subprocess.run(command, env=os.environ | {"CLINAUG_ISA": isa}, capture_output=True, text=True)
+
+    names = [name for name in _native.instruction_sets if name != "baseline"]
+    assert [made(name, name).returncode for name in names] == [0] * len(names)
+    sets = [out.with_name(name) for name in names]
+    for file in filter(Path.is_file, sets[0].rglob("*")):
+        for other in sets[1:]:
+            assert (other / file.relative_to(sets[0])).read_bytes() == file.read_bytes()
+    result = made(names[0], "baseline")
+    assert result.returncode == 3
+    assert "arithmetic, which CLINAUG_ISA chooses, is 'x86-64-v3' there, 'baseline " in result.stderr

@@ -152,6 +152,17 @@ def test_a_table_gives_its_columns_as_they_are_written(tmp_path: Path):
     assert (tail.id, tail.start_s, tail.end_s) == ("sub/x.wav@1.5-end", 1.5, None)
 
 
+def test_a_table_may_name_files_anywhere(tmp_path: Path):
+    touch(tmp_path / "elsewhere", "x.wav", "y.wav")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    table(tmp_path / "here", f"path,label\n{tmp_path}/elsewhere/x.wav,a\n../elsewhere/y.wav,b\n")
+    for folder in ("here", "link"):
+        corpus = read_corpus(tmp_path / folder / "table.csv")
+        assert [recording.relative for recording in corpus.recordings] == ["../elsewhere/x.wav", "../elsewhere/y.wav"]
+        assert all(Path(recording.path).exists() for recording in corpus.recordings)
+
+
 def test_a_parquet_table_is_the_same_corpus_as_its_csv(tmp_path: Path):
     rows = {"path": ["x.wav", "y.wav"], "label": ["a", "b"], "subject": [1, 2], "start_s": [0, 2], "end_s": [1, None]}
     pyarrow.parquet.write_table(pa.table(rows), tmp_path / "table.parquet")
@@ -183,6 +194,8 @@ def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
         ("path,label,end_s\nx.wav,a,nan\ny.wav,b,inf\n", "goes from None to nan s"),
         ("path,label,start_s\nx.wav,a,soon\n", "cannot be read as a table.*soon"),
         ("path,label\nx.wav,a\ny.wav,a\n", "has one label, 'a'"),
+        ("path,label,label\nx.wav,a,a\n", "has label more than once; expected each column once"),
+        ("path,label\nx\0.wav,a\ny.wav,b\n", r"row 1 of .* has the path 'x\\x00.wav'"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_row(tmp_path: Path, text: str, sentence: str):

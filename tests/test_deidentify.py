@@ -149,3 +149,5 @@ def test_no_file_of_a_deidentified_set_holds_a_name(tiny_corpus: Path, tmp_path:
         if file in files:
             assert (tmp_path / "two" / file.relative_to(tmp_path / "one")).read_bytes() == content
     assert verify(tmp_path / "one").whole
+    named = preprocess(corpus, tmp_path / "named", MEL, ClipConfig(n_frames=32), max_bad=0.5).out
+    assert FeatureSet.open(named).lineage["corpus"] != features.lineage["corpus"]  # which a good guess would confirm

@@ -96,9 +96,8 @@ def test_a_merge_judges_as_one_run_would(corpus: Path, tmp_path: Path):
 
     one, merged = Heard(), Heard()
     preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5, progress=one)
-    parts = [
-        preprocess(corpus, tmp_path / "out", MEL, CLIP, part=Part(k, 2), max_bad=0.5 - 0.5 * k).out for k in (0, 1)
-    ]
+    out = tmp_path / "out"
+    parts = [preprocess(corpus, out, MEL, CLIP, part=Part(k, 2), max_bad=0.5 - 0.5 * k).out for k in (0, 1)]
     with pytest.raises(RejectedError, match=r"1 of 18 recordings were rejected \(.*expected at most 0\.0%"):
         merge(parts, out, merged)
     assert merged.warnings == one.warnings

@@ -62,7 +62,10 @@ class Walk {
     const Folder folder(path);
     struct stat about;
     if (::fstat(::dirfd(folder.get()), &about) != 0) throw Unlistable(errno, path);
-    if (!visited_.emplace(about.st_dev, about.st_ino).second) return;
+    if (!visited_.emplace(about.st_dev, about.st_ino).second) {
+      listing_.left_out.push_back(inside);
+      return;
+    }
     std::vector<std::string> below;
     while (true) {
       errno = 0;
@@ -74,6 +77,8 @@ class Walk {
         add(inside, name);
       } else if (name[0] != '.') {
         below.emplace_back(name);
+      } else {
+        listing_.left_out.push_back(inside.empty() ? std::string(name) : inside + "/" + std::string(name));
       }
     }
     if (errno != 0) throw Unlistable(errno, path);
@@ -157,6 +162,7 @@ Listing list_audio(const std::string& root, const std::vector<std::string>& suff
     sort_names(walk, listing);
   }
   std::sort(listing.unlabelled.begin(), listing.unlabelled.end());
+  std::sort(listing.left_out.begin(), listing.left_out.end());
   look_at_sizes(root, threads, listing);
   return listing;
 }

@@ -181,6 +181,7 @@ class Listing(NamedTuple):
     labels: list[tuple[bytes, int]]  # top folders in order, and how many of the files lie in each
     unlabelled: list[str]  # audio outside any top folder, in no other field
     ignored: dict[str, int]  # files that are not audio by suffix, "" for none
+    left_out: list[str]  # folders that begin with a dot, and links to a folder that was listed already
 
 
 def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 1) -> Listing:

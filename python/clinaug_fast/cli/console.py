@@ -8,15 +8,26 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from clinaug_fast.errors import EXIT_BUG, EXIT_INTERRUPTED, ClinaugError, InputError, ResourceError
+from clinaug_fast.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    ClinaugError,
+    InputError,
+    ResourceError,
+    StoppedError,
+)
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
@@ -109,7 +120,11 @@ class Say:
         self.stop()
         _line(f"error: {error}")
         if self.as_json:
-            self._print_json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})
+            try:
+                self._print_json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})
+                sys.stdout.flush()
+            except OSError:  # it may be stdout that cannot be written
+                _forget_stdout()
         return typer.Exit(error.exit_code)
 
     def _print_json(self, status: str, exit_code: int, fields: dict[str, Any]) -> None:
@@ -140,22 +155,21 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     """Run a stage: yields its Say and turns whatever goes wrong into a sentence and an exit code."""
     say = Say(command, as_json, quiet)
     try:
-        yield say
-        say.stop()
+        with _sigterm_raises():
+            yield say
+            say.stop()
     except ClinaugError as error:
         raise say.fail(error) from None
-    except KeyboardInterrupt:
-        say.stop()
-        _line("interrupted: nothing half-written was left. Run the same command again to go on")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (KeyboardInterrupt, _Terminated) as error:
+        word, code = ("interrupted", EXIT_INTERRUPTED) if isinstance(error, KeyboardInterrupt) else _TERMINATED
+        sentence = f"{word}: nothing half-written was left. Run the same command again to go on"
+        raise say.fail(StoppedError(sentence, code)) from None
     except MemoryError as error:
         raise say.fail(_out_of_memory(error)) from None
     except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
+        _forget_stdout()
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
-        kind = ResourceError if full else InputError
-        raise say.fail(kind(f"{error}. Check the path, its rights and its disk")) from None
+        raise say.fail(_told(error)) from None
     except typer.Exit:
         raise
     except Exception as error:
@@ -167,5 +181,44 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
         raise typer.Exit(EXIT_BUG) from None
 
 
+class _Terminated(BaseException):
+    """SIGTERM came; as KeyboardInterrupt, it is no error that code may swallow."""
+
+
+_TERMINATED = "stopped by SIGTERM", EXIT_STOPPED
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # Python allows no other to listen
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _forget_stdout() -> None:
+    """So that the flush at exit does not fail too."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(error: OSError) -> ClinaugError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        return ResourceError(f"{error.strerror}{where}. Make room, then run the same command again")
+    if error.errno == errno.ENOMEM:
+        return _out_of_memory(error)
+    return InputError(f"{error}. Check the path, its rights and its disk")
+
+
 def _out_of_memory(error: BaseException) -> ResourceError:
-    return ResourceError(f"out of memory ({error}). Lower the batch size, the width or the number of threads")
+    return ResourceError(
+        f"out of memory ({error}). Lower what is done at once: the batch, the width, the clips' length or the threads"
+    )

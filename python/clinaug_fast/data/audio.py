@@ -7,6 +7,7 @@ contract's rate stays int16, which the log-mel kernel takes as it is.
 """
 
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
@@ -150,6 +151,8 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 def inspect(path: Path | str) -> int:
     """The file's size in bytes; rejects one that cannot be opened, is empty, or is a WAV file that was cut."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO would wait for whoever writes into it
+            raise Rejected(Code.UNREADABLE, "it is a pipe, a device or a folder; expected a file")
         with open(path, "rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size
             if not n_bytes:

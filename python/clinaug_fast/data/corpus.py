@@ -95,6 +95,7 @@ class Corpus:
     table: pa.Table  # RECORDINGS_SCHEMA
     ignored: dict[str, int]  # files by suffix that are not audio
     unlabelled: list[str]  # audio outside any label's sub-folder
+    left_out: list[str]  # folders: hidden ones, and links to those that were listed already
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -201,13 +202,21 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
             f"expected LABEL/FILE with {', '.join(sorted(AUDIO_SUFFIXES))}. Sort the files into one folder a label, "
             "or give a table with the columns path and label"
         )
+    left_out = [_writable(name) for name in found.left_out]
     paths, refused = _names(found)
     columns = {"id": paths, "path": paths, "refused": refused, "subject": _subjects(pattern, paths)}
     columns["bytes"] = pa.array(found.bytes, mask=found.bytes < 0)
     labels = pa.array([_writable(os.fsdecode(label)) for label, _ in found.labels])
     numbers = np.repeat(np.arange(len(labels), dtype=np.int32), [n for _, n in found.labels])
     columns["label"] = labels.take(pa.array(numbers))
-    return Corpus(root, root, _table(columns), dict(sorted(ignored.items())), unlabelled)
+    return Corpus(
+        root,
+        root,
+        _table(columns),
+        dict(sorted(ignored.items())),
+        unlabelled,
+        left_out,
+    )
 
 
 def _names(found: native.Listing) -> tuple[pa.Array, pa.Array | None]:
@@ -235,15 +244,16 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
     seen: dict[str, int] = {}  # the row of each id
+    root = os.path.realpath(path.parent)
     for number, row in enumerate(table.to_pylist(), start=1):
         where = f"row {number} of {path}"
-        if not row["path"] or not row["label"]:
-            raise InputError(f"{where} has the path {row['path']!r} and the label {row['label']!r}. Fill both in")
+        if not row["path"] or not row["label"] or "\0" in row["path"]:
+            raise InputError(f"{where} has the path {row['path']!r} and the label {row['label']!r}. Correct them")
         row |= {name: row.get(name) or None for name in ("subject", "site", "device")}
         start_s, end_s = row.get("start_s"), row.get("end_s")
         if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:
             raise InputError(f"{where} goes from {start_s} to {end_s} s; expected 0 <= start_s < end_s. Correct it")
-        relative = posixpath.normpath(row.pop("path"))
+        relative = _inside(row.pop("path"), root)
         row["subject"] = _subject(pattern, relative) or row["subject"]
         row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:
@@ -259,7 +269,12 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         for name, column in columns.items()
     }
     arrays["bytes"] = _sizes((columns["path"][row] for row in order), path.parent)
-    return Corpus(path, path.parent, _table(arrays), {}, [])
+    return Corpus(path, path.parent, _table(arrays), {}, [], [])
+
+
+def _inside(path: str, root: str) -> str:
+    """The path from `root`, the table's folder, on; of an absolute one too, which may lead out of it."""
+    return posixpath.relpath(path, root) if posixpath.isabs(path) else posixpath.normpath(path)
 
 
 def _typed(path: Path) -> pa.Table:
@@ -272,6 +287,11 @@ def _typed(path: Path) -> pa.Table:
             table = pa.csv.read_csv(path, convert_options=types)
         else:
             table = pa.parquet.read_table(path)
+        twice = [name for name in COLUMNS if table.column_names.count(name) > 1]
+        if twice:
+            raise InputError(
+                f"{path} has {' and '.join(twice)} more than once; expected each column once. Drop the others"
+            )
         missing = [name for name in ("path", "label") if name not in table.column_names]
         if missing:
             raise InputError(

@@ -42,6 +42,11 @@ def public_suffixes(ignored: Mapping[str, int], key: bytes | None) -> dict[str, 
     return dict(ignored) if key is None or not ignored else {"any suffix": sum(ignored.values())}
 
 
+def public_digest(digest: str, key: bytes | None) -> str:
+    """A fingerprint over names, which tells whoever guesses them that they are right; hashed under `key`."""
+    return digest if key is None else keyed_hash(key, "corpus", digest)
+
+
 def public_pattern(pattern: str | None, key: bytes | None) -> str | None:
     """The subject pattern, which may list names; hashed under `key`."""
     return pattern if key is None else keyed_hash(key, "pattern", pattern)

@@ -22,6 +22,7 @@ from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, prov
 
 SCHEMA_VERSION = 1
 SHARD_BYTES = 64 << 20
+MEND = "Restore it, or remove the feature set and make it anew"
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -53,14 +54,12 @@ class FeatureSet:
         path = Path(path)
         about = read_json(path / "features.json", "a feature set's features.json (clinaug-fast preprocess makes one)")
         if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
-            raise InputError(
-                f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. Run preprocess again"
-            )
+            raise InputError(f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. {MEND}")
         try:
             digest = feature_set_fingerprint(about, path / "index.parquet")
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. Run preprocess again") from None
+            raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. {MEND}") from None
         if about.get("fingerprint") != digest:
             raise InputError(
                 f"{path} has the fingerprint {about.get('fingerprint')}; expected {digest}: features.json or "
@@ -122,11 +121,11 @@ class FeatureSet:
             try:
                 shard = np.load(self.path / entry["file"], mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
-                raise InputError(f"{self.path / entry['file']} cannot be read: {error}. Run preprocess again") from None
+                raise InputError(f"{self.path / entry['file']} cannot be read: {error}. {MEND}") from None
             if shard.shape != (entry["rows"], *self.clip_shape) or shard.dtype != np.float32:
                 raise InputError(
                     f"{self.path / entry['file']} holds {shard.dtype} {shard.shape}; expected float32 "
-                    f"{(entry['rows'], *self.clip_shape)}. Run preprocess again"
+                    f"{(entry['rows'], *self.clip_shape)}. {MEND}"
                 )
             shards.append(shard)
         return shards

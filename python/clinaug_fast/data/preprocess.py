@@ -21,10 +21,11 @@ from clinaug_fast.data.assemble import Counts, assemble
 from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
 from clinaug_fast.data.clips import ClipSettings, Seconds
 from clinaug_fast.data.corpus import read_corpus
-from clinaug_fast.data.deidentify import key_check, keyed_hash, public_pattern, public_suffixes
+from clinaug_fast.data.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
 from clinaug_fast.data.draft import Draft, open_draft, remove_left
 from clinaug_fast.data.judgement import judge
-from clinaug_fast.data.memory import default_limit, frugal_arrow, give_back
+from clinaug_fast.data.long_recording import COPIES
+from clinaug_fast.data.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
 from clinaug_fast.data.parts import Part, read_part, write_part
 from clinaug_fast.data.receipt import Receipt
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
@@ -87,18 +88,20 @@ def preprocess(
     if not 0.0 <= max_bad <= 1.0:
         raise SettingsError(f"max_bad is {max_bad}; expected a fraction from 0 to 1, such as 0.05")
     if not 0.0 < max_hours < float("inf"):
-        raise SettingsError(f"max_hours is {max_hours}; expected more than 0, such as {MAX_HOURS:g}")
+        raise SettingsError(f"the longest duration is {max_hours} hours; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
     if device != "cpu":
         make_lanes(device)
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
+    memory = default_limit() if memory is None else memory
+    _refuse_large_clips(settings, threads, memory)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
-        unlabelled = source.unlabelled
+        unlabelled, left_out = source.unlabelled, source.left_out
         made_with = {
             "mel": mel.model_dump(),
             "n_frames": clip.n_frames,
-            "lineage": {"kind": "corpus", "corpus": source.fingerprint},
+            "lineage": {"kind": "corpus", "corpus": public_digest(source.fingerprint, deidentify_key)},
             "clip": clip.model_dump(),
             "subject_pattern": public_pattern(subject_pattern, deidentify_key),
             "max_hours": max_hours,
@@ -121,7 +124,6 @@ def preprocess(
                 if draft is None:  # another process has just made it
                     return PreprocessResult(out, _standing(out, made_with, part), True, None)
                 files = draft.files(sidecars_stay=part is not None)
-                memory = default_limit() if memory is None else memory
                 job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key, device)
                 table = _in_public_order(source.table, deidentify_key)
                 blocks = dict(enumerate(cut_into_blocks(table)))
@@ -140,8 +142,23 @@ def preprocess(
             # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
             write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
     if counts is not None:
+        if left_out:
+            named = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+            progress.warn(f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {named}")
         judge(out, counts, mel, max_bad, progress, unlabelled)
     return PreprocessResult(out, counts, already_done, receipt)
+
+
+def _refuse_large_clips(settings: ClipSettings, threads: int, memory: int) -> None:
+    """A window is whole in memory, with some copies, and its log-mel beside it."""
+    n_mels, n_frames = settings.clip_shape
+    needed, room = threads * 4 * (COPIES * settings.length + 2 * n_mels * n_frames), memory - INTERPRETER_BYTES
+    if needed > room:
+        raise SettingsError(
+            f"clips of {n_frames} frames ({settings.length} samples) take {needed >> 20} MiB on {threads} threads; "
+            f"expected at most {room >> 20} MiB, the memory limit less what Python takes. Lower n_frames, hop_length "
+            "or the number of threads, or raise --mem-limit"
+        )
 
 
 def _in_public_order(table: pa.Table, key: bytes | None) -> pa.Table:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from clinaug_fast.config import GanConfig
@@ -102,7 +102,7 @@ def train(
         }
         with atomic_folder(begun.folder(fold)) as draft:
             weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
-            save_file(weights, draft / WEIGHTS)
+            (draft / WEIGHTS).write_bytes(save(weights))
             write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
             write_json_lines(draft / "metrics.jsonl", metrics)
     return TrainResult(begun, chosen, missing)
