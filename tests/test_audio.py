@@ -132,13 +132,20 @@ def test_the_segment_before_the_cut_can_be_used(tmp_path: Path):
     assert rejected(path, 1.0, 2.5)[0] == Code.TRUNCATED
 
 
-def test_a_wav_file_written_to_a_pipe_is_read_to_its_end(tmp_path: Path):
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_wav_file_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, size: int):
     samples = (sound("hum", 0) * 32767).astype(np.int16)
     path = write(tmp_path / "x.wav", samples)
     data = path.read_bytes()
     assert data[36:40] == b"data"
-    path.write_bytes(data[:40] + struct.pack("<I", 0xFFFFFFFF) + data[44:])
+    path.write_bytes(data[:40] + struct.pack("<I", size) + data[44:])
     np.testing.assert_array_equal(decode(recording(path), RATE).samples, samples)
+
+
+def test_a_codec_that_cannot_be_sought_in_is_read(tmp_path: Path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, sound("hum", 0), RATE, "GSM610")
+    assert np.corrcoef(decode(recording(path), RATE).samples[: len(sound("hum", 0))], sound("hum", 0))[0, 1] > 0.9
 
 
 def test_other_chunks_before_the_samples_are_skipped(tmp_path: Path):

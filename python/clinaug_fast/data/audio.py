@@ -24,6 +24,7 @@ from clinaug_fast.data.corpus import Recording
 
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
 MAX_SAMPLES_PER_BYTE = 8192
+WRITTEN_TO_A_PIPE = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # sizes of WAV data that ffmpeg, others and sox leave there
 
 
 class Code(StrEnum):
@@ -126,7 +127,8 @@ def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | No
 def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
     """Frames [start, stop) as `_read` gives them."""
     try:
-        file.seek(start)
+        if start:  # some codecs, such as GSM, cannot be sought in
+            file.seek(start)
         samples = file.read(stop - start, dtype="int16" if file.subtype == "PCM_16" else "float32")
     except soundfile.LibsndfileError as error:
         raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
@@ -180,7 +182,6 @@ def _wav_data_bytes(file: BinaryIO, n_bytes: int) -> tuple[int, int]:
     while len(chunk := file.read(8)) == 8:
         name, size = struct.unpack("<4sI", chunk)
         if name == b"data":
-            written_to_a_pipe = size == 0xFFFFFFFF
-            return (0, 0) if written_to_a_pipe else (size, n_bytes - file.tell())
+            return (0, 0) if size in WRITTEN_TO_A_PIPE else (size, n_bytes - file.tell())
         file.seek(size + size % 2, os.SEEK_CUR)
     return 0, 0
