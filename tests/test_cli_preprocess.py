@@ -356,6 +356,20 @@ def test_what_breaks_a_run_has_its_exit_code_and_the_next_run_goes_on(
     assert sorted(os.listdir(out.parent)) == ["out", "out.receipt.json"]
 
 
+def test_an_unset_variable_is_not_the_current_folder(cli: Cli, tiny_corpus: Path, out: Path):
+    for arguments in (("", out), (tiny_corpus, "")):
+        result = cli("preprocess", *arguments, *OPTIONS)
+        assert result.exit_code == 2
+        assert "it is empty; expected a path." in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_key_that_others_may_read_is_warned_of(cli: Cli, tiny_corpus: Path, out: Path, tmp_path: Path):
+    key = tmp_path / "study.key"
+    assert "chmod" not in cli("preprocess", tiny_corpus, out, *OPTIONS, "--deidentify", key).stderr
+    key.chmod(0o644)
+    assert f"{key} may be read by others" in cli("preprocess", tiny_corpus, out, *OPTIONS, "--deidentify", key).stderr
+
+
 def test_folders_that_are_left_out_are_named(cli: Cli, corpus: Path, out: Path):
     shutil.copytree(corpus / "hum", corpus / ".old")
     (corpus / "zoo").symlink_to(corpus / "hum")

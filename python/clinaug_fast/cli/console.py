@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -39,6 +40,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 TorchThreads = Annotated[
     int, typer.Option("--threads", "-j", min=1, help="CPU threads; more pay for wide networks only.")
 ]
+
+
+def some_path(text: str) -> Path:
+    """Not the current folder where a variable of the shell is unset."""
+    if not text:
+        raise typer.BadParameter("it is empty; expected a path. Is a variable unset?")
+    return Path(text)
 
 
 class Say:

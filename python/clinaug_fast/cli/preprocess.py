@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.console import Json, Quiet, some_path, stage
 
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
@@ -29,9 +29,10 @@ def preprocess(
             help="A folder of audio (sub-folder = label), or a .csv or .parquet table with the columns "
             "path, label and maybe subject, site, device, start_s, end_s.",
             show_default=False,
+            parser=some_path,
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="The feature set: a new folder.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The feature set: a new folder.", show_default=False, parser=some_path)],
     subject_pattern: Annotated[
         str | None,
         typer.Option(
@@ -184,6 +185,9 @@ def preprocess(
         part, found = part_asked_for(shard)
         if found:
             say.note(found, even_if_quiet=True)
+        key = None if deidentify is None else read_or_make_key(deidentify, out)
+        if key is not None and deidentify.stat().st_mode & 0o077:
+            say.warn(f"{deidentify} may be read by others than its owner, who could undo the hashes: chmod 600 it")
         result = make(
             corpus,
             out,
@@ -198,7 +202,7 @@ def preprocess(
             part=part,
             device=device,
             dask=dask,
-            deidentify_key=None if deidentify is None else read_or_make_key(deidentify, out),
+            deidentify_key=key,
             progress=say,
         )
         if result.receipt is not None:

@@ -90,6 +90,8 @@ def train(
             device=torch.device(device),
             on_step=on_step,
         )
+        if begun.folder(fold).exists():  # made by another process meanwhile, from the same seed
+            continue
         state = {
             "fold": fold,
             "scaling": {"low": scaling.low, "high": scaling.high},
