@@ -9,9 +9,10 @@ import soundfile
 import soxr
 
 from clinaug_fast import native
+from clinaug_fast.config import ClipConfig
 from clinaug_fast.data.audio import Code, Rejected, decode, mixed
 from clinaug_fast.data.corpus import Recording
-from conftest import sound, unprivileged
+from conftest import MEL, sound, unprivileged
 
 RATE = 8000
 
@@ -84,7 +85,7 @@ def test_a_segment_is_cut_out(tmp_path: Path, suffix: str):
         (0.25, 0.5): (2000, 4000),
         (None, 0.5): (0, 4000),
         (0.25, None): (2000, 9600),
-        (1.0, 99.0): (8000, 9600),
+        (1.0, 1.7): (8000, 9600),  # annotations are rounded
     }.items():
         np.testing.assert_array_equal(decode(recording(path, start_s, end_s), RATE).samples, whole[start:stop])
 
@@ -92,6 +93,17 @@ def test_a_segment_is_cut_out(tmp_path: Path, suffix: str):
 def test_a_segment_behind_the_end_is_empty(tmp_path: Path):
     path = write(tmp_path / "x.wav", sound("hum", 0))
     assert rejected(path, 5.0, 6.0) == (Code.EMPTY, "the segment from 5 s has no samples; the file holds 1.200 s")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_segment_in_milliseconds_is_not_cut_at_the_end(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"x.{suffix}", sound("hum", 0))
+    code, reason = rejected(path, 0.0, 900.0)
+    assert (code, reason) == (
+        Code.TRUNCATED,
+        "the segment ends at 900 s, the file at 1.200 s. Correct the table, whose times are seconds",
+    )
+    assert native.wav_log_mel([path], MEL, ClipConfig(n_frames=32), [(0.0, 900.0)]).not_taken.keys() == {0}
 
 
 def test_missing_empty_and_foreign_files_are_rejected(tmp_path: Path):

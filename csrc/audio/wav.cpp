@@ -225,6 +225,7 @@ Segment find_segment(const Wav& wav, double start_s, double end_s) {
   const double start = std::isnan(start_s) ? 0.0 : std::nearbyint(start_s * rate);
   const double stop = std::isnan(end_s) ? frames : std::min(frames, std::nearbyint(end_s * rate));
   if (!(start >= 0.0 && start < stop)) throw NotPlain("no samples in the segment");
+  if (end_s > frames / rate + kOverhang) throw NotPlain("the segment ends behind the file");
   return {static_cast<std::int64_t>(start), static_cast<std::int64_t>(stop)};
 }
 

@@ -52,7 +52,9 @@ struct Segment {
 };
 
 // Frames [start, stop) from times in seconds, NaN standing for the file's own start and end; rounded half to even, as
-// Python does. Throws NotPlain where nothing lies between.
+// Python does. A segment may end up to kOverhang behind the file, where it is cut. Throws NotPlain where it ends later, and
+// where nothing lies between.
+inline constexpr double kOverhang = 0.5;  // seconds
 Segment find_segment(const Wav& wav, double start_s, double end_s);
 
 // Interleaved samples of a segment: a view of the file's own for 16-bit, of `converted` otherwise. Throws NotPlain for

@@ -25,6 +25,7 @@ from clinaug_fast.data.corpus import Recording
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
 MAX_SAMPLES_PER_BYTE = 8192
 WRITTEN_TO_A_PIPE = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # sizes of WAV data that ffmpeg, others and sox leave there
+OVERHANG_S = 0.5  # that a segment may end behind its file, where it is cut: annotations are rounded
 
 
 class Code(StrEnum):
@@ -34,7 +35,7 @@ class Code(StrEnum):
     PERMISSION = "PERMISSION"  # it may not be read
     EMPTY = "EMPTY"  # no bytes or no samples, in the file or in the segment
     UNREADABLE = "UNREADABLE"  # no audio that soundfile knows
-    TRUNCATED = "TRUNCATED"  # less audio than the file declares
+    TRUNCATED = "TRUNCATED"  # less audio than the file, or the segment, declares
     NON_FINITE = "NON_FINITE"  # NaN or infinity in a float file
     TOO_SHORT = "TOO_SHORT"  # shorter than clip.min_seconds
     TOO_LONG = "TOO_LONG"  # longer than the limit of the run, maybe a decode bomb
@@ -62,7 +63,7 @@ class Waveform:
 def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> Waveform:
     """Decode, mix the channels down to their mean, resample to `sample_rate` Hz and cut out the segment.
 
-    A segment that ends behind the file's end is cut there. Raises Rejected.
+    Raises Rejected.
     """
     wav = native.read_wav(recording.path, recording.start_s, recording.end_s) if _named_wav(recording.path) else ""
     if isinstance(wav, str):
@@ -91,11 +92,7 @@ def _read(recording: Recording) -> tuple[np.ndarray, int]:
             rate, declared = file.samplerate, file.frames
             if declared > MAX_SAMPLES_PER_BYTE * n_bytes:
                 raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
-            start = round((recording.start_s or 0.0) * rate)
-            stop = declared if recording.end_s is None else min(declared, round(recording.end_s * rate))
-            if start >= stop:
-                part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
-                raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
+            start, stop = segment_of(recording, declared, rate)
             samples = None
             if (start, stop, file.format, file.subtype) == (0, declared, "FLAC", "PCM_16"):
                 samples = _read_flac(recording.path, file)
@@ -106,6 +103,19 @@ def _read(recording: Recording) -> tuple[np.ndarray, int]:
     if samples.dtype != np.int16 and not np.isfinite(samples).all():
         raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
     return samples, rate
+
+
+def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int]:
+    """The frames [start, stop) of a recording in its file of `declared` frames; raises Rejected."""
+    start = round((recording.start_s or 0.0) * rate)
+    stop = declared if recording.end_s is None else min(declared, round(recording.end_s * rate))
+    if start >= stop:
+        part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
+        raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
+    if recording.end_s is not None and recording.end_s > declared / rate + OVERHANG_S:
+        ends = f"the segment ends at {recording.end_s:g} s, the file at {declared / rate:.3f} s"
+        raise Rejected(Code.TRUNCATED, f"{ends}. Correct the table, whose times are seconds")
+    return start, stop
 
 
 def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from clinaug_fast import native
-from clinaug_fast.data.audio import MAX_SAMPLES_PER_BYTE, Code, Rejected, as_float, inspect, mixed
+from clinaug_fast.data.audio import MAX_SAMPLES_PER_BYTE, Code, Rejected, as_float, inspect, mixed, segment_of
 from clinaug_fast.data.corpus import Recording
 
 PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
@@ -31,22 +31,22 @@ def open_long(recording: Recording, sample_rate: int, clip_values: float) -> "Lo
         file = soundfile.SoundFile(recording.path)
     except (Rejected, soundfile.LibsndfileError, OSError):
         return None
-    opened = LongRecording(file, recording, sample_rate, clip_values)
-    if file.frames > MAX_SAMPLES_PER_BYTE * n_bytes or opened.n_samples <= 0:
-        file.close()
-        return None
-    return opened
+    try:
+        if file.frames <= MAX_SAMPLES_PER_BYTE * n_bytes:
+            return LongRecording(file, segment_of(recording, file.frames, file.samplerate), sample_rate, clip_values)
+    except Rejected:
+        pass
+    file.close()
+    return None
 
 
 class LongRecording:
     """An open audio file, or a segment of it."""
 
-    def __init__(self, file: soundfile.SoundFile, recording: Recording, sample_rate: int, clip_values: float):
+    def __init__(self, file: soundfile.SoundFile, segment: tuple[int, int], sample_rate: int, clip_values: float):
         self._file, self._sample_rate = file, sample_rate
         self.rate, self.channels = file.samplerate, file.channels
-        self._start = round((recording.start_s or 0.0) * self.rate)
-        end_s = recording.end_s
-        stop = file.frames if end_s is None else min(file.frames, round(end_s * self.rate))
+        self._start, stop = segment
         self.n_samples = stop - self._start  # a channel
         self.level: Any = None  # of the pieces so far
         # Values that a sample of the file stands for, at its widest.
