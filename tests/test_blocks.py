@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.data import blocks, clips, long_recording, workers
-from clinaug_fast.data.blocks import cut_into_blocks
+from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
+from clinaug_fast.data.clips import ClipSettings
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.data.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
+from clinaug_fast.data.workers import Job, run_blocks
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.runs import Silent
 from conftest import MEL, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)
@@ -76,6 +80,13 @@ def test_a_shard_takes_no_more_of_the_disk_than_its_clips(tmp_path: Path):
     about = (tmp_path / "shard").stat()
     assert about.st_size == NPY_HEADER_BYTES + clips.nbytes
     assert 512 * about.st_blocks < 2 * about.st_size + (64 << 10)
+
+
+def test_a_machine_of_another_arithmetic_makes_no_blocks(tmp_path: Path):
+    settings = ClipSettings(MEL, CLIP, 60.0)
+    job = Job(settings, tmp_path, BlockFiles(tmp_path, tmp_path), 1 << 30, False, None, arithmetic="baseline abacus")
+    with pytest.raises(SettingsError, match=r"expected 'baseline abacus', as asked for\. Set CLINAUG_ISA=baseline"):
+        run_blocks(job, [], 1, Silent())
 
 
 def files(folder: Path) -> dict[str, bytes]:

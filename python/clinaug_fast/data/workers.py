@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
@@ -44,6 +45,7 @@ class Job:
     fail_at_first: bool  # rejected recording
     key: bytes | None  # of de-identification
     device: str = "cpu"  # cpu or cuda: where the log-mels are made
+    arithmetic: str = native.ARITHMETIC  # of whoever asks for the work
 
 
 class Abandoned(Exception):  # noqa: N818 - another thread has failed, or the user is in a hurry
@@ -57,7 +59,13 @@ def run_blocks(
     progress: Progress,
     stop: Callable[[], bool] = lambda: False,
 ) -> Seconds:
-    """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one."""
+    """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one. SettingsError on a
+    machine of another arithmetic than the job's: its blocks would hold other bits."""
+    if job.arithmetic != native.ARITHMETIC:
+        raise SettingsError(
+            f"a worker computes in the arithmetic {native.ARITHMETIC!r}; expected {job.arithmetic!r}, as asked for. "
+            "Set CLINAUG_ISA=baseline for all, here and there"
+        )
     keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
