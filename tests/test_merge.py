@@ -170,6 +170,8 @@ def test_the_commands_of_a_slurm_array(
     result = cli("merge", *sorted(tmp_path.glob("out.part*[0-9]")), tmp_path / "out")
     assert result.exit_code == 0
     assert f"{tmp_path / 'out'} is made of 2 parts: 18 recordings found, 17 kept, 68 clips" in result.stdout
+    result = cli("merge", tmp_path / "out.part-0-of-2", tmp_path / "out")
+    assert f"{tmp_path / 'out'} was made before: 18 recordings found, 17 kept, 68 clips" in result.stdout
     assert cli("preprocess", corpus, tmp_path / "one", *options, "--shard", "none").exit_code == 0
     assert files(tmp_path / "out") == files(tmp_path / "one")
 

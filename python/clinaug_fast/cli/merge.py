@@ -24,9 +24,11 @@ def merge(
 
         from clinaug_fast.data.merge import merge as join
 
+        made_before = out.exists()
         counts = join(parts, out, say)
+        made = f"{out} was made before" if made_before else f"{out} is made of {len(parts)} parts"
         text = (
-            f"{out} is made of {len(parts)} parts: {counts.found} recordings found, {counts.kept} kept, "
+            f"{made}: {counts.found} recordings found, {counts.kept} kept, "
             f"{sum(counts.clips.values())} clips\n\nnext: clinaug-fast split {shlex.quote(str(out))}"
         )
         say.result(text, out=str(out), parts=len(parts), counts=asdict(counts))
