@@ -209,14 +209,7 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     labels = pa.array([_writable(os.fsdecode(label)) for label, _ in found.labels])
     numbers = np.repeat(np.arange(len(labels), dtype=np.int32), [n for _, n in found.labels])
     columns["label"] = labels.take(pa.array(numbers))
-    return Corpus(
-        root,
-        root,
-        _table(columns),
-        dict(sorted(ignored.items())),
-        unlabelled,
-        left_out,
-    )
+    return Corpus(root, root, _table(columns), dict(sorted(ignored.items())), unlabelled, left_out)
 
 
 def _names(found: native.Listing) -> tuple[pa.Array, pa.Array | None]:
