@@ -18,8 +18,8 @@ SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
 POWERS_OF_TWO = tuple(2**k for k in range(1, 15))
 SMOOTH = (6, 10, 12, 18, 40, 60, 81, 100, 144, 210, 320, 400, 441, 480, 640, 960, 1000, 1323, 1764, 2187, 3125, 4410)
 SMALL_PRIMES = (3, 5, 7, 11, 13, 17, 31, 61, 97, 127, 34, 254, 1016, 2032, 17 * 25)
-FUSED = [name for name in _native.instruction_sets if name != "baseline"]
 LARGE_PRIMES = (131, 257, 17 * 19, 509, 1021, 2 * 1021, 4093, 8191, 16381)
+FUSED = [name for name in _native.instruction_sets if name != "baseline"]
 
 
 @pytest.fixture(params=_native.instruction_sets)

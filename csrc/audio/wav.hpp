@@ -54,7 +54,7 @@ struct Segment {
 // Frames [start, stop) from times in seconds, NaN standing for the file's own start and end; rounded half to even, as
 // Python does. A segment may end up to kOverhang behind the file, where it is cut. Throws NotPlain where it ends later, and
 // where nothing lies between.
-inline constexpr double kOverhang = 0.5;  // seconds
+inline constexpr double kOverhang = 0.5;  // seconds; annotations are rounded
 Segment find_segment(const Wav& wav, double start_s, double end_s);
 
 // Interleaved samples of a segment: a view of the file's own for 16-bit, of `converted` otherwise. Throws NotPlain for

@@ -26,6 +26,8 @@ try:  # what the single precision kernels run on: CLINAUG_ISA, or the fastest th
 except ValueError as error:
     raise SettingsError(str(error)) from None
 
+SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end behind its file, where it is cut
+
 # Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike.
 ARITHMETIC: str = "x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}"
 

@@ -20,15 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clinaug_fast.errors import (
-    EXIT_BUG,
-    EXIT_INTERRUPTED,
-    EXIT_STOPPED,
-    ClinaugError,
-    InputError,
-    ResourceError,
-    StoppedError,
-)
+from clinaug_fast.errors import EXIT_BUG, ClinaugError, InputError, ResourceError, StoppedError
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
@@ -169,9 +161,11 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     except ClinaugError as error:
         raise say.fail(error) from None
     except (KeyboardInterrupt, _Terminated) as error:
-        word, code = ("interrupted", EXIT_INTERRUPTED) if isinstance(error, KeyboardInterrupt) else _TERMINATED
+        from clinaug_fast.data.stopping import ENDINGS
+
+        word, exit_code = ENDINGS[signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT]
         sentence = f"{word}: nothing half-written was left. Run the same command again to go on"
-        raise say.fail(StoppedError(sentence, code)) from None
+        raise say.fail(StoppedError(sentence, exit_code)) from None
     except MemoryError as error:
         raise say.fail(_out_of_memory(error)) from None
     except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
@@ -191,9 +185,6 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
 
 class _Terminated(BaseException):
     """SIGTERM came; as KeyboardInterrupt, it is no error that code may swallow."""
-
-
-_TERMINATED = "stopped by SIGTERM", EXIT_STOPPED
 
 
 @contextlib.contextmanager

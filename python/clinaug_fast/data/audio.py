@@ -25,7 +25,6 @@ from clinaug_fast.data.corpus import Recording
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
 MAX_SAMPLES_PER_BYTE = 8192
 WRITTEN_TO_A_PIPE = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # sizes of WAV data that ffmpeg, others and sox leave there
-OVERHANG_S = 0.5  # that a segment may end behind its file, where it is cut: annotations are rounded
 
 
 class Code(StrEnum):
@@ -112,7 +111,7 @@ def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int
     if start >= stop:
         part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
         raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
-    if recording.end_s is not None and recording.end_s > declared / rate + OVERHANG_S:
+    if recording.end_s is not None and recording.end_s > declared / rate + native.SEGMENT_OVERHANG_S:
         ends = f"the segment ends at {recording.end_s:g} s, the file at {declared / rate:.3f} s"
         raise Rejected(Code.TRUNCATED, f"{ends}. Correct the table, whose times are seconds")
     return start, stop
@@ -163,13 +162,13 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 def inspect(path: Path | str) -> int:
     """The file's size in bytes; rejects one that cannot be opened, is empty, or is a WAV file that was cut."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO would wait for whoever writes into it
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):  # to open a FIFO would wait for whoever writes into it
             raise Rejected(Code.UNREADABLE, "it is a pipe, a device or a folder; expected a file")
         with open(path, "rb") as file:
-            n_bytes = os.fstat(file.fileno()).st_size
-            if not n_bytes:
+            if not about.st_size:
                 raise Rejected(Code.EMPTY, "the file has no bytes")
-            declared, held = _wav_data_bytes(file, n_bytes)
+            declared, held = _wav_data_bytes(file, about.st_size)
     except FileNotFoundError:
         raise Rejected(Code.MISSING, "no such file") from None
     except PermissionError:
@@ -178,7 +177,7 @@ def inspect(path: Path | str) -> int:
         raise Rejected(Code.UNREADABLE, error.strerror or str(error)) from None
     if declared > held:
         raise Rejected(Code.TRUNCATED, f"the header declares {declared} bytes of samples, the file holds {held}")
-    return n_bytes
+    return about.st_size
 
 
 def _wav_data_bytes(file: BinaryIO, n_bytes: int) -> tuple[int, int]:

@@ -1,26 +1,44 @@
 """What a finished feature set is judged by, whether one run made it or a merge: warnings, and too many rejected files.
 
-Takes its counts; leaves warnings, or RejectedError.
+Takes its features.json; leaves warnings, or RejectedError.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.data.assemble import Counts
 from clinaug_fast.errors import RejectedError
-from clinaug_fast.runs import Progress, read_json
+from clinaug_fast.runs import Progress
 
 
 def judge(
-    out: Path, counts: Counts, mel: MelConfig, max_bad: float, progress: Progress, unlabelled: Sequence[str] = ()
+    out: Path,
+    about: Mapping[str, Any],
+    max_bad: float,
+    progress: Progress,
+    unlabelled: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Warn of what makes the set `out` less than it seems; RejectedError where more than the fraction `max_bad` of the
-    recordings was rejected. unlabelled: names of audio files outside any label's sub-folder, where they are known."""
-    _warn(counts, unlabelled, mel, progress)
-    if warning := read_json(out / "features.json", "a feature set's")["corpus_facts"]["shortcut"]["warning"]:
+    """Warn of what makes the set `out`, of the features.json `about`, less than it seems; RejectedError where more than
+    the fraction `max_bad` of its recordings was rejected.
+
+    unlabelled, left_out: as in `Corpus`, where they are known.
+    """
+    counts = Counts(**about["counts"])
+    if left_out:
+        progress.warn(
+            f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {_some(left_out)}"
+        )
+    _warn(counts, unlabelled, MelConfig(**about["mel"]), progress)
+    if warning := about["corpus_facts"]["shortcut"]["warning"]:
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
@@ -36,7 +54,7 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
 
 def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: Progress) -> None:
     if counts.unlabelled:
-        named = ": " + ", ".join(unlabelled[:5]) + (" ..." if len(unlabelled) > 5 else "") if unlabelled else ""
+        named = f": {_some(unlabelled)}" if unlabelled else ""
         progress.warn(f"{counts.unlabelled} audio files lie in no label's sub-folder and are left out{named}")
     if counts.without_subject:
         progress.warn(

@@ -9,7 +9,6 @@ from typing import Any
 
 from clinaug_fast.data.assemble import Counts, assemble
 from clinaug_fast.data.draft import open_draft
-from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.judgement import judge
 from clinaug_fast.data.parts import part_files, read_part
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
@@ -24,21 +23,18 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     RejectedError, once all is done, where more recordings were rejected than the strictest part's `max_bad`.
     """
     parts, out = [Path(part) for part in parts], Path(out)
-    if out.exists():
+    made_before = out.exists()
+    if made_before:
         parts = [part for part in parts if part.exists()]  # what a merge that was killed at its very end has left
-        abouts = [read_part(part) for part in parts]
-        for about in abouts:
-            refuse_other_set(out, flat_settings(about["made_with"]))
-    else:
-        abouts = [read_part(part) for part in parts]
+    abouts = [read_part(part) for part in parts]
+    if not made_before:
         _refuse_misfits(parts, abouts)
         _join(parts, abouts, out, progress)
+    features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
     for part in parts:
         shutil.rmtree(part)
-    features = FeatureSet.open(out)
-    counts = Counts(**features.about["counts"])
-    judge(out, counts, features.mel, min((about["max_bad"] for about in abouts), default=1.0), progress)
-    return counts
+    judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress)
+    return Counts(**features.about["counts"])
 
 
 def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, progress: Progress) -> None:

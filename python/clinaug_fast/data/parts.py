@@ -13,7 +13,7 @@ from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import read_json, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SLURM, WHOLE = "slurm", "none"
 
 

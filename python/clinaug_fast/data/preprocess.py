@@ -33,7 +33,7 @@ from clinaug_fast.data.stopping import Stopper
 from clinaug_fast.data.workers import Job, make_lanes, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.mel import refuse_empty_bands
-from clinaug_fast.runs import Progress, Silent, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed, write_json
 
 MAX_HOURS = 24.0
 
@@ -142,10 +142,8 @@ def preprocess(
             # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
             write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
     if counts is not None:
-        if left_out:
-            named = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
-            progress.warn(f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {named}")
-        judge(out, counts, mel, max_bad, progress, unlabelled)
+        about = read_json(out / "features.json", "a feature set's")
+        judge(out, about, max_bad, progress, unlabelled, left_out)
     return PreprocessResult(out, counts, already_done, receipt)
 
 

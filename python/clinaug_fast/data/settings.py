@@ -18,10 +18,11 @@ def flat_settings(made_with: Mapping[str, Any]) -> dict[str, Any]:
     return fields | {"the corpus's fingerprint": made_with["lineage"].get("corpus")}
 
 
-def refuse_other_set(out: Path, settings: Mapping[str, Any]) -> FeatureSet:
-    """The feature set that stands at `out`; InputError where it is none, or was made with other settings."""
+def refuse_other_set(out: Path, *settings: Mapping[str, Any]) -> FeatureSet:
+    """The feature set that stands at `out`; InputError where it is none, or was made with other than these settings."""
     if not (out / "features.json").exists():
         raise InputError(f"{out} exists and is no feature set; expected a new folder. Name another, or remove it")
     features = FeatureSet.open(out)
-    refuse_changed(out, flat_settings(features.about), settings)
+    for asked in settings:
+        refuse_changed(out, flat_settings(features.about), asked)
     return features

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED, StoppedError
 
-EXIT_CODES = {signal.SIGTERM: EXIT_STOPPED, signal.SIGINT: EXIT_INTERRUPTED}
+ENDINGS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
 
 
 class Stopper:
@@ -22,7 +22,7 @@ class Stopper:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python allows no other
-            self._before = {number: signal.signal(number, self._remember) for number in EXIT_CODES}
+            self._before = {number: signal.signal(number, self._remember) for number in ENDINGS}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -40,8 +40,8 @@ class Stopper:
             raise self._error(self._signal)
 
     def _error(self, number: int) -> StoppedError:
-        name = {signal.SIGTERM: "stopped by SIGTERM", signal.SIGINT: "interrupted"}[signal.Signals(number)]
+        word, exit_code = ENDINGS[signal.Signals(number)]
         return StoppedError(
-            f"{name}: nothing half-written was left, and what is done is kept. Run the same command again to go on",
-            EXIT_CODES[signal.Signals(number)],
+            f"{word}: nothing half-written was left, and what is done is kept. Run the same command again to go on",
+            exit_code,
         )
