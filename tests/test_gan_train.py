@@ -122,6 +122,17 @@ def test_a_killed_run_keeps_its_folds_and_ends_as_an_uninterrupted_one(tiny_feat
     assert train(tiny_features, tiny_folds, tmp_path / "run", SMALL).trained == []
 
 
+def test_a_fold_that_another_process_made_meanwhile_is_kept(tiny_features, tiny_folds, tmp_path):
+    class Meanwhile(KillAt):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            if not (tmp_path / "run/fold_0").exists():
+                train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0])
+
+    train(tiny_features, tiny_folds, tmp_path / "whole", SMALL, only_folds=[0])
+    train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0], progress=Meanwhile(0))
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
+
+
 def test_changed_settings_are_refused_by_name(tiny_features, tiny_folds, tmp_path):
     train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0])
     with pytest.raises(InputError, match="steps is 3 there, 4 asked; width is 2 there, 3 asked"):

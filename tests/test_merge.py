@@ -117,6 +117,15 @@ def test_what_a_merge_left_when_it_was_killed_at_its_end_is_removed(corpus: Path
     assert not any(part.exists() for part in parts)
 
 
+def test_a_part_of_an_earlier_build_is_refused(corpus: Path, tmp_path: Path):
+    (part,) = make_parts(corpus, tmp_path / "out", 1)
+    about = json.loads((part / "part.json").read_text())
+    del about["max_bad"]
+    (part / "part.json").write_text(json.dumps(about | {"schema_version": 1}))
+    with pytest.raises(InputError, match=r"part\.json is not of schema version 2\. Make the part anew"):
+        merge([part], tmp_path / "out")
+
+
 def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path: Path):
     parts, out = make_parts(corpus, tmp_path / "out", 3), tmp_path / "out"
     other = make_parts(corpus, tmp_path / "other", 3, max_hours=1.0)
