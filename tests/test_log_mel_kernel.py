@@ -128,6 +128,27 @@ def test_bands_are_split_and_shared(kernel, n_fft, n_mels):
     assert worst(kernel(x, config), exact(x, config)) < FLOAT32_LOG
 
 
+@pytest.mark.parametrize("n_fft", [512, 4096])
+@pytest.mark.parametrize("bin_", [60, 200])
+def test_a_loud_bin_beside_the_foot_of_a_band(kernel, n_fft, bin_):
+    """Its weight there is tiny, and has to be right all the same: nothing else is in that band."""
+    config = MelConfig(
+        sample_rate=16000,
+        n_fft=n_fft,
+        hop_length=n_fft,
+        n_mels=5,
+        f_min=60 * 16000 / n_fft - 1e-3,
+        f_max=200 * 16000 / n_fft + 1e-3,
+        window="boxcar",
+        center=False,
+    )
+    x = np.cos(2 * np.pi * bin_ * np.arange(n_fft) / n_fft + 0.3).astype(np.float32)[None]
+    band = 0 if bin_ == 60 else -1
+    truth = exact(x, config)[0, band]
+    assert truth > np.log(config.floor) + 3
+    assert worst(kernel(x, config)[0, band], truth) < FLOAT32_LOUD
+
+
 @pytest.mark.parametrize("signal", signals.NAMES)
 @pytest.mark.parametrize("n_fft", [400, 1024, 4096])
 def test_is_no_worse_than_torch(kernel, signal, n_fft):

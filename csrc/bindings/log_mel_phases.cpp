@@ -21,16 +21,16 @@ void run_block(const Call& call, std::int64_t block, std::int64_t blocks) {
   phases::SharedMemory memory(S::shared_bytes);
   const phases::Cells<Place> places(memory, S::places_at);
   const phases::Cells<Complex32> cells(memory, S::cells_at);
-  const phases::Cells<float> powers(memory, S::powers_at);
+  const phases::Cells<float> reals(memory, S::cells_at), powers(memory, S::powers_at);
   const phases::Cells<Abreast<S::F::abreast>> abreast(memory, S::powers_at), sums(memory, S::cells_at);
   const auto phase = [&](auto f) { phases::every_thread(memory, S::F::threads, f); };
   for (std::int64_t tile = block; tile < call.n_tiles; tile += blocks) {
     memory.forget();  // a tile may read nothing of the one before
     const int live = live_frames<S>(call, tile);
     phase([&](int thread) { place_frames<S>(call, tile, places, thread); });
-    phase([&](int thread) { transform_rows<S, Sample>(call, live, places, cells, thread); });
-    if constexpr (S::F::middle > 1) phase([&](int thread) { transform_middle<S>(call, live, cells, thread); });
-    phase([&](int thread) { transform_columns<S>(call, live, cells, powers, thread); });
+    phase([&](int thread) { transform_rows<S, Sample>(call, live, places, cells, reals, thread); });
+    if constexpr (S::F::middle > 1) phase([&](int thread) { transform_middle<S>(call, cells, thread); });
+    phase([&](int thread) { transform_columns<S>(call, cells, powers, thread); });
     phase([&](int thread) { sum_bands<S>(call, live, places, abreast, sums, thread); });
     phase([&](int thread) { add_parts<S>(call, live, places, sums, thread); });
   }

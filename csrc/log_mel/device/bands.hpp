@@ -1,12 +1,14 @@
 // The last phases of a tile: mel bands, floor, logarithm, and the only writes to memory.
 //
 // A bin lies between two edges of the triangles: it belongs to the band that falls there and to the one that rises. So a
-// walk along the bins reads each once, with both weights, and a band is done when its falling side is. Neighbouring threads
-// walk alike in frames of their own, some frames abreast; a group of threads has a run of bands ("chunk"), or, where there
-// are more groups than bands, `split` of them share a band bin by bin and their sums are added in a phase of its own.
+// walk along the bins reads each once, for both, and a band is done when its falling side is. The weights are straight lines
+// and cost two additions, where a table would cost a load. Neighbouring threads walk alike in frames of their own, some frames
+// abreast; a group of threads has a run of bands ("chunk"), or, where there are more groups than bands, `split` of them share
+// a band bin by bin and their sums are added in a phase of its own.
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "common/convert.hpp"
 #include "log_mel/device/call.hpp"
@@ -22,9 +24,8 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 }
 
 // A NaN is not below the floor: it stays.
-CLINAUG_HOST_DEVICE void finish(const Call& call, std::int64_t out, int band, float sum) {
+CLINAUG_HOST_DEVICE void finish(const Call& call, std::int64_t at, float sum) {
   const float value = call.log2_scale * log2_of(sum < call.floor ? call.floor : sum);
-  const std::int64_t at = out + band * call.n_frames;
   if (call.half_out) {
     static_cast<Half*>(call.out)[at] = narrow<Half>(value);
   } else {
@@ -32,7 +33,7 @@ CLINAUG_HOST_DEVICE void finish(const Call& call, std::int64_t out, int band, fl
   }
 }
 
-// Where a thread's frames go: lane, lane + lanes, ... of a tile.
+// Where a thread's frames go: lane, lane + lanes, ... of a tile, from one band to the next.
 template <class S>
 struct Targets {
   static constexpr int abreast = S::F::abreast;
@@ -40,63 +41,97 @@ struct Targets {
   int live;  // how many of them there are
 
   template <class Places>
-  CLINAUG_HOST_DEVICE Targets(Places places, int lane, int live_frames) : live(0) {
+  CLINAUG_HOST_DEVICE Targets(const Call& call, Places places, int lane, int live_frames, int band) : live(0) {
     CLINAUG_UNROLL
     for (int i = 0; i < abreast; ++i) {
       out[i] = 0;
       if (lane + i * S::lanes >= live_frames) continue;
       const Place place = places[lane + i * S::lanes];
-      out[i] = place.out;
+      out[i] = place.out + band * call.n_frames;
       live = i + 1;
     }
   }
 
-  CLINAUG_HOST_DEVICE void write(const Call& call, int band, const Abreast<abreast>& sums) const {
+  CLINAUG_HOST_DEVICE void write(const Call& call, const Abreast<abreast>& sums) {
     CLINAUG_UNROLL
     for (int i = 0; i < abreast; ++i) {
-      if (i < live) finish(call, out[i], band, sums.of[i]);
+      if (i < live) finish(call, out[i], sums.of[i]);
+      out[i] += call.n_frames;
     }
   }
 };
 
-// Phase: sums of the bands; written as log-mels, or into `sums` where bands are split.
-template <class S, class Places, class Powers, class Sums>
-CLINAUG_HOST_DEVICE void sum_bands(const Call& call, int live, Places places, Powers powers, Sums sums, int thread) {
-  constexpr int abreast = S::F::abreast;
-  const int lane = thread % S::lanes, group = thread / S::lanes;
-  const int part = group % call.split, chunk = group / call.split;
-  if (lane >= live || chunk >= call.n_chunks) return;
-  int band = constant(call.chunks + chunk);
-  const int end = constant(call.chunks + chunk + 1);
-  if (band == end) return;
-  const Targets<S> targets(places, lane, live);
-  Abreast<abreast> rising{};
-  int next = constant(call.segments + band + 1);
-  for (int bin = constant(call.segments + band) + part; bin < next; bin += call.split) {
-    const float w = constant(call.weights + bin).rising;
-    const Abreast<abreast> p = powers[bin * S::lanes + lane];
+// The bins of a segment, weighed for both of its bands but for the scales.
+template <int abreast>
+struct Sides {
+  Abreast<abreast> falling, rising;
+};
+
+// `part` of the threads that share it. Some bins are asked for before the first is waited for.
+template <class S, class Split, class Powers>
+CLINAUG_HOST_DEVICE Sides<S::F::abreast> walk(const Segment& segment, Split split, int part, int lane, Powers powers) {
+  constexpr int abreast = S::F::abreast, at_once = 4;
+  Sides<abreast> sides{};
+  float place = static_cast<float>(part);  // in the segment: a float counts bins without rounding
+  for (int bin = segment.begin + part; bin < segment.end; bin += at_once * split) {
+    Abreast<abreast> power[at_once]{};
     CLINAUG_UNROLL
-    for (int i = 0; i < abreast; ++i) rising.of[i] += w * p.of[i];
-  }
-  for (; band < end; ++band) {
-    const int begin = next;
-    next = constant(call.segments + band + 2);
-    Abreast<abreast> sum = rising;
-    rising = {};
-    for (int bin = begin + part; bin < next; bin += call.split) {
-      const BinWeights w = constant(call.weights + bin);
-      const Abreast<abreast> p = powers[bin * S::lanes + lane];
+    for (int q = 0; q < at_once; ++q) {
+      if (bin + q * split < segment.end) power[q] = powers[bin * S::lanes + lane + q * split * S::lanes];
+    }
+    const float rise = segment.rise + place, left = segment.last - place;
+    CLINAUG_UNROLL
+    for (int q = 0; q < at_once; ++q) {
+      const float step = static_cast<float>(q * split), rising = rise + step, falling = segment.fall + (left - step);
       CLINAUG_UNROLL
       for (int i = 0; i < abreast; ++i) {
-        sum.of[i] += w.falling * p.of[i];
-        rising.of[i] += w.rising * p.of[i];
+        sides.rising.of[i] += rising * power[q].of[i];
+        sides.falling.of[i] += falling * power[q].of[i];
       }
     }
-    if (call.split == 1) {
-      targets.write(call, band, sum);
-    } else {
-      sums[(part * call.n_mels + band) * S::lanes + lane] = sum;
+    place += static_cast<float>(at_once * split);
+  }
+  return sides;
+}
+
+// The bands of a chunk: written as log-mels, or into `sums` where they are split.
+template <class S, class Split, class Places, class Powers, class Sums>
+CLINAUG_HOST_DEVICE void sum_chunk(const Call& call, int live, Places places, Powers powers, Sums sums, Split split, int thread) {
+  constexpr int abreast = S::F::abreast;
+  const int lane = thread % S::lanes, group = thread / S::lanes;
+  const int part = group % split, chunk = group / split;
+  if (lane >= live || chunk >= call.n_chunks) return;
+  const int first = constant(call.chunks + chunk), end = constant(call.chunks + chunk + 1);
+  if (first == end) return;
+  Targets<S> targets(call, places, lane, live, first);
+  Abreast<abreast> rising{};
+  Segment next = constant(call.segments + first);
+  for (int i = first; i <= end; ++i) {  // segment i ends band i - 1 and begins band i
+    const Segment segment = next;
+    if (i < end) next = constant(call.segments + i + 1);
+    const Sides<abreast> sides = walk<S>(segment, split, part, lane, powers);
+    Abreast<abreast> sum;
+    CLINAUG_UNROLL
+    for (int f = 0; f < abreast; ++f) {
+      sum.of[f] = rising.of[f] + segment.fall_scale * sides.falling.of[f];
+      rising.of[f] = segment.rise_scale * sides.rising.of[f];
     }
+    if (i == first) continue;
+    if (split == 1) {
+      targets.write(call, sum);
+    } else {
+      sums[(part * call.n_mels + i - 1) * S::lanes + lane] = sum;
+    }
+  }
+}
+
+// Phase: sums of the bands.
+template <class S, class Places, class Powers, class Sums>
+CLINAUG_HOST_DEVICE void sum_bands(const Call& call, int live, Places places, Powers powers, Sums sums, int thread) {
+  if (call.split == 1) {
+    sum_chunk<S>(call, live, places, powers, sums, std::integral_constant<int, 1>{}, thread);
+  } else {
+    sum_chunk<S>(call, live, places, powers, sums, call.split, thread);
   }
 }
 
@@ -114,7 +149,7 @@ CLINAUG_HOST_DEVICE void add_parts(const Call& call, int live, Places places, Su
       CLINAUG_UNROLL
       for (int i = 0; i < abreast; ++i) sum.of[i] += more.of[i];
     }
-    Targets<S>(places, lane, live).write(call, band, sum);
+    Targets<S>(call, places, lane, live, band).write(call, sum);
   }
 }
 

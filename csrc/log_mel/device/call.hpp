@@ -21,8 +21,7 @@ struct Call {
   const float* window = nullptr;               // (n_fft,), with the scale of int16
   const Complex32* row_twiddles = nullptr;     // (slots, inner)
   const Complex32* middle_twiddles = nullptr;  // (slots, last)
-  const BinWeights* weights = nullptr;         // (n_bins,)
-  const std::int32_t* segments = nullptr;      // (n_mels + 2,) first bin between edges i and i + 1
+  const Segment* segments = nullptr;           // (n_mels + 1,) the bins between edges i and i + 1
   const std::int32_t* chunks = nullptr;        // (n_chunks + 1,) first band of a group of threads
 
   std::int32_t n_mels = 0, n_chunks = 0;
@@ -52,10 +51,11 @@ CLINAUG_HOST_DEVICE Complex32 constant(const Complex32* p) {
 #endif
 }
 
-CLINAUG_HOST_DEVICE BinWeights constant(const BinWeights* p) {
+CLINAUG_HOST_DEVICE Segment constant(const Segment* p) {
 #if defined(__CUDA_ARCH__)
-  const float2 v = __ldg(reinterpret_cast<const float2*>(p));
-  return {v.x, v.y};
+  const float4 lines = __ldg(reinterpret_cast<const float4*>(p));
+  const int4 bins = __ldg(reinterpret_cast<const int4*>(p) + 1);
+  return {lines.x, lines.y, lines.z, lines.w, __int_as_float(bins.x), bins.y, bins.z, 0};
 #else
   return *p;
 #endif
@@ -66,8 +66,8 @@ CLINAUG_HOST_DEVICE Complex32 times(Complex32 a, Complex32 b) {
 }
 
 // values[e] *= w^e for e = 1 .. Table::count; w^e stands at table[slot(e) * stride].
-template <class Table, int first_arrays, int n>
-CLINAUG_HOST_DEVICE void twiddle(const Complex32* table, int stride, float (&re)[first_arrays][n], float (&im)[first_arrays][n]) {
+template <class Table, int arrays, int n>
+CLINAUG_HOST_DEVICE void twiddle(const Complex32* table, int stride, float (&re)[arrays][n], float (&im)[arrays][n]) {
   Complex32 low[Table::base], high{1.0f, 0.0f};
   CLINAUG_UNROLL
   for (int e = 1; e <= Table::count; ++e) {
@@ -84,7 +84,7 @@ CLINAUG_HOST_DEVICE void twiddle(const Complex32* table, int stride, float (&re)
       w = times(high, low[rest]);
     }
     CLINAUG_UNROLL
-    for (int i = 0; i < first_arrays; ++i) {
+    for (int i = 0; i < arrays; ++i) {
       const Complex32 turned = times(w, {re[i][e], im[i][e]});
       re[i][e] = turned.re;
       im[i][e] = turned.im;

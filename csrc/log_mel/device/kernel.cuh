@@ -14,6 +14,7 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
   extern __shared__ __align__(16) unsigned char shared[];
   Place* places = reinterpret_cast<Place*>(shared + S::places_at);
   Complex32* cells = reinterpret_cast<Complex32*>(shared + S::cells_at);
+  float* reals = reinterpret_cast<float*>(cells);
   float* powers = reinterpret_cast<float*>(shared + S::powers_at);
   using Frames = Abreast<S::F::abreast>;
   const Frames* abreast = reinterpret_cast<const Frames*>(shared + S::powers_at);
@@ -23,13 +24,13 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
     const int live = live_frames<S>(call, tile);
     place_frames<S>(call, tile, places, thread);
     __syncthreads();
-    transform_rows<S, Sample>(call, live, places, cells, thread);
+    transform_rows<S, Sample>(call, live, places, cells, reals, thread);
     __syncthreads();
     if constexpr (S::F::middle > 1) {
-      transform_middle<S>(call, live, cells, thread);
+      transform_middle<S>(call, cells, thread);
       __syncthreads();
     }
-    transform_columns<S>(call, live, cells, powers, thread);
+    transform_columns<S>(call, cells, powers, thread);
     __syncthreads();
     sum_bands<S>(call, live, places, abreast, sums, thread);
     __syncthreads();

@@ -80,15 +80,37 @@ void Plan::make_twiddles(S) {
   if constexpr (S::F::middle > 1) middle_twiddles_at_ = append(twiddles<MiddlePowers<S>>(S::inner, S::F::last));
 }
 
-void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
-  const MelWalk walk = make_mel_walk(params_);
-  std::vector<BinWeights> weights(params_.n_bins());
-  for (std::size_t i = 0; 2 * i < walk.slopes.size(); ++i) {
-    weights[walk.starts[0] + i] = {static_cast<float>(walk.slopes[2 * i]), static_cast<float>(walk.slopes[2 * i + 1])};
+std::vector<Segment> Plan::make_segments() const {
+  const std::vector<double> edges = mel_edges_hz(params_);
+  const std::vector<int> starts = make_mel_walk(params_).starts;
+  const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
+  const auto bins = [&](double from, double to) { return (to - from) / hz_per_bin; };
+  // The slope of a side of `band`, a bin; 0 beyond the first and the last band.
+  const auto slope = [&](std::int64_t band, double width) {
+    if (band < 0 || band >= params_.n_mels) return 0.0;
+    return (params_.norm == FilterNorm::slaney ? 2.0 / (edges[band + 2] - edges[band]) : 1.0) / width;
+  };
+  std::vector<Segment> segments(params_.n_mels + 1);
+  for (std::int64_t i = 0; i <= params_.n_mels; ++i) {
+    const int begin = starts[i], end = starts[i + 1], last = end - 1 - begin;
+    const double width = bins(edges[i], edges[i + 1]);
+    segments[i] = {static_cast<float>(bins(edges[i], begin * hz_per_bin)),
+                   static_cast<float>(slope(i, width)),
+                   static_cast<float>(bins((end - 1) * hz_per_bin, edges[i + 1])),
+                   static_cast<float>(slope(i - 1, width)),
+                   static_cast<float>(last),
+                   begin,
+                   end,
+                   0};
   }
+  return segments;
+}
+
+void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
+  const std::vector<Segment> segments = make_segments();
   // Threads that share a band read neighbouring bins, with fewer bank conflicts and in step with each other: that pays
   // as long as a segment has a bin for each of them on average.
-  const std::int64_t bins = walk.starts.back() - walk.starts.front();
+  const std::int64_t bins = segments.back().end - segments.front().begin;
   const auto fits = [&](std::int64_t split) {
     return bins >= split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
   };
@@ -96,7 +118,7 @@ void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
   n_chunks_ = static_cast<std::int32_t>(std::min(groups / split_, params_.n_mels));
 
   // Runs of bands that cost about the same.
-  const auto cost_before = [&](std::int64_t band) { return walk.starts[band + 1] - walk.starts[0] + kBinsWorthABand * band; };
+  const auto cost_before = [&](std::int64_t band) { return segments[band].end - segments[0].begin + kBinsWorthABand * band; };
   std::vector<std::int32_t> chunks{0};
   for (std::int64_t chunk = 1, band = 0; chunk < n_chunks_; ++chunk) {
     const std::int64_t goal = cost_before(params_.n_mels) * chunk / n_chunks_;
@@ -104,8 +126,7 @@ void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
     chunks.push_back(static_cast<std::int32_t>(band));
   }
   chunks.push_back(static_cast<std::int32_t>(params_.n_mels));
-  weights_at_ = append(weights);
-  segments_at_ = append(std::vector<std::int32_t>(walk.starts.begin(), walk.starts.end()));
+  segments_at_ = append(segments);
   chunks_at_ = append(chunks);
 }
 
@@ -126,7 +147,6 @@ Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables
   call.window = at(x.int16 ? int16_window_at_ : window_at_, call.window);
   call.row_twiddles = at(row_twiddles_at_, call.row_twiddles);
   call.middle_twiddles = at(middle_twiddles_at_, call.middle_twiddles);
-  call.weights = at(weights_at_, call.weights);
   call.segments = at(segments_at_, call.segments);
   call.chunks = at(chunks_at_, call.chunks);
   call.n_mels = static_cast<std::int32_t>(params_.n_mels);

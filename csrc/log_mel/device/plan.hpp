@@ -41,12 +41,13 @@ class Plan {
   template <class S>
   void make_twiddles(S);
   void make_windows();
+  std::vector<Segment> make_segments() const;
   void make_bands(std::int64_t groups, std::int64_t most_sums);
 
   LogMelParams params_;
   std::vector<std::byte> tables_;
   std::size_t window_at_ = 0, int16_window_at_ = 0, row_twiddles_at_ = 0, middle_twiddles_at_ = 0;
-  std::size_t weights_at_ = 0, segments_at_ = 0, chunks_at_ = 0;
+  std::size_t segments_at_ = 0, chunks_at_ = 0;
   std::int32_t n_chunks_ = 0, split_ = 1, frames_a_tile_ = 1;
 };
 

@@ -30,33 +30,30 @@ CLINAUG_HOST_DEVICE void place_frames(const Call& call, std::int64_t tile, Place
   places[thread] = place;
 }
 
-// Moves position n of a frame into the waveform [begin, end); false where a zero stands there.
-CLINAUG_HOST_DEVICE bool find_sample(std::int32_t& n, std::int32_t begin, std::int32_t end, PadMode mode) {
-  if (n >= begin && n < end) return true;
-  if (mode == PadMode::constant) return false;
-  if (mode == PadMode::edge) {
-    n = n < begin ? begin : end - 1;
-    return true;
+// Position n of a frame, moved into the waveform [begin, end): mirrored, as often as it takes, or brought to its edge.
+CLINAUG_HOST_DEVICE std::int32_t moved_inside(std::int32_t n, std::int32_t begin, std::int32_t end, bool mirrored) {
+  if (mirrored) {
+    while (n < begin || n >= end) n = (n < begin ? 2 * begin : 2 * (end - 1)) - n;
+    return n;
   }
-  while (n < begin || n >= end) n = n < begin ? 2 * begin - n : 2 * (end - 1) - n;
-  return true;
+  return n < begin ? begin : n < end ? n : end - 1;
 }
 
 // Row n2 of a frame: its samples n2, n2 + inner, n2 + 2 inner, ...
 template <class S, class Sample>
-CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place& place, int n2, float (&row)[S::F::rows]) {
+CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place& place, int n2, Sample (&row)[S::F::rows]) {
   const Sample* x = static_cast<const Sample*>(call.x);
   if (place.interior) {
     x += place.first + n2;
     CLINAUG_UNROLL
-    for (int n1 = 0; n1 < S::F::rows; ++n1) row[n1] = static_cast<float>(constant(x + S::inner * n1));
-  } else {
-    CLINAUG_UNROLL
-    for (int n1 = 0; n1 < S::F::rows; ++n1) {
-      std::int32_t n = n2 + S::inner * n1;
-      const bool found = find_sample(n, place.begin, place.end, call.pad_mode);
-      row[n1] = found ? static_cast<float>(constant(x + (place.first + n))) : 0.0f;
-    }
+    for (int n1 = 0; n1 < S::F::rows; ++n1) row[n1] = constant(x + S::inner * n1);
+    return;
+  }
+  const bool mirrored = call.pad_mode == PadMode::reflect, zeros = call.pad_mode == PadMode::constant;
+  CLINAUG_UNROLL
+  for (int n1 = 0; n1 < S::F::rows; ++n1) {
+    const std::int32_t n = n2 + S::inner * n1, from = moved_inside(n, place.begin, place.end, mirrored);
+    row[n1] = zeros && from != n ? Sample{0} : constant(x + (place.first + from));
   }
 }
 
@@ -79,41 +76,56 @@ CLINAUG_HOST_DEVICE void apply_window(const Call& call, int n2, float (&x)[S::F:
   }
 }
 
-// Row n2 of the frames j, j + row_step, ... to the cells (k1, n2) of their columns.
-template <class S, class Sample, class Places, class Cells>
-CLINAUG_HOST_DEVICE void transform_row(const Call& call, int live, Places places, Cells cells, int n2, int j) {
-  constexpr int together = S::F::together, step = S::row_step;
-  float x[together][S::F::rows], re[together][S::columns], im[together][S::columns];
+// Row n2 of the frames j, j + row_step, ... to the cells (k1, n2) of their columns; zeros for a frame that is not there.
+template <class S, class Sample, class Places, class Cells, class Reals>
+CLINAUG_HOST_DEVICE void transform_row(const Call& call, int live, Places places, Cells cells, Reals reals, int n2, int j) {
+  constexpr int rows = S::F::rows, together = S::F::together, step = S::row_step;
+  Sample samples[together][rows];
   CLINAUG_UNROLL
   for (int i = 0; i < together; ++i) {
     if (j + i * step < live) {
       const Place place = places[j + i * step];
-      load_row<S, Sample>(call, place, n2, x[i]);
+      load_row<S, Sample>(call, place, n2, samples[i]);
     } else {
       CLINAUG_UNROLL
-      for (int n1 = 0; n1 < S::F::rows; ++n1) x[i][n1] = 0.0f;
+      for (int n1 = 0; n1 < rows; ++n1) samples[i][n1] = Sample{0};
     }
+  }
+  float x[together][rows], re[together][rows / 2 + 1], im[together][rows / 2 + 1];
+  CLINAUG_UNROLL
+  for (int i = 0; i < together; ++i) {
+    CLINAUG_UNROLL
+    for (int n1 = 0; n1 < rows; ++n1) x[i][n1] = static_cast<float>(samples[i][n1]);
   }
   apply_window<S>(call, n2, x);
   CLINAUG_UNROLL
-  for (int i = 0; i < together; ++i) RealDft<S::F::rows>::run(x[i], re[i], im[i]);
+  for (int i = 0; i < together; ++i) RealDft<rows>::run(x[i], re[i], im[i]);
   twiddle<RowPowers<S>>(call.row_twiddles + n2, S::inner, re, im);
+  const int part = n2 / S::F::last, m2 = n2 % S::F::last;
   CLINAUG_UNROLL
   for (int i = 0; i < together; ++i) {
-    if (j + i * step >= live) continue;
+    const int frame = j + i * step;
+    if constexpr (S::packed) {  // the sums over even and over odd n1 are the numbers n2 and n2 + inner of the packed column
+      const auto column = reals + 2 * S::cell(frame, 0, 0, 0);
+      column[n2] = 0.5f * (re[i][0] + re[i][rows / 2]);
+      column[n2 + S::inner] = 0.5f * (re[i][0] - re[i][rows / 2]);
+    }
     CLINAUG_UNROLL
-    for (int k1 = 0; k1 < S::columns; ++k1) cells[S::cell(j + i * step, k1, n2)] = Complex32{re[i][k1], im[i][k1]};
+    for (int k1 = S::packed ? 1 : 0; k1 < S::columns; ++k1) cells[S::cell(frame, k1, part, m2)] = Complex32{re[i][k1], im[i][k1]};
   }
 }
 
-// Phase: every row of every frame. One of the loops has a single round: a frame has fewer rows than there are threads, or
-// the block has one frame.
-template <class S, class Sample, class Places, class Cells>
-CLINAUG_HOST_DEVICE void transform_rows(const Call& call, int live, Places places, Cells cells, int thread) {
+// Phase: every row of every frame.
+template <class S, class Sample, class Places, class Cells, class Reals>
+CLINAUG_HOST_DEVICE void transform_rows(const Call& call, int live, Places places, Cells cells, Reals reals, int thread) {
   if (thread >= S::row_step * S::row_threads) return;
-  for (int n2 = thread % S::row_threads; n2 < S::inner; n2 += S::row_threads) {
-    for (int j = thread / S::row_threads; j < live; j += S::F::together * S::row_step) {
-      transform_row<S, Sample>(call, live, places, cells, n2, j);
+  CLINAUG_UNROLL
+  for (int first = 0; first < S::inner; first += S::row_threads) {
+    const int n2 = first + thread % S::row_threads;
+    if (S::inner % S::row_threads != 0 && n2 >= S::inner) continue;
+    CLINAUG_UNROLL
+    for (int j = 0; j < S::F::frames; j += S::F::together * S::row_step) {
+      transform_row<S, Sample>(call, live, places, cells, reals, n2, j + thread / S::row_threads);
     }
   }
 }

@@ -4,9 +4,12 @@
 //   rows:    for each n2, a real DFT over n1 gives the bins k1 = 0 .. rows / 2, times W_n_fft^(n2 k1);
 //   columns: for each k1, a complex DFT over n2 gives the bins k = k1 + rows * k2 of the frame.
 // The columns above rows / 2 are conjugates: with k comes n_fft - k, so nothing is computed for them and no spectrum of
-// complex numbers has to be taken apart. (The columns 0 and rows / 2 hold their own conjugates: that half is not stored.)
+// complex numbers has to be taken apart. The columns 0 and rows / 2 hold their own conjugates and are real before their
+// twiddles: together they are the bins of 2 * inner real numbers, and so one more column ("packed"). That leaves rows / 2
+// columns, a power of two or close to it, for the threads of a block to share evenly.
 // One pass through shared memory does it, where a complex FFT of even and odd samples needs one more to split them.
-// Where inner is large a column is itself inner = middle * last: two butterflies with a barrier between them.
+// Where inner is large a column is itself inner = middle * last: two butterflies with a barrier between them. There the two
+// columns stay apart, because the numbers that would take them apart lie in several threads.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +31,10 @@ struct Are {
 template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 2, 7> {};
 template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 2, 7> {};
 template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 2, 4> {};
-template <> struct Factors<400> : Are<25, 1, 16, 256, 32, 2, 2, 2> {};
+template <> struct Factors<400> : Are<20, 1, 20, 320, 32, 2, 2, 2> {};
 template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
-template <> struct Factors<640> : Are<40, 1, 16, 256, 16, 1, 2, 3> {};
+template <> struct Factors<640> : Are<32, 1, 20, 320, 16, 1, 2, 3> {};
 template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2, 2> {};
 template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 2, 4> {};
 template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 3> {};
@@ -56,9 +59,14 @@ struct alignas(8) Complex32 {
   float re, im;
 };
 
-// The weights of a bin: in the band that falls over it, and in the next one, which rises.
-struct alignas(8) BinWeights {
-  float falling, rising;
+// The bins [begin, end) between two edges of the triangles. Bin begin + i weighs (rise + i) * rise_scale in the band that
+// rises there, and (fall + last - i) * fall_scale, last = end - 1 - begin, in the one that falls: either distance is counted
+// from the bin next to the band's foot, where a weight may be tiny and has to be right all the same.
+struct alignas(16) Segment {
+  float rise, rise_scale, fall, fall_scale;
+  float last;
+  std::int32_t begin, end;
+  std::int32_t unused;
 };
 
 // A number of each of n frames, moved at once.
@@ -73,27 +81,33 @@ struct Size : Factors<n_fft_> {
   static constexpr int n_fft = n_fft_;
   static constexpr int n_bins = n_fft / 2 + 1;
   static constexpr int inner = F::middle * F::last;
-  static constexpr int columns = F::rows / 2 + 1;  // of a frame
-  static_assert(F::rows * inner == n_fft && F::last % 2 == 0 && F::threads % 32 == 0 && F::frames <= F::threads);
+  static constexpr bool packed = F::middle == 1;
+  static constexpr int columns = F::rows / 2 + (packed ? 0 : 1);  // of a frame
+  static_assert(F::rows * inner == n_fft && F::rows % 2 == 0 && F::last % 2 == 0);
+  static_assert(F::threads % 32 == 0 && F::frames <= F::threads);
 
   // ---- rows: thread -> (n2, n2 + row_threads, ...; frames j, j + row_step, ...) ----
   static constexpr int row_threads = F::threads < inner ? F::threads : inner;  // of a frame
   static constexpr int row_step = F::threads / row_threads;                    // frames that one round of rows covers
+  static_assert(F::frames % (row_step * F::together) == 0);
 
-  // ---- exchange: value n2 of column k1 of frame j; shared memory has 16 banks for a complex number. The lanes of a warp
-  // write along n2, and read the same n2 of all frames and, where the frames are fewer than 16, of as many columns or parts
-  // ka: gaps make these fall into different banks, or where there is no room for gaps (8 frames), columns take turns. ----
+  // ---- exchange: value n2 = m2 + last * part of column k1 of frame j; shared memory has 16 banks for a complex number. The
+  // lanes of a warp write along n2, and read the same n2 of all frames and, where the frames are fewer than 16, of as many
+  // columns or parts: gaps make these fall into different banks, or where there is no room for gaps (8 frames), neighbours
+  // change places in every other column. ----
   static constexpr int gap = F::frames < 8 ? F::frames : 0;  // after each part
   static constexpr int parted = inner + gap * F::middle;
   static constexpr int column_stride = gap == 0 ? parted : parted + (gap + 16 - parted % 16) % 16;
   static constexpr int frame_cells = columns * column_stride;
-  static constexpr int frame_stride = F::frames == 8 ? frame_cells + (18 - frame_cells % 16) % 16 : frame_cells | 1;
-  CLINAUG_HOST_DEVICE static constexpr int cell(int j, int k1, int n2) {
-    const int place = F::frames == 8 ? n2 ^ (k1 & 1) : n2 + gap * (n2 / F::last);
-    return j * frame_stride + k1 * column_stride + place;
+  static constexpr int frame_step = F::frames == 8 ? 2 : (inner % 16 | 1);  // modulo the banks
+  static constexpr int frame_stride = frame_cells + (frame_step + 16 - frame_cells % 16) % 16;
+  CLINAUG_HOST_DEVICE static constexpr int cell(int j, int k1, int part, int m2) {
+    const int turned = F::frames != 8 ? 0 : m2 % 2 == 0 ? k1 % 2 : -(k1 % 2);
+    return j * frame_stride + k1 * column_stride + part * (F::last + gap) + m2 + turned;
   }
   static constexpr int cells = F::frames * frame_stride;
   static_assert(F::frames >= 8 || F::frames <= 2);
+  static_assert(!packed || (gap == 0 && column_stride == inner));  // the 2 * inner reals of column 0 lie side by side
 
   // ---- power: the frames of a bin side by side. Those that a thread reads abreast are neighbours there, but `lanes` apart
   // in time, so that the lanes of a warp write neighbouring frames of the log-mel. ----
