@@ -31,8 +31,11 @@ void run_block(const Call& call, std::int64_t block, std::int64_t blocks) {
     phase([&](int thread) { transform_rows<S, Sample>(call, live, places, cells, reals, thread); });
     if constexpr (S::F::middle > 1) phase([&](int thread) { transform_middle<S>(call, cells, thread); });
     phase([&](int thread) { transform_columns<S>(call, cells, powers, thread); });
-    phase([&](int thread) { sum_bands<S>(call, live, places, abreast, sums, thread); });
-    phase([&](int thread) { add_parts<S>(call, live, places, sums, thread); });
+    call.half_out ? phase([&](int thread) { sum_bands<S, Half>(call, live, places, abreast, sums, thread); })
+                  : phase([&](int thread) { sum_bands<S, float>(call, live, places, abreast, sums, thread); });
+    if (call.split == 1) continue;
+    call.half_out ? phase([&](int thread) { add_parts<S, Half>(call, live, places, sums, thread); })
+                  : phase([&](int thread) { add_parts<S, float>(call, live, places, sums, thread); });
   }
 }
 

@@ -24,30 +24,26 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 }
 
 // A NaN is not below the floor: it stays.
-CLINAUG_HOST_DEVICE void finish(const Call& call, std::int64_t at, float sum) {
-  const float value = call.log2_scale * log2_of(sum < call.floor ? call.floor : sum);
-  if (call.half_out) {
-    static_cast<Half*>(call.out)[at] = narrow<Half>(value);
-  } else {
-    static_cast<float*>(call.out)[at] = value;
-  }
+template <class Out>
+CLINAUG_HOST_DEVICE Out log_of(const Call& call, float sum) {
+  return narrow<Out>(call.log2_scale * log2_of(sum < call.floor ? call.floor : sum));
 }
 
 // Where a thread's frames go: lane, lane + lanes, ... of a tile, from one band to the next.
-template <class S>
+template <class S, class Out>
 struct Targets {
   static constexpr int abreast = S::F::abreast;
-  std::int64_t out[abreast];
+  Out* out[abreast];
   int live;  // how many of them there are
 
   template <class Places>
   CLINAUG_HOST_DEVICE Targets(const Call& call, Places places, int lane, int live_frames, int band) : live(0) {
     CLINAUG_UNROLL
     for (int i = 0; i < abreast; ++i) {
-      out[i] = 0;
+      out[i] = static_cast<Out*>(call.out);
       if (lane + i * S::lanes >= live_frames) continue;
       const Place place = places[lane + i * S::lanes];
-      out[i] = place.out + band * call.n_frames;
+      out[i] += place.out + band * call.n_frames;
       live = i + 1;
     }
   }
@@ -55,7 +51,8 @@ struct Targets {
   CLINAUG_HOST_DEVICE void write(const Call& call, const Abreast<abreast>& sums) {
     CLINAUG_UNROLL
     for (int i = 0; i < abreast; ++i) {
-      if (i < live) finish(call, out[i], sums.of[i]);
+      if (i >= live) continue;
+      *out[i] = log_of<Out>(call, sums.of[i]);
       out[i] += call.n_frames;
     }
   }
@@ -70,7 +67,7 @@ struct Sides {
 // `part` of the threads that share it. Some bins are asked for before the first is waited for.
 template <class S, class Split, class Powers>
 CLINAUG_HOST_DEVICE Sides<S::F::abreast> walk(const Segment& segment, Split split, int part, int lane, Powers powers) {
-  constexpr int abreast = S::F::abreast, at_once = 4;
+  constexpr int abreast = S::F::abreast, at_once = S::n_fft <= 512 ? 2 : 4;  // segments have few bins where the frame is short
   Sides<abreast> sides{};
   float place = static_cast<float>(part);  // in the segment: a float counts bins without rounding
   for (int bin = segment.begin + part; bin < segment.end; bin += at_once * split) {
@@ -95,7 +92,7 @@ CLINAUG_HOST_DEVICE Sides<S::F::abreast> walk(const Segment& segment, Split spli
 }
 
 // The bands of a chunk: written as log-mels, or into `sums` where they are split.
-template <class S, class Split, class Places, class Powers, class Sums>
+template <class S, class Out, class Split, class Places, class Powers, class Sums>
 CLINAUG_HOST_DEVICE void sum_chunk(const Call& call, int live, Places places, Powers powers, Sums sums, Split split, int thread) {
   constexpr int abreast = S::F::abreast;
   const int lane = thread % S::lanes, group = thread / S::lanes;
@@ -103,7 +100,7 @@ CLINAUG_HOST_DEVICE void sum_chunk(const Call& call, int live, Places places, Po
   if (lane >= live || chunk >= call.n_chunks) return;
   const int first = constant(call.chunks + chunk), end = constant(call.chunks + chunk + 1);
   if (first == end) return;
-  Targets<S> targets(call, places, lane, live, first);
+  Targets<S, Out> targets(call, places, lane, live, first);
   Abreast<abreast> rising{};
   Segment next = constant(call.segments + first);
   for (int i = first; i <= end; ++i) {  // segment i ends band i - 1 and begins band i
@@ -126,20 +123,19 @@ CLINAUG_HOST_DEVICE void sum_chunk(const Call& call, int live, Places places, Po
 }
 
 // Phase: sums of the bands.
-template <class S, class Places, class Powers, class Sums>
+template <class S, class Out, class Places, class Powers, class Sums>
 CLINAUG_HOST_DEVICE void sum_bands(const Call& call, int live, Places places, Powers powers, Sums sums, int thread) {
   if (call.split == 1) {
-    sum_chunk<S>(call, live, places, powers, sums, std::integral_constant<int, 1>{}, thread);
+    sum_chunk<S, Out>(call, live, places, powers, sums, std::integral_constant<int, 1>{}, thread);
   } else {
-    sum_chunk<S>(call, live, places, powers, sums, call.split, thread);
+    sum_chunk<S, Out>(call, live, places, powers, sums, call.split, thread);
   }
 }
 
 // Phase, where bands are split: one thread a band and lane.
-template <class S, class Places, class Sums>
+template <class S, class Out, class Places, class Sums>
 CLINAUG_HOST_DEVICE void add_parts(const Call& call, int live, Places places, Sums sums, int thread) {
   constexpr int abreast = S::F::abreast;
-  if (call.split == 1) return;
   for (int task = thread; task < call.n_mels * S::lanes; task += S::F::threads) {
     const int lane = task % S::lanes, band = task / S::lanes;
     if (lane >= live) continue;
@@ -149,7 +145,7 @@ CLINAUG_HOST_DEVICE void add_parts(const Call& call, int live, Places places, Su
       CLINAUG_UNROLL
       for (int i = 0; i < abreast; ++i) sum.of[i] += more.of[i];
     }
-    Targets<S>(call, places, lane, live, band).write(call, sum);
+    Targets<S, Out>(call, places, lane, live, band).write(call, sum);
   }
 }
 

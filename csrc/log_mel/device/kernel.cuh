@@ -9,9 +9,12 @@
 
 namespace clinaug::device {
 
+// `nothing` is 0, which the compiler cannot know: from sm_90 on it would otherwise ask for the block's rank in its cluster, a
+// part of every shared address, again and again instead of keeping the sum.
 template <class S, class Sample>
-__global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(const Call call) {
-  extern __shared__ __align__(16) unsigned char shared[];
+__global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(const Call call, const unsigned nothing) {
+  extern __shared__ __align__(16) unsigned char dynamic[];
+  unsigned char* const shared = dynamic + nothing;
   Place* places = reinterpret_cast<Place*>(shared + S::places_at);
   Complex32* cells = reinterpret_cast<Complex32*>(shared + S::cells_at);
   float* reals = reinterpret_cast<float*>(cells);
@@ -32,9 +35,18 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
     }
     transform_columns<S>(call, cells, powers, thread);
     __syncthreads();
-    sum_bands<S>(call, live, places, abreast, sums, thread);
+    if (call.half_out) {
+      sum_bands<S, Half>(call, live, places, abreast, sums, thread);
+    } else {
+      sum_bands<S, float>(call, live, places, abreast, sums, thread);
+    }
     __syncthreads();
-    add_parts<S>(call, live, places, sums, thread);
+    if (call.split == 1) continue;
+    if (call.half_out) {
+      add_parts<S, Half>(call, live, places, sums, thread);
+    } else {
+      add_parts<S, float>(call, live, places, sums, thread);
+    }
     __syncthreads();
   }
 }
@@ -52,7 +64,7 @@ void launch(const Call& call, const Target& target) {
   prepare<S, std::int16_t>(target.device);
   constexpr std::int64_t most_blocks = 0x7fffffff;
   const auto blocks = static_cast<unsigned>(call.n_tiles < most_blocks ? call.n_tiles : most_blocks);
-  cuda::launch("log_mel", &log_mel_kernel<S, Sample>, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call);
+  cuda::launch("log_mel", &log_mel_kernel<S, Sample>, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call, 0u);
 }
 
 }  // namespace clinaug::device

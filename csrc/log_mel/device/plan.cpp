@@ -17,6 +17,8 @@ constexpr std::size_t kAlignment = 16;
 // A band costs a thread about as much as so many bins: its logarithm and its store.
 constexpr std::int64_t kBinsWorthABand = 4;
 
+constexpr std::int64_t kBinsAPart = 6;
+
 Complex32 root(std::int64_t k, std::int64_t n) {
   const double angle = -2.0 * std::numbers::pi * static_cast<double>(k % n) / static_cast<double>(n);
   return {static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
@@ -108,11 +110,11 @@ std::vector<Segment> Plan::make_segments() const {
 
 void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
   const std::vector<Segment> segments = make_segments();
-  // Threads that share a band read neighbouring bins, with fewer bank conflicts and in step with each other: that pays
-  // as long as a segment has a bin for each of them on average.
+  // Threads that share a band have less to wait for each other, and read neighbouring bins, with fewer bank conflicts; but
+  // their sums must be added: that pays as long as a segment has some bins for each of them on average.
   const std::int64_t bins = segments.back().end - segments.front().begin;
   const auto fits = [&](std::int64_t split) {
-    return bins >= split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
+    return bins >= kBinsAPart * split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
   };
   while (fits(2 * split_)) split_ *= 2;
   n_chunks_ = static_cast<std::int32_t>(std::min(groups / split_, params_.n_mels));

@@ -28,10 +28,10 @@ struct Are {
   static constexpr int rows = rows_, middle = middle_, last = last_;
   static constexpr int threads = threads_, frames = frames_, together = together_, abreast = abreast_, blocks = blocks_;
 };
-template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 2, 7> {};
-template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 2, 7> {};
-template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 2, 4> {};
-template <> struct Factors<400> : Are<20, 1, 20, 320, 32, 2, 2, 2> {};
+template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 4, 7> {};
+template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 4, 7> {};
+template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 4, 4> {};
+template <> struct Factors<400> : Are<20, 1, 20, 320, 32, 2, 4, 2> {};
 template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
 template <> struct Factors<640> : Are<32, 1, 20, 320, 16, 1, 2, 3> {};
