@@ -1,12 +1,19 @@
 // clinaug_fast._device_phases: the CUDA kernels' phases on the CPU, for the tests only. One function a kernel.
 #include "bindings/device_phases.hpp"
 
-#include <string>
+#include <pybind11/stl.h>
 
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "common/banks.hpp"
 #include "common/phases.hpp"
 
 namespace clinaug::bindings {
 namespace {
+
+namespace py = pybind11;
 
 // What the record of shared memory is held to: the sentence it raises, or "" for a well-behaved pair of phases.
 std::string watch(const std::string& deed) {
@@ -38,6 +45,17 @@ std::string watch(const std::string& deed) {
   return "";
 }
 
+// Of one access of a warp, lane by lane: the wavefronts that it takes, and how few they could be.
+py::tuple wavefronts(const std::vector<std::size_t>& addresses, std::size_t size) {
+  phases::Banks banks;
+  for (std::size_t lane = 0; lane < addresses.size(); ++lane) {
+    banks.enter(static_cast<int>(lane));
+    banks.access(addresses[lane], size);
+  }
+  const phases::Wavefronts counted = banks.close();
+  return py::make_tuple(counted.taken, counted.least);
+}
+
 }  // namespace
 }  // namespace clinaug::bindings
 
@@ -45,5 +63,7 @@ PYBIND11_MODULE(_device_phases, module) {
   module.doc() = "the CUDA kernels' phases, run on the CPU thread by thread; for the tests";
   clinaug::bindings::bind_log_mel_phases(module);
   module.def("watch", &clinaug::bindings::watch, pybind11::arg("deed"), "what the record of shared memory says to a deed");
+  module.def("wavefronts", &clinaug::bindings::wavefronts, pybind11::arg("addresses"), pybind11::arg("size"),
+             "the wavefronts of shared memory that a warp's access takes, and how few they could be");
   clinaug::bindings::bind_residual_se_phases(module);
 }

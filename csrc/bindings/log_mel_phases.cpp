@@ -15,29 +15,42 @@ namespace {
 
 using namespace device;
 
-// log_mel_kernel's body, phase by phase.
-template <class S, class Sample>
-void run_block(const Call& call, std::int64_t block, std::int64_t blocks) {
-  phases::SharedMemory memory(S::shared_bytes);
+// log_mel_kernel's body, phase by phase; after(name) follows each phase.
+template <class S, class Sample, class After>
+void run_block(phases::SharedMemory& memory, const Call& call, std::int64_t block, std::int64_t blocks, const After& after) {
   const phases::Cells<Place> places(memory, S::places_at);
   const phases::Cells<Complex32> cells(memory, S::cells_at);
   const phases::Cells<float> reals(memory, S::cells_at), powers(memory, S::powers_at);
   const phases::Cells<Abreast<S::F::abreast>> abreast(memory, S::powers_at), sums(memory, S::cells_at);
-  const auto phase = [&](auto f) { phases::every_thread(memory, S::F::threads, f); };
+  const auto phase = [&](const char* name, auto f) {
+    phases::every_thread(memory, S::F::threads, f);
+    after(name);
+  };
   for (std::int64_t tile = block; tile < call.n_tiles; tile += blocks) {
     memory.forget();  // a tile may read nothing of the one before
     const int live = live_frames<S>(call, tile);
-    phase([&](int thread) { place_frames<S>(call, tile, places, thread); });
-    phase([&](int thread) { transform_rows<S, Sample>(call, live, places, cells, reals, thread); });
-    if constexpr (S::F::middle > 1) phase([&](int thread) { transform_middle<S>(call, cells, thread); });
-    phase([&](int thread) { transform_columns<S>(call, cells, powers, thread); });
-    call.half_out ? phase([&](int thread) { sum_bands<S, Half>(call, live, places, abreast, sums, thread); })
-                  : phase([&](int thread) { sum_bands<S, float>(call, live, places, abreast, sums, thread); });
+    phase("places", [&](int thread) { place_frames<S>(call, tile, places, thread); });
+    phase("rows", [&](int thread) { transform_rows<S, Sample>(call, live, places, cells, reals, thread); });
+    if constexpr (S::F::middle > 1) phase("middle", [&](int thread) { transform_middle<S>(call, cells, thread); });
+    phase("columns", [&](int thread) { transform_columns<S>(call, cells, powers, thread); });
+    call.half_out ? phase("bands", [&](int thread) { sum_bands<S, Half>(call, live, places, abreast, sums, thread); })
+                  : phase("bands", [&](int thread) { sum_bands<S, float>(call, live, places, abreast, sums, thread); });
     if (call.split == 1) continue;
-    call.half_out ? phase([&](int thread) { add_parts<S, Half>(call, live, places, sums, thread); })
-                  : phase([&](int thread) { add_parts<S, float>(call, live, places, sums, thread); });
+    call.half_out ? phase("parts", [&](int thread) { add_parts<S, Half>(call, live, places, sums, thread); })
+                  : phase("parts", [&](int thread) { add_parts<S, float>(call, live, places, sums, thread); });
   }
 }
+
+// As on the device: nothing is promised of the tables but their alignment.
+struct Tables {
+  std::vector<std::byte> room;
+  std::byte* at;
+
+  explicit Tables(const Plan& plan) : room(plan.tables().size() + 16) {
+    at = room.data() + (16 - reinterpret_cast<std::uintptr_t>(room.data()) % 16);
+    std::copy(plan.tables().begin(), plan.tables().end(), at);
+  }
+};
 
 // x: (batch, samples) float32 or int16, its samples side by side; out: (batch, n_mels, n_frames), dense; blocks: of the grid.
 void run(const py::dict& contract, const py::object& x, const py::object& out, std::int64_t blocks) {
@@ -46,17 +59,39 @@ void run(const py::dict& contract, const py::object& x, const py::object& out, s
   const Plan plan(parse_params(contract));
   const bool int16 = from.dtype == "int16";
   const Waveforms waveforms{from.address, int16, from.shape[0], from.shape[1], from.strides[0]};
-  // As on the device: nothing is promised but the alignment.
-  std::vector<std::byte> room(plan.tables().size() + 16);
-  std::byte* tables = room.data() + (16 - reinterpret_cast<std::uintptr_t>(room.data()) % 16);
-  std::copy(plan.tables().begin(), plan.tables().end(), tables);
-  const Call call = plan.call(waveforms, to.address, to.dtype == "float16", tables);
+  const Tables tables(plan);
+  const Call call = plan.call(waveforms, to.address, to.dtype == "float16", tables.at);
   with_size(plan.params().n_fft, [&](auto size) {
     using S = decltype(size);
+    const auto nothing = [](const char*) {};
     for (std::int64_t block = 0; block < std::min(blocks, call.n_tiles); ++block) {
-      int16 ? run_block<S, std::int16_t>(call, block, blocks) : run_block<S, float>(call, block, blocks);
+      phases::SharedMemory memory(S::shared_bytes);
+      int16 ? run_block<S, std::int16_t>(memory, call, block, blocks, nothing)
+            : run_block<S, float>(memory, call, block, blocks, nothing);
     }
   });
+}
+
+// Of each phase, for one tile inside a waveform: the wavefronts of its accesses to shared memory, and how few they could be.
+py::dict wavefronts(const py::dict& contract) {
+  const Plan plan(parse_params(contract));
+  const Tables tables(plan);
+  py::dict found;
+  with_size(plan.params().n_fft, [&](auto size) {
+    using S = decltype(size);
+    const std::int64_t n = (S::F::frames + 1) * plan.params().hop_length + 2 * S::n_fft;
+    const std::vector<float> x(n, 1.0f);
+    std::vector<float> out(plan.params().n_mels * plan.params().n_frames(n));
+    const Call call = plan.call({x.data(), false, 1, n, n}, out.data(), false, tables.at);
+    phases::SharedMemory memory(S::shared_bytes);
+    phases::Banks banks;
+    memory.count_in(banks);
+    run_block<S, float>(memory, call, 0, call.n_tiles, [&](const char* name) {
+      const phases::Wavefronts counted = banks.close();
+      found[name] = py::make_tuple(counted.taken, counted.least);
+    });
+  });
+  return found;
 }
 
 }  // namespace
@@ -64,6 +99,8 @@ void run(const py::dict& contract, const py::object& x, const py::object& out, s
 void bind_log_mel_phases(py::module_& module) {
   module.def("log_mel", &run, py::arg("contract"), py::arg("x"), py::arg("out"), py::arg("blocks"),
              "log_mel's kernel on the CPU; raises where its threads race");
+  module.def("log_mel_wavefronts", &wavefronts, py::arg("contract"),
+             "phase -> (wavefronts of shared memory that a full tile takes, how few they could be)");
 }
 
 }  // namespace clinaug::bindings

@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/banks.hpp"
+
 namespace clinaug::phases {
 
 class SharedMemory {
@@ -19,7 +21,13 @@ class SharedMemory {
   explicit SharedMemory(std::size_t bytes, std::size_t word = 4)
       : word_size_(word), bytes_((bytes + word - 1) / word * word), words_(bytes_.size() / word) {}
 
-  void enter(int thread) { thread_ = thread; }
+  // Counts the accesses from now on.
+  void count_in(Banks& banks) { banks_ = &banks; }
+
+  void enter(int thread) {
+    thread_ = thread;
+    if (banks_ != nullptr) banks_->enter(thread);
+  }
   void barrier() { ++phase_; }
 
   // A new block finds what another left: it may not read that. A kernel's loop over tiles may call it too, after a barrier.
@@ -58,6 +66,7 @@ class SharedMemory {
   };
 
   std::size_t first(std::size_t at, std::size_t size) const {
+    if (banks_ != nullptr) banks_->access(at, size);
     if (at + size > bytes_.size()) {
       throw std::out_of_range("thread " + std::to_string(thread_) + " in phase " + std::to_string(phase_) + " touches byte " +
                               std::to_string(at + size - 1) + " of " + std::to_string(bytes_.size()) + " of shared memory");
@@ -75,6 +84,7 @@ class SharedMemory {
 
   std::vector<std::byte> bytes_;
   std::vector<Word> words_;
+  Banks* banks_ = nullptr;
   std::int64_t phase_ = 1;
   int thread_ = 0;
 };

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 
 #include "common/host_device.hpp"
 
@@ -92,20 +93,22 @@ struct Size : Factors<n_fft_> {
   static_assert(F::frames % (row_step * F::together) == 0);
 
   // ---- exchange: value n2 = m2 + last * part of column k1 of frame j; shared memory has 16 banks for a complex number. The
-  // lanes of a warp write along n2, and read the same n2 of all frames and, where the frames are fewer than 16, of as many
-  // columns or parts: gaps make these fall into different banks, or where there is no room for gaps (8 frames), neighbours
-  // change places in every other column. ----
+  // lanes of a warp write along n2, from one frame on into the next: so a frame begins at the bank after the last of the frame
+  // before. They read the same n2 of all frames, which `skew` moves to as many banks, or, where the frames are fewer than 16, of
+  // several columns or parts: gaps make these fall into different banks, or where there is no room for gaps (8 frames),
+  // neighbours change places in every other column. ----
   static constexpr int gap = F::frames < 8 ? F::frames : 0;  // after each part
   static constexpr int parted = inner + gap * F::middle;
   static constexpr int column_stride = gap == 0 ? parted : parted + (gap + 16 - parted % 16) % 16;
   static constexpr int frame_cells = columns * column_stride;
-  static constexpr int frame_step = F::frames == 8 ? 2 : (inner % 16 | 1);  // modulo the banks
+  static constexpr int frame_step = F::frames == 8 && inner % 16 == 0 ? 2 : inner % 16;  // modulo the banks
   static constexpr int frame_stride = frame_cells + (frame_step + 16 - frame_cells % 16) % 16;
+  static constexpr int skewed = F::frames == 8 ? 8 : 16 / std::gcd(inner, 16);  // so many frames come before a bank recurs
   CLINAUG_HOST_DEVICE static constexpr int cell(int j, int k1, int part, int m2) {
     const int turned = F::frames != 8 ? 0 : m2 % 2 == 0 ? k1 % 2 : -(k1 % 2);
-    return j * frame_stride + k1 * column_stride + part * (F::last + gap) + m2 + turned;
+    return j * frame_stride + j / skewed + k1 * column_stride + part * (F::last + gap) + m2 + turned;
   }
-  static constexpr int cells = F::frames * frame_stride;
+  static constexpr int cells = F::frames * frame_stride + (F::frames - 1) / skewed;
   static_assert(F::frames >= 8 || F::frames <= 2);
   static_assert(!packed || (gap == 0 && column_stride == inner));  // the 2 * inner reals of column 0 lie side by side
 
