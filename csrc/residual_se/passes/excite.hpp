@@ -31,6 +31,21 @@ static inline void walk_row(Index n, const Whole& whole, const Part& part) {
   if (i < n) whole(n - kLanes);
 }
 
+// Calls whole(i, factor) for the vectors of whole rows that are so short that the factors of some of them stay in registers;
+// returns the first row that is left.
+template <class Real, class Whole>
+static inline Index short_rows(const Layout& layout, Rows rows, const Real* factors, const Whole& whole) {
+  constexpr Index kLanes = Lanes<Real>::n, kTogether = kChains * kLanes;
+  if (kTogether % layout.length != 0) return rows.begin;
+  const Index at_once = kTogether / layout.length, end = rows.begin + (whole_rows(layout, rows) - rows.begin) / at_once * at_once;
+  Vector<Real> kept[kChains];
+  for (Index j = 0; j < kChains; ++j) kept[j] = load(factors + j * kLanes % layout.length);
+  for (Index i = rows.begin * layout.length; i < end * layout.length; i += kTogether) {
+    for (Index j = 0; j < kChains; ++j) whole(i + j * kLanes, kept[j]);
+  }
+  return end;
+}
+
 template <bool streams, class T>
 static inline void put(T* to, Vector<Accumulator<T>> value) {
   if constexpr (streams) stream(to, value);
@@ -43,23 +58,25 @@ static void excite_rows(const Layout& layout, Rows rows, const Act<Accumulator<T
   using Real = Accumulator<T>;
   const Bend<Real> bend(act);
   Factor<Real, per_element> gate{gates};
-  for (Index row = rows.begin; row < rows.end; ++row) {
+  const auto value = [&](Vector<Real> x_i, Vector<Real> gate_i, const auto& skip_of) {
+    Vector<Real> z = x_i * gate_i;
+    if constexpr (skips) z += skip_of();
+    return bend.forward(z);
+  };
+  const auto whole = [&](Index i, Vector<Real> gate_i) {
+    const Vector<Real> y_i = value(load(x + i), gate_i, [&] { return load(skip + i); });
+    put<streams>(y + i, y_i);
+    if constexpr (keeps_signs) store_signs(signs, i, y_i);
+  };
+  Index row = rows.begin;
+  if constexpr (per_element) row = short_rows<Real>(layout, rows, gates, whole);
+  for (; row < rows.end; ++row) {
     gate.enter(row);
     const Index at = row * layout.length;
-    const auto value = [&](Index i, Vector<Real> x_i, const auto& skip_of) {
-      Vector<Real> z = x_i * gate.at(i);
-      if constexpr (skips) z += skip_of();
-      return bend.forward(z);
-    };
     walk_row<Real>(
-        length_of(layout, row),
-        [&](Index i) {
-          const Vector<Real> y_i = value(i, load(x + at + i), [&] { return load(skip + at + i); });
-          put<streams>(y + at + i, y_i);
-          if constexpr (keeps_signs) store_signs(signs, at + i, y_i);
-        },
+        length_of(layout, row), [&](Index i) { whole(at + i, gate.at(i)); },
         [&](Index i, Index n) {
-          store_part(y + at + i, value(i, load_part(x + at + i, n), [&] { return load_part(skip + at + i, n); }), n);
+          store_part(y + at + i, value(load_part(x + at + i, n), gate.at(i), [&] { return load_part(skip + at + i, n); }), n);
         });
   }
   if constexpr (streams) finish_streams();

@@ -65,8 +65,6 @@ static inline void add_four_rows(const Terms& terms, Index from, Index n, Real* 
   }
 }
 
-inline constexpr Index kChains = 8;
-
 // As add_row, all of n elements that are whole rows, `length` apart, and of kChains vectors; for rows so short that a total
 // would be loaded soon after it was stored, which takes its time.
 template <class Real, class Terms>
@@ -97,7 +95,7 @@ static void sum_rows(const Layout& layout, Rows rows, const Terms& terms, Real* 
   }
   for (Index i = 0; i < layout.length; ++i) totals[i] = 0;
   Index row = rows.begin;
-  const Index whole = rows.end == layout.rows && layout.last_length != layout.length ? rows.end - 1 : rows.end;
+  const Index whole = whole_rows(layout, rows);
   if (kChains * Lanes<Real>::n % layout.length == 0) {
     const Index at_once = kChains * Lanes<Real>::n / layout.length, n = (whole - row) / at_once * at_once;
     add_short_rows<Real>(terms, row * layout.length, n * layout.length, layout.length, totals);

@@ -125,6 +125,14 @@ static inline Index length_of(const Layout& layout, Index row) {
   return row + 1 == layout.rows ? layout.last_length : layout.length;
 }
 
+// The end of those that are not cut short.
+static inline Index whole_rows(const Layout& layout, Rows rows) {
+  return rows.end == layout.rows && layout.last_length != layout.length ? rows.end - 1 : rows.end;
+}
+
+// So many vectors of channels_last are worked on at once where rows are no longer: what they share stays in registers.
+inline constexpr Index kChains = 8;
+
 // n < lanes elements, the other lanes zero.
 template <class T>
 static inline Vector<Accumulator<T>> load_part(const T* from, Index n) {
