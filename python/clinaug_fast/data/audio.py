@@ -14,10 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-import miniaudio
 import numpy as np
 import soundfile
 import soxr
+from miniaudio import ffi
+from miniaudio import lib as dr
 
 from clinaug_fast import native
 from clinaug_fast.data.corpus import Recording
@@ -118,19 +119,23 @@ def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int
 
 
 def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | None:
-    """(T,) or (T, channels) int16; None where anything is odd: dr_flac leaves frames of a wrong checksum out."""
+    """(T,) or (T, channels) int16; None where anything is odd: dr_flac leaves frames of a wrong checksum out.
+
+    By the C functions that miniaudio wraps, straight into an array: its own copies take a fourteenth more.
+    """
+    encoded = Path(path).read_bytes()
+    flac = dr.ma_dr_flac_open_memory(encoded, len(encoded), ffi.NULL)
+    if flac == ffi.NULL:
+        return None
     try:
-        flac = miniaudio.flac_read_s16(Path(path).read_bytes())
-    except miniaudio.DecodeError:
-        return None
-    samples = np.frombuffer(flac.samples, np.int16)
-    if (flac.sample_rate, flac.nchannels, len(samples)) != (
-        header.samplerate,
-        header.channels,
-        header.frames * header.channels,
-    ):
-        return None
-    return samples if flac.nchannels == 1 else samples.reshape(-1, flac.nchannels)
+        if (flac.sampleRate, flac.channels) != (header.samplerate, header.channels):
+            return None
+        samples = np.empty(header.frames if header.channels == 1 else (header.frames, header.channels), np.int16)
+        into = ffi.from_buffer("short[]", samples)
+        decoded = dr.ma_dr_flac_read_pcm_frames_s16(flac, header.frames, into)
+        return samples if decoded == flac.totalPCMFrameCount == header.frames else None
+    finally:
+        dr.ma_dr_flac_close(flac)
 
 
 def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
