@@ -38,6 +38,8 @@ inline Buffer from_protocol(const py::handle& array) {
   const std::string_view format = seen.format == nullptr ? "B" : seen.format;
   buffer.dtype = format == "f" ? "float32" : format == "d" ? "float64" : format == "e" ? "float16" : format == "h" ? "int16" : "unknown";
   bool whole = true;
+  buffer.shape.reserve(seen.ndim + 1);  // and room for a batch of one: short clips are as fast as their calls
+  buffer.strides.reserve(seen.ndim + 1);
   for (int i = 0; i < seen.ndim; ++i) {
     buffer.shape.push_back(seen.shape[i]);
     buffer.strides.push_back(seen.strides[i] / seen.itemsize);

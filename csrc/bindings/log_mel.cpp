@@ -61,6 +61,9 @@ void bind_log_mel(py::module_& module) {
              return std::make_unique<LogMelPlan>(parse_params(contract), find_set(instruction_set));
            }),
            py::arg("contract"), py::arg("instruction_set"))
+      .def("shape", [](const LogMelPlan& plan, std::int64_t n_samples) {
+             return py::make_tuple(plan.params().n_mels, plan.params().n_frames(n_samples));
+           }, py::arg("n_samples"), "(n_mels, n_frames) of a waveform")
       .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"), py::arg("glance") = false,
            "x ([batch,] samples) float32|float64|int16, out ([batch,] n_mels, n_frames) float32|float16|float64: buffers");
 }

@@ -20,6 +20,7 @@ from clinaug_fast.errors import SettingsError
 IN_DTYPES = ("float32", "float64", "int16")
 OUT_DTYPES = ("float32", "float64", "float16")
 _DTYPE_NAMES = {np.dtype(name): name for name in IN_DTYPES + OUT_DTYPES}  # numpy makes up a dtype's name at each call
+_MADE_OF = {np.dtype(name): np.dtype("float64" if name == "float64" else "float32") for name in IN_DTYPES}
 
 try:  # what the single precision kernels run on: CLINAUG_ISA, or the fastest that this processor has
     INSTRUCTION_SET: str = _native.find_instruction_set(os.environ.get("CLINAUG_ISA", ""))
@@ -76,9 +77,10 @@ def log_mel(
         raise TypeError(f"config is {_kind(config)}; expected a MelConfig")
     if threads < 1:
         raise SettingsError(f"threads is {threads}; expected at least 1")
-    shape = (*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1]))
+    tables = plan(config)
+    shape = (*x.shape[:-1], *tables.shape(x.shape[-1]))
     if out is None:
-        out = np.empty(shape, np.float64 if x.dtype == np.float64 else np.float32)
+        out = np.empty(shape, _MADE_OF[x.dtype])
     elif not isinstance(out, np.ndarray) or _DTYPE_NAMES.get(out.dtype) not in OUT_DTYPES:
         raise TypeError(f"out is {_kind(out)}; expected a numpy array of {', '.join(OUT_DTYPES)}")
     elif x.dtype == np.float64 and out.dtype == np.float16:
@@ -90,7 +92,7 @@ def log_mel(
     elif not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
     threads = min(threads, allowed_threads()) if threads > 1 else threads
-    plan(config).run(x, out, threads, glance)
+    tables.run(x, out, threads, glance)
     return out
 
 
