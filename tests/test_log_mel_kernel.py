@@ -159,6 +159,18 @@ def test_a_loud_bin_beside_the_foot_of_a_band(kernel, n_fft, bin_):
     assert worst(kernel(x, config)[0, band], truth) < FLOAT32_LOUD
 
 
+@pytest.mark.parametrize("floor", [1e-10, 1e-40, 1e-46])
+def test_silence_is_the_floor(kernel, floor):
+    """Also where that is a denormal number, or less than any number of single precision."""
+    silence = kernel(np.zeros((1, 1000), np.float32), SMALL.with_changes(floor=floor))
+    np.testing.assert_allclose(silence, np.log(floor), rtol=1e-6)
+
+
+def test_edges_that_coincide(kernel):
+    config = MelConfig(sample_rate=16000, n_fft=512, n_mels=4, f_min=100.0, f_max=float(np.nextafter(100.0, 101.0)))
+    assert not np.isnan(kernel(noise(1, 3000), config)).any()
+
+
 @pytest.mark.parametrize("signal", signals.NAMES)
 @pytest.mark.parametrize("n_fft", [400, 1024, 4096])
 def test_is_no_worse_than_torch(kernel, signal, n_fft):

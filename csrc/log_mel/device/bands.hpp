@@ -26,7 +26,7 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 // A NaN is not below the floor: it stays.
 template <class Out>
 CLINAUG_HOST_DEVICE Out log_of(const Call& call, float sum) {
-  return narrow<Out>(call.log2_scale * log2_of(sum < call.floor ? call.floor : sum));
+  return narrow<Out>(sum < call.floor ? call.log_floor : call.log2_scale * log2_of(sum));
 }
 
 // Where a thread's frames go: lane, lane + lanes, ... of a tile, from one band to the next.

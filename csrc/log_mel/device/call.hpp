@@ -29,7 +29,7 @@ struct Call {
   std::int32_t window_start = 0, win_length = 0;
   PadMode pad_mode = PadMode::reflect;  // never reflect for a single sample
   bool magnitude = false, half_out = false;
-  float floor = 0.0f, log2_scale = 1.0f;
+  float floor = 0.0f, log_floor = 0.0f, log2_scale = 1.0f;
 };
 
 // A value that no thread writes while the kernel runs.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numbers>
 #include <stdexcept>
 #include <string>
@@ -87,10 +88,12 @@ std::vector<Segment> Plan::make_segments() const {
   const std::vector<int> starts = make_mel_walk(params_).starts;
   const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
   const auto bins = [&](double from, double to) { return (to - from) / hz_per_bin; };
-  // The slope of a side of `band`, a bin; 0 beyond the first and the last band.
+  // The slope of a side of `band`, a bin; 0 beyond the first and the last band. Finite, as no bin between two edges may meet
+  // it times zero.
   const auto slope = [&](std::int64_t band, double width) {
     if (band < 0 || band >= params_.n_mels) return 0.0;
-    return (params_.norm == FilterNorm::slaney ? 2.0 / (edges[band + 2] - edges[band]) : 1.0) / width;
+    const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[band + 2] - edges[band]) : 1.0;
+    return std::min<double>(height / width, std::numeric_limits<float>::max());
   };
   std::vector<Segment> segments(params_.n_mels + 1);
   for (std::int64_t i = 0; i <= params_.n_mels; ++i) {
@@ -159,7 +162,8 @@ Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables
   call.pad_mode = params_.pad_mode == PadMode::reflect && x.n_samples == 1 ? PadMode::edge : params_.pad_mode;
   call.magnitude = params_.power == 1;
   call.half_out = half_out;
-  call.floor = static_cast<float>(params_.floor);
+  call.floor = std::max(static_cast<float>(params_.floor), std::numeric_limits<float>::denorm_min());  // zero is below it
+  call.log_floor = static_cast<float>(log_scale(params_) * std::log(params_.floor));
   call.log2_scale = static_cast<float>(log_scale(params_) * std::numbers::ln2);
   return call;
 }

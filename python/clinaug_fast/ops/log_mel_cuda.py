@@ -6,6 +6,7 @@ nothing and waits for nothing. The tables of a contract are copied to a device a
 
 import functools
 import sys
+import threading
 
 import torch
 
@@ -13,6 +14,10 @@ from clinaug_fast import _native
 from clinaug_fast.config import MelConfig
 
 SIZES: tuple[int, ...] = tuple(_native.log_mel_cuda_sizes)  # the n_fft that have a kernel
+
+Plan = tuple["_native.LogMelCudaPlan", torch.Tensor]  # and its tables on the device
+_plans: dict[tuple[str, int], Plan] = {}
+_making = threading.Lock()
 
 
 @functools.cache
@@ -40,8 +45,17 @@ def say_once(reason: str) -> None:
     print(f"clinaug-fast: log_mel on the GPU goes through torch's FFT: {reason}", file=sys.stderr)
 
 
-@functools.cache  # for good: a captured graph may hold the address
-def _plan(contract: str, device: int) -> tuple["_native.LogMelCudaPlan", torch.Tensor]:
+def _plan(contract: str, device: int) -> Plan:
+    """Made once, whichever threads ask, and kept for good: a captured graph may hold the address."""
+    key = contract, device
+    if key not in _plans:
+        with _making:
+            if key not in _plans:
+                _plans[key] = _make_plan(contract, device)
+    return _plans[key]
+
+
+def _make_plan(contract: str, device: int) -> Plan:
     if torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
             f"log_mel is captured in a CUDA graph before its tables are on cuda:{device}. "
