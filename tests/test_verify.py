@@ -1,6 +1,7 @@
 """verify: a whole set passes, and each kind of damage is told by the name of its file."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,14 @@ def test_a_missing_shard_is_named(copy: Path) -> None:
     shard = first_shard(copy)
     shard.unlink()
     assert only_problem(verify(copy)) == (shard.relative_to(copy).as_posix(), "it is missing")
+
+
+@pytest.mark.parametrize("instead", ["/dev/zero", "pipe"])
+def test_a_shard_without_an_end_is_named(copy: Path, instead: str) -> None:
+    shard = first_shard(copy)
+    shard.unlink()
+    os.mkfifo(shard) if instead == "pipe" else shard.symlink_to(instead)
+    assert only_problem(verify(copy)) == (shard.relative_to(copy).as_posix(), "it is not a regular file")
 
 
 def test_a_foreign_shard_is_named(copy: Path) -> None:

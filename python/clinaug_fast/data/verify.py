@@ -5,6 +5,7 @@ for damage: the checks that a missing file allows still run.
 """
 
 import json
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +108,8 @@ def _shard(path: Path, about: dict[str, Any], entry: dict[str, Any]) -> str | No
     file = path / entry["file"]
     shape = (entry["rows"], about["mel"]["n_mels"], about["n_frames"])
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe or a device may never end
+            return "it is not a regular file"
         if (digest := fingerprint_shard(file)) == entry["xxh3_64"]:
             shard = np.load(file, mmap_mode="r", allow_pickle=False)
             if shard.shape == shape and shard.dtype == np.float32:
