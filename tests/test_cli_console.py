@@ -3,8 +3,12 @@
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
+
+from conftest import write_corpus
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
@@ -30,6 +34,27 @@ def test_a_signal_ends_any_command_with_a_sentence_and_an_object(signal: str, ex
     told = json.loads(done.stdout)
     assert (told["command"], told["status"], told["exit_code"]) == ("train", "error", exit_code)
     assert f"error: {word}: nothing half-written was left. Run the same command again" in done.stderr
+
+
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", ">&-", ">&- 2>&-"])
+def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus")
+    run = f"{sys.executable} -c 'from clinaug_fast.cli.main import run; run()'"
+    command = f"{run} preprocess {tmp_path}/corpus {tmp_path}/out --preset heart {streams}"
+    assert subprocess.run(command, shell=True, capture_output=True).returncode == 0
+    assert (tmp_path / "out/features.json").exists()
+
+
+def test_a_finding_stays_one_when_nobody_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "features.json").write_text("{")
+    run = f"{sys.executable} -c 'from clinaug_fast.cli.main import run; run()'"
+    command = f"(sleep 0.2; {run} verify {tmp_path}; echo $? >{tmp_path}/rc) 2>&1 | true"
+    subprocess.run(["bash", "-c", command], check=True)
+    for _ in range(200):
+        if (tmp_path / "rc").exists() and (tmp_path / "rc").read_text():
+            break
+        time.sleep(0.05)
+    assert (tmp_path / "rc").read_text().strip() == "3"
 
 
 def test_results_that_cannot_be_written_are_an_error_and_no_bug() -> None:

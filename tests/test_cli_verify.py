@@ -33,6 +33,14 @@ def test_damage_ends_in_3_and_is_named(cli: Callable[..., Result], copy: Path) -
     assert told["damaged"] == ["shards/00000.npy"]
 
 
+def test_what_was_never_a_feature_set_is_not_called_damaged(cli: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "recording.wav").write_bytes(b"x")
+    result = cli("verify", tmp_path)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "is no feature set" in result.stderr
+    assert cli("verify", "").exit_code == 2
+
+
 def test_no_folder_ends_in_3(cli: Callable[..., Result], tmp_path: Path) -> None:
     result = cli("verify", tmp_path / "none")
     assert result.exit_code == 3

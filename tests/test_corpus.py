@@ -56,6 +56,14 @@ def test_linked_folders_are_followed_once(tmp_path: Path):
     assert names == ["a/1.wav", "b/1.wav"]
 
 
+def test_a_link_does_not_rename_a_folder(tmp_path: Path):
+    touch(tmp_path, "normal/a.wav", "murmur/b.wav")
+    (tmp_path / "healthy").symlink_to("normal")
+    corpus = read_corpus(tmp_path)
+    assert [recording.label for recording in corpus.recordings] == ["murmur", "normal"]
+    assert corpus.left_out == ["healthy"]
+
+
 def test_the_fingerprint_sees_what_matters(tmp_path: Path):
     def fingerprint(pattern: str | None = None) -> str:
         return read_corpus(tmp_path / "c", pattern).fingerprint

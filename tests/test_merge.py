@@ -1,6 +1,7 @@
 """Parts made by several machines become the very feature set of one; misfits are refused by name."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,27 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
     (parts[1] / "blocks/00004.json").unlink()
     with pytest.raises(InputError, match=r"out\.part-1-of-3 lacks block 4"):
         merge(parts, out)
+
+
+@pytest.mark.parametrize("harm", ["no shard", "cut shard", "no index", "other index"])
+def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: Path, harm: str):
+    parts = make_parts(corpus, tmp_path / "out", 2)
+    shard, index = sorted(parts[1].glob("shards/*"))[-1], sorted(parts[1].glob("blocks/*.index.parquet"))[-1]
+    match harm:
+        case "no shard":
+            shard.unlink()
+        case "cut shard":
+            os.truncate(shard, shard.stat().st_size - 4)
+        case "no index":
+            index.unlink()
+        case "other index":
+            index.write_bytes(index.read_bytes()[:-1] + b"x")
+    left = [files(part) for part in parts]
+    with pytest.raises(InputError, match=f"{shard.name}|{index.name}.*Remove .* and make this part anew"):
+        merge(parts, tmp_path / "out")
+    assert [files(part) for part in parts] == left
+    shutil.rmtree(parts[1])
+    merge(make_parts(corpus, tmp_path / "out", 2), tmp_path / "out")
 
 
 def test_the_shard_is_read_as_given_or_from_slurm(monkeypatch: pytest.MonkeyPatch):

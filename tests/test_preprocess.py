@@ -130,6 +130,25 @@ def test_formats_rates_and_channels_mix(tmp_path: Path):
         assert of_label.max() - of_label.min() < 2.0
 
 
+def test_the_receipt_tells_resampling_apart(tmp_path: Path):
+    write_corpus(tmp_path / "corpus", rate=16000)
+    assert run(tmp_path / "corpus", tmp_path / "out").receipt["stages"]["resample"]["share"] > 0
+
+
+def test_a_flac_file_named_wav_is_asked_for_its_length_first(tmp_path: Path):
+    """A small file that says it holds a day of samples is rejected, not decoded into memory."""
+    write_corpus(tmp_path / "corpus")
+    bomb = tmp_path / "corpus" / LABELS[0] / "bomb.wav"
+    with open(bomb, "wb") as file:
+        soundfile.write(file, sound("hum", 0), 8000, "PCM_16", format="FLAC")
+    data = bytearray(bomb.read_bytes())
+    data[21:26] = bytes([data[21] & 0xF0, *(800_000_000).to_bytes(4, "big")])
+    bomb.write_bytes(data + bytes(200_000))
+    run(tmp_path / "corpus", tmp_path / "out", max_bad=0.5)
+    rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
+    assert [row["code"] for row in rejected] == ["TOO_LONG"]
+
+
 def test_a_table_gives_segments_of_one_file(tmp_path: Path):
     samples = np.concatenate([sound("hum", 0), sound("hiss", 0)])
     soundfile.write(tmp_path / "operation.wav", samples, 8000, "PCM_16")

@@ -50,6 +50,13 @@ class Walk {
   Walk(const std::string& root, const std::vector<std::string>& suffixes, Listing& listing)
       : root_(root), suffixes_(suffixes), listing_(listing) {
     enter("");
+    // A folder is listed under its own name, not under that of a link to it; links are taken in order once all else is seen.
+    while (!links_.empty()) {
+      std::vector<std::string> links;
+      links.swap(links_);
+      std::sort(links.begin(), links.end());
+      for (const std::string& inside : links) enter(inside);
+    }
   }
 
   // Names one after another, each with its end; the order is that of the file system.
@@ -66,7 +73,7 @@ class Walk {
       listing_.left_out.push_back(inside);
       return;
     }
-    std::vector<std::string> below;
+    std::vector<std::string> below;  // real folders
     while (true) {
       errno = 0;
       const dirent* entry = ::readdir(folder.get());
@@ -75,15 +82,18 @@ class Walk {
       if (name == "." || name == "..") continue;
       if (!is_folder(::dirfd(folder.get()), *entry)) {
         add(inside, name);
-      } else if (name[0] != '.') {
-        below.emplace_back(name);
+        continue;
+      }
+      std::string within = inside.empty() ? std::string(name) : inside + "/" + std::string(name);
+      if (name[0] == '.') {
+        listing_.left_out.push_back(std::move(within));
       } else {
-        listing_.left_out.push_back(inside.empty() ? std::string(name) : inside + "/" + std::string(name));
+        (is_link(::dirfd(folder.get()), *entry) ? links_ : below).push_back(std::move(within));
       }
     }
     if (errno != 0) throw Unlistable(errno, path);
     std::sort(below.begin(), below.end());  // so that it is always the same of two ways to a folder that is taken
-    for (const std::string& name : below) enter(inside.empty() ? name : inside + "/" + name);
+    for (const std::string& within : below) enter(within);
   }
 
   static bool is_folder(int parent, const dirent& entry) {
@@ -91,6 +101,12 @@ class Walk {
     if (entry.d_type == DT_DIR) return true;
     struct stat about;
     return ::fstatat(parent, entry.d_name, &about, 0) == 0 && S_ISDIR(about.st_mode);
+  }
+
+  static bool is_link(int parent, const dirent& entry) {
+    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_LNK;
+    struct stat about;
+    return ::fstatat(parent, entry.d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
   }
 
   void add(const std::string& inside, std::string_view name) {
@@ -112,6 +128,7 @@ class Walk {
   const std::vector<std::string>& suffixes_;
   Listing& listing_;
   std::set<std::pair<dev_t, ino_t>> visited_;
+  std::vector<std::string> links_;  // to folders, that were not entered yet
 };
 
 void sort_names(const Walk& walk, Listing& listing) {

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -103,15 +103,18 @@ class Say:
         An `exit_code` other than 0 ends the command with it: a finding, such as damage, told in full.
         """
         self.stop()
-        if self.as_json:
-            self._print_json("found" if exit_code else "ok", exit_code, fields)
-        elif isinstance(text, str):
-            print(text)
-        else:
-            from rich.console import Console
+        try:
+            if self.as_json:
+                self._print_json("found" if exit_code else "ok", exit_code, fields)
+            elif isinstance(text, str):
+                print(text)
+            else:
+                from rich.console import Console
 
-            Console(highlight=False).print(text)
-        sys.stdout.flush()
+                Console(highlight=False).print(text)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
+            _forget(sys.stdout)
         if exit_code:
             raise typer.Exit(exit_code)
 
@@ -124,7 +127,7 @@ class Say:
                 self._print_json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})
                 sys.stdout.flush()
             except OSError:  # it may be stdout that cannot be written
-                _forget_stdout()
+                _forget(sys.stdout)
         return typer.Exit(error.exit_code)
 
     def _print_json(self, status: str, exit_code: int, fields: dict[str, Any]) -> None:
@@ -133,7 +136,10 @@ class Say:
 
 
 def _line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it, or its disk is full: the work goes on
+        _forget(sys.stderr)
 
 
 def _bar() -> Any:
@@ -168,8 +174,6 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
         raise say.fail(StoppedError(sentence, exit_code)) from None
     except MemoryError as error:
         raise say.fail(_out_of_memory(error)) from None
-    except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
-        _forget_stdout()
     except OSError as error:
         raise say.fail(_told(error)) from None
     except typer.Exit:
@@ -202,14 +206,21 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _forget_stdout() -> None:
+def _forget(stream: TextIO) -> None:
     """So that the flush at exit does not fail too."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def have_streams() -> None:
+    """Where stdout or stderr was closed, what is written there is lost, and no file that is opened takes its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _told(error: OSError) -> ClinaugError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" ({error.filename})" if error.filename else ""
         return ResourceError(f"{error.strerror}{where}. Make room, then run the same command again")
     if error.errno == errno.ENOMEM:

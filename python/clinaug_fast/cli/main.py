@@ -2,6 +2,7 @@
 
 import typer
 
+from clinaug_fast.cli.console import have_streams
 from clinaug_fast.cli.demo import demo
 from clinaug_fast.cli.evaluate import evaluate
 from clinaug_fast.cli.generate import generate
@@ -29,4 +30,5 @@ app.add_typer(mel)
 
 def run() -> None:
     """The entry point of the console script."""
+    have_streams()
     app()

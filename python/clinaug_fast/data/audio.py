@@ -9,6 +9,7 @@ contract's rate stays int16, which the log-mel kernel takes as it is.
 import os
 import stat
 import struct
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,8 @@ from clinaug_fast.data.corpus import Recording
 
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
 MAX_SAMPLES_PER_BYTE = 8192
+# What a FLAC file may hold besides its samples, pictures say; a longer one is not read into memory at once.
+FLAC_EXTRA_BYTES = 16 << 20
 WRITTEN_TO_A_PIPE = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # sizes of WAV data that ffmpeg, others and sox leave there
 
 
@@ -58,6 +61,7 @@ class Waveform:
     file_rate: int  # Hz, before resampling
     channels: int  # of the file
     level: native.Level  # of the file's samples, before mixing and resampling
+    resampling_s: float  # what resampling took, of the time to decode it
 
 
 def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> Waveform:
@@ -75,13 +79,23 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> 
         samples, rate, channels, level = wav
     if len(samples) < min_seconds * rate:
         raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
+    begun = time.perf_counter()
     if rate != sample_rate:
         samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")
-    return Waveform(samples, rate, channels, level)
+    return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
 
 
 def _named_wav(path: Path | str) -> bool:
     return os.fspath(path).lower().endswith((".wav", ".wave"))
+
+
+def is_riff(path: Path | str) -> bool:
+    """Whether a file begins as WAV files do, whatever its name; True where that cannot be read: decoding will tell."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in (b"RIFF", b"RIFX", b"RF64", b"BW64")
+    except OSError:
+        return True
 
 
 def _read(recording: Recording) -> tuple[np.ndarray, int]:
@@ -94,7 +108,8 @@ def _read(recording: Recording) -> tuple[np.ndarray, int]:
                 raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
             start, stop = segment_of(recording, declared, rate)
             samples = None
-            if (start, stop, file.format, file.subtype) == (0, declared, "FLAC", "PCM_16"):
+            whole = (start, stop, file.format, file.subtype) == (0, declared, "FLAC", "PCM_16")
+            if whole and n_bytes <= 2 * declared * file.channels + FLAC_EXTRA_BYTES:
                 samples = _read_flac(recording.path, file)
             if samples is None:
                 samples = _read_part(file, start, stop)

@@ -80,6 +80,26 @@ class BlockFiles:
         except (OSError, InputError):
             return False
 
+    def damage(self, number: int, taken_by: "BlockFiles") -> str:
+        """What is wrong with a block that `taken_by` is to take over, and may have begun to; "" for nothing.
+
+        Shards are looked at, not read: verify reads them.
+        """
+        theirs, ours = self._parts(number), taken_by._parts(number)
+        at = {name: path if path.exists() else ours[name] for name, path in theirs.items()}
+        try:
+            about = self.read(number)
+            for name in ("index", "facts"):
+                if fingerprint_file(at[name]) != about["digests"][name]:
+                    return f"{theirs[name]} is not what was written"
+            if len(np.load(at["shard"], mmap_mode="r", allow_pickle=False)) != about["rows"]:
+                return f"{theirs['shard']} does not hold {about['rows']} clips"
+        except FileNotFoundError as error:
+            return f"{error.filename} is missing"
+        except (OSError, ValueError, EOFError) as error:
+            return f"{theirs['shard']} was cut short or changed: {error}"
+        return ""
+
     def _digests(self, number: int, shard: str) -> dict[str, str]:
         files = {"index": self.index(number), "facts": self.facts(number)}
         return {"shard": shard} | {name: fingerprint_file(path) for name, path in files.items()}

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.audio import Code, Rejected, decode
+from clinaug_fast.data.audio import Code, Rejected, decode, is_riff
 from clinaug_fast.data.corpus import Recording, recordings_of
 from clinaug_fast.data.double_buffer import DoubleBuffer
 from clinaug_fast.data.long_recording import COPIES, LongRecording, open_long
@@ -189,7 +189,7 @@ def clips_of(recording: Recording, n_bytes: int, settings: ClipSettings, sink: C
     if recording.refused:
         raise Rejected(Code.NAME, recording.refused)
     mel = settings.mel
-    if recording.relative.lower().endswith(WAV_SUFFIXES) and n_bytes <= SMALL_WAV_BYTES:
+    if recording.relative.lower().endswith(WAV_SUFFIXES) and n_bytes <= SMALL_WAV_BYTES and is_riff(recording.path):
         return _whole(recording, 2 * COPIES * n_bytes, settings, sink, budget)
     opened = open_long(recording, mel.sample_rate, settings.clip_shape[0] * settings.clip_shape[1] / settings.stride)
     if opened is None:
@@ -210,7 +210,8 @@ def _whole(recording: Recording, needed: int, settings: ClipSettings, sink: Clip
         seconds = n_samples / waveform.file_rate
         if seconds > settings.max_seconds:
             raise too_long(seconds, settings)
-        sink.seconds.decode += time.perf_counter() - begun
+        sink.seconds.decode += time.perf_counter() - begun - waveform.resampling_s
+        sink.seconds.resample += waveform.resampling_s
         sink.seconds.audio += seconds
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
         loud = native.loud(native.window_energy(windows), settings.clip.quiet_db)

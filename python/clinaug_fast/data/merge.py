@@ -47,8 +47,12 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
         sources = {about["number"]: part_files(part) for part, about in zip(parts, abouts, strict=True)}
         for number in range(n_blocks):
             source = sources[number % len(parts)]
-            if not files.about(number).exists() and not source.about(number).exists():
+            if files.about(number).exists():
+                continue
+            if not source.about(number).exists():
                 raise InputError(f"{source.shards.parent} lacks block {number}; expected it. Make this part anew")
+            if damage := source.damage(number, files):
+                raise InputError(f"{damage}. Remove {source.shards.parent} and make this part anew")
         progress.start("merge", n_blocks)
         for number in range(n_blocks):
             if not files.about(number).exists():

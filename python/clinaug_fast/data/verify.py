@@ -50,6 +50,9 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
         raise InputError(f"{path} is no folder; expected a feature set. Check the path")
     if (path / "part.json").exists():
         raise InputError(f"{path} is a part of a feature set. Run clinaug-fast merge on all parts, then verify the set")
+    if not any((path / name).exists() for name in ("features.json", "index.parquet", "shards")):
+        made_by = "Give a folder that preprocess, merge or generate made"
+        raise InputError(f"{path} is no feature set: it has no features.json, index.parquet or shards. {made_by}")
     report = Report()
 
     def check(name: str, file: str, problems: Iterator[tuple[str, str]]) -> None:
@@ -77,7 +80,8 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     except (OSError, pa.ArrowException) as error:
         report.problems.append({"file": "index.parquet", "problem": f"it cannot be read: {error}"})
         return report
-    report.shards, report.clips = len(about.get("shards", [])), index.num_rows
+    shards = about.get("shards")
+    report.shards, report.clips = len(shards) if isinstance(shards, list) else 0, index.num_rows
     check("the index's rows, ids and places", "features.json", _index(about, index))
     check("the labels", "features.json", _labels(about, index))
     if "counts" in about:
