@@ -92,6 +92,8 @@ def _named_wav(path: Path | str) -> bool:
 def is_riff(path: Path | str) -> bool:
     """Whether a file begins as WAV files do, whatever its name; True where that cannot be read: decoding will tell."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO would wait for whoever writes into it
+            return True
         with open(path, "rb") as file:
             return file.read(4) in (b"RIFF", b"RIFX", b"RF64", b"BW64")
     except OSError:
