@@ -33,11 +33,9 @@ void run_block(phases::SharedMemory& memory, const Call& call, std::int64_t bloc
     phase("rows", [&](int thread) { transform_rows<S, Sample>(call, live, places, cells, reals, thread); });
     if constexpr (S::F::middle > 1) phase("middle", [&](int thread) { transform_middle<S>(call, cells, thread); });
     phase("columns", [&](int thread) { transform_columns<S>(call, cells, powers, thread); });
-    call.half_out ? phase("bands", [&](int thread) { sum_bands<S, Half>(call, live, places, abreast, sums, thread); })
-                  : phase("bands", [&](int thread) { sum_bands<S, float>(call, live, places, abreast, sums, thread); });
+    phase("bands", [&](int thread) { sum_bands<S>(call, live, places, abreast, sums, thread); });
     if (call.split == 1) continue;
-    call.half_out ? phase("parts", [&](int thread) { add_parts<S, Half>(call, live, places, sums, thread); })
-                  : phase("parts", [&](int thread) { add_parts<S, float>(call, live, places, sums, thread); });
+    phase("parts", [&](int thread) { add_parts<S>(call, live, places, sums, thread); });
   }
 }
 
@@ -72,7 +70,7 @@ void run(const py::dict& contract, const py::object& x, const py::object& out, s
   });
 }
 
-// Of each phase, for one tile inside a waveform: the wavefronts of its accesses to shared memory, and how few they could be.
+// Of each phase, for the first tile of a waveform: the wavefronts of its accesses to shared memory, and how few they could be.
 py::dict wavefronts(const py::dict& contract) {
   const Plan plan(parse_params(contract));
   const Tables tables(plan);

@@ -122,31 +122,41 @@ CLINAUG_HOST_DEVICE void sum_chunk(const Call& call, int live, Places places, Po
   }
 }
 
+// Calls f with a number of the kind that the log-mel is of.
+template <class F>
+CLINAUG_HOST_DEVICE void with_out(const Call& call, const F& f) {
+  call.half_out ? f(Half{}) : f(float{});
+}
+
 // Phase: sums of the bands.
-template <class S, class Out, class Places, class Powers, class Sums>
+template <class S, class Places, class Powers, class Sums>
 CLINAUG_HOST_DEVICE void sum_bands(const Call& call, int live, Places places, Powers powers, Sums sums, int thread) {
-  if (call.split == 1) {
-    sum_chunk<S, Out>(call, live, places, powers, sums, std::integral_constant<int, 1>{}, thread);
-  } else {
-    sum_chunk<S, Out>(call, live, places, powers, sums, call.split, thread);
-  }
+  with_out(call, [&](auto out) {
+    if (call.split == 1) {
+      sum_chunk<S, decltype(out)>(call, live, places, powers, sums, std::integral_constant<int, 1>{}, thread);
+    } else {
+      sum_chunk<S, decltype(out)>(call, live, places, powers, sums, call.split, thread);
+    }
+  });
 }
 
 // Phase, where bands are split: one thread a band and lane.
-template <class S, class Out, class Places, class Sums>
+template <class S, class Places, class Sums>
 CLINAUG_HOST_DEVICE void add_parts(const Call& call, int live, Places places, Sums sums, int thread) {
   constexpr int abreast = S::F::abreast;
-  for (int task = thread; task < call.n_mels * S::lanes; task += S::F::threads) {
-    const int lane = task % S::lanes, band = task / S::lanes;
-    if (lane >= live) continue;
-    Abreast<abreast> sum{};
-    for (int part = 0; part < call.split; ++part) {
-      const Abreast<abreast> more = sums[(part * call.n_mels + band) * S::lanes + lane];
-      CLINAUG_UNROLL
-      for (int i = 0; i < abreast; ++i) sum.of[i] += more.of[i];
+  with_out(call, [&](auto out) {
+    for (int task = thread; task < call.n_mels * S::lanes; task += S::F::threads) {
+      const int lane = task % S::lanes, band = task / S::lanes;
+      if (lane >= live) continue;
+      Abreast<abreast> sum{};
+      for (int part = 0; part < call.split; ++part) {
+        const Abreast<abreast> more = sums[(part * call.n_mels + band) * S::lanes + lane];
+        CLINAUG_UNROLL
+        for (int i = 0; i < abreast; ++i) sum.of[i] += more.of[i];
+      }
+      Targets<S, decltype(out)>(call, places, lane, live, band).write(call, sum);
     }
-    Targets<S, Out>(call, places, lane, live, band).write(call, sum);
-  }
+  });
 }
 
 }  // namespace clinaug::device

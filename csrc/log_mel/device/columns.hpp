@@ -93,7 +93,7 @@ CLINAUG_HOST_DEVICE void transform_columns(const Call& call, Cells cells, Floats
     }
     ComplexDft<last>::run(re, im);
     if (S::packed && k1 == 0) {
-      if constexpr (S::packed) store_packed<S>(call, re, im, powers, j);
+      store_packed<S>(call, re, im, powers, j);
     } else {
       store_column<S>(call, re, im, powers, j, k1, ka);
     }

@@ -35,18 +35,10 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
     }
     transform_columns<S>(call, cells, powers, thread);
     __syncthreads();
-    if (call.half_out) {
-      sum_bands<S, Half>(call, live, places, abreast, sums, thread);
-    } else {
-      sum_bands<S, float>(call, live, places, abreast, sums, thread);
-    }
+    sum_bands<S>(call, live, places, abreast, sums, thread);
     __syncthreads();
     if (call.split == 1) continue;
-    if (call.half_out) {
-      add_parts<S, Half>(call, live, places, sums, thread);
-    } else {
-      add_parts<S, float>(call, live, places, sums, thread);
-    }
+    add_parts<S>(call, live, places, sums, thread);
     __syncthreads();
   }
 }

@@ -85,15 +85,14 @@ void Plan::make_twiddles(S) {
 
 std::vector<Segment> Plan::make_segments() const {
   const std::vector<double> edges = mel_edges_hz(params_);
-  const std::vector<int> starts = make_mel_walk(params_).starts;
+  const std::vector<int> starts = mel_starts(params_, edges);
   const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
   const auto bins = [&](double from, double to) { return (to - from) / hz_per_bin; };
   // The slope of a side of `band`, a bin; 0 beyond the first and the last band. Finite, as no bin between two edges may meet
   // it times zero.
   const auto slope = [&](std::int64_t band, double width) {
     if (band < 0 || band >= params_.n_mels) return 0.0;
-    const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[band + 2] - edges[band]) : 1.0;
-    return std::min<double>(height / width, std::numeric_limits<float>::max());
+    return std::min<double>(band_height(params_, edges, band) / width, std::numeric_limits<float>::max());
   };
   std::vector<Segment> segments(params_.n_mels + 1);
   for (std::int64_t i = 0; i <= params_.n_mels; ++i) {

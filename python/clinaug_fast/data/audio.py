@@ -24,6 +24,7 @@ from miniaudio import lib as dr
 from clinaug_fast import native
 from clinaug_fast.data.corpus import Recording
 
+WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
 MAX_SAMPLES_PER_BYTE = 8192
 # What a FLAC file may hold besides its samples, pictures say; a longer one is not read into memory at once.
@@ -69,7 +70,7 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> 
 
     Raises Rejected.
     """
-    wav = native.read_wav(recording.path, recording.start_s, recording.end_s) if _named_wav(recording.path) else ""
+    wav = native.read_wav(recording.path, recording.start_s, recording.end_s) if named_wav(recording.path) else ""
     if isinstance(wav, str):
         samples, rate = _read(recording)
         channels, level = 1 if samples.ndim == 1 else samples.shape[1], native.level(samples)
@@ -85,14 +86,14 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0) -> 
     return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
 
 
-def _named_wav(path: Path | str) -> bool:
-    return os.fspath(path).lower().endswith((".wav", ".wave"))
+def named_wav(path: Path | str) -> bool:
+    return os.fspath(path).lower().endswith(WAV_SUFFIXES)
 
 
 def is_riff(path: Path | str) -> bool:
     """Whether a file begins as WAV files do, whatever its name; True where that cannot be read: decoding will tell."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a FIFO would wait for whoever writes into it
+        if not os.path.isfile(path):  # to open a FIFO would wait for whoever writes into it
             return True
         with open(path, "rb") as file:
             return file.read(4) in (b"RIFF", b"RIFX", b"RF64", b"BW64")

@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.audio import Code, Rejected, decode, is_riff
+from clinaug_fast.data.audio import WAV_SUFFIXES, Code, Rejected, decode, is_riff, named_wav
 from clinaug_fast.data.corpus import Recording, recordings_of
 from clinaug_fast.data.double_buffer import DoubleBuffer
 from clinaug_fast.data.long_recording import COPIES, LongRecording, open_long
 from clinaug_fast.data.memory import Budget
 
-WAV_SUFFIXES = (".wav", ".wave")
 WAV_BYTES = 4 << 20  # larger WAV files are decoded under the memory budget
 SMALL_WAV_BYTES = 1 << 20  # is no long recording, so nobody looks whether it is
 MEL_BYTES = 8 << 20  # of log-mels made at once
@@ -189,7 +188,7 @@ def clips_of(recording: Recording, n_bytes: int, settings: ClipSettings, sink: C
     if recording.refused:
         raise Rejected(Code.NAME, recording.refused)
     mel = settings.mel
-    if recording.relative.lower().endswith(WAV_SUFFIXES) and n_bytes <= SMALL_WAV_BYTES and is_riff(recording.path):
+    if n_bytes <= SMALL_WAV_BYTES and named_wav(recording.relative) and is_riff(recording.path):
         return _whole(recording, 2 * COPIES * n_bytes, settings, sink, budget)
     opened = open_long(recording, mel.sample_rate, settings.clip_shape[0] * settings.clip_shape[1] / settings.stride)
     if opened is None:
