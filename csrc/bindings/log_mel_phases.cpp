@@ -15,28 +15,66 @@ namespace {
 
 using namespace device;
 
+// The teams of BandSums, thread by thread.
+class Teams {
+ public:
+  Teams(phases::SharedMemory& memory, int threads) : memory_(memory), threads_(threads) {}
+
+  template <class Work, class Make>
+  void run(int rounds, const Make& make) {
+    std::vector<Work> works;
+    std::vector<typename Work::Sum> sums(threads_);
+    each([&](int thread) { works.push_back(make(thread)); });
+    for (int round = 0; round < rounds; ++round) {
+      each([&](int thread) { sums[thread] = works[thread].part(round); });
+      add<0>(works, sums);
+      each([&](int thread) { works[thread].write(sums[thread]); });
+    }
+    memory_.barrier();
+  }
+
+ private:
+  template <class F>
+  void each(const F& f) {
+    for (int thread = 0; thread < threads_; ++thread) {
+      memory_.enter(thread);
+      f(thread);
+    }
+  }
+
+  template <int stage, class Work, class Sum>
+  void add(const std::vector<Work>& works, std::vector<Sum>& sums) {
+    if constexpr (1 << stage < Work::split) {
+      for (int i = 0; i < Work::kept_in(stage); ++i) {
+        std::vector<float> given(threads_);
+        each([&](int thread) { given[thread] = works[thread].template given<stage>(sums[thread], i); });
+        each([&](int thread) { works[thread].template take<stage>(sums[thread], i, given[thread ^ (Work::lanes << stage)]); });
+      }
+      add<stage + 1>(works, sums);
+    }
+  }
+
+  phases::SharedMemory& memory_;
+  int threads_;
+};
+
 // log_mel_kernel's body, phase by phase; after(name) follows each phase.
 template <class S, class Sample, class After>
-void run_block(phases::SharedMemory& memory, const Call& call, std::int64_t block, std::int64_t blocks, const After& after) {
-  const phases::Cells<Place> places(memory, S::places_at);
+void run_block(phases::SharedMemory& memory, const Call& call, std::int32_t tile, const After& after) {
   const phases::Cells<Complex32> cells(memory, S::cells_at);
   const phases::Cells<float> reals(memory, S::cells_at), powers(memory, S::powers_at);
-  const phases::Cells<Abreast<S::F::abreast>> abreast(memory, S::powers_at), sums(memory, S::cells_at);
+  const phases::Cells<Abreast<S::F::abreast>> abreast(memory, S::powers_at);
   const auto phase = [&](const char* name, auto f) {
     phases::every_thread(memory, S::F::threads, f);
     after(name);
   };
-  for (std::int64_t tile = block; tile < call.n_tiles; tile += blocks) {
-    memory.forget();  // a tile may read nothing of the one before
-    const int live = live_frames<S>(call, tile);
-    phase("places", [&](int thread) { place_frames<S>(call, tile, places, thread); });
-    phase("rows", [&](int thread) { transform_rows<S, Sample>(call, live, places, cells, reals, thread); });
-    if constexpr (S::F::middle > 1) phase("middle", [&](int thread) { transform_middle<S>(call, cells, thread); });
-    phase("columns", [&](int thread) { transform_columns<S>(call, cells, powers, thread); });
-    phase("bands", [&](int thread) { sum_bands<S>(call, live, places, abreast, sums, thread); });
-    if (call.split == 1) continue;
-    phase("parts", [&](int thread) { add_parts<S>(call, live, places, sums, thread); });
-  }
+  const int live = live_frames<S>(call, tile);
+  phase("rows", [&](int thread) { transform_rows<S, Sample>(call, tile, live, cells, reals, thread); });
+  if constexpr (S::F::middle > 1) phase("middle", [&](int thread) { transform_middle<S>(call, cells, thread); });
+  phase("columns", [&](int thread) { transform_columns<S>(call, cells, powers, thread); });
+  Teams teams(memory, S::F::threads);
+  sum_bands<S>(teams, call, tile, live, abreast);
+  after("bands");
 }
 
 // As on the device: nothing is promised of the tables but their alignment.
@@ -50,8 +88,8 @@ struct Tables {
   }
 };
 
-// x: (batch, samples) float32 or int16, its samples side by side; out: (batch, n_mels, n_frames), dense; blocks: of the grid.
-void run(const py::dict& contract, const py::object& x, const py::object& out, std::int64_t blocks) {
+// x: (batch, samples) float32 or int16, its samples side by side; out: (batch, n_mels, n_frames), dense.
+void run(const py::dict& contract, const py::object& x, const py::object& out) {
   const Buffer from = as_buffer(x), to = as_buffer(out);
   if (from.strides[1] != 1 && from.shape[1] > 1) throw std::invalid_argument("log_mel phases: the samples of a row lie apart");
   const Plan plan(parse_params(contract));
@@ -62,10 +100,9 @@ void run(const py::dict& contract, const py::object& x, const py::object& out, s
   with_size(plan.params().n_fft, [&](auto size) {
     using S = decltype(size);
     const auto nothing = [](const char*) {};
-    for (std::int64_t block = 0; block < std::min(blocks, call.n_tiles); ++block) {
+    for (std::int32_t tile = 0; tile < call.n_tiles; ++tile) {
       phases::SharedMemory memory(S::shared_bytes);
-      int16 ? run_block<S, std::int16_t>(memory, call, block, blocks, nothing)
-            : run_block<S, float>(memory, call, block, blocks, nothing);
+      int16 ? run_block<S, std::int16_t>(memory, call, tile, nothing) : run_block<S, float>(memory, call, tile, nothing);
     }
   });
 }
@@ -84,7 +121,7 @@ py::dict wavefronts(const py::dict& contract) {
     phases::SharedMemory memory(S::shared_bytes);
     phases::Banks banks;
     memory.count_in(banks);
-    run_block<S, float>(memory, call, 0, call.n_tiles, [&](const char* name) {
+    run_block<S, float>(memory, call, 0, [&](const char* name) {
       const phases::Wavefronts counted = banks.close();
       found[name] = py::make_tuple(counted.taken, counted.least);
     });
@@ -95,7 +132,7 @@ py::dict wavefronts(const py::dict& contract) {
 }  // namespace
 
 void bind_log_mel_phases(py::module_& module) {
-  module.def("log_mel", &run, py::arg("contract"), py::arg("x"), py::arg("out"), py::arg("blocks"),
+  module.def("log_mel", &run, py::arg("contract"), py::arg("x"), py::arg("out"),
              "log_mel's kernel on the CPU; raises where its threads race");
   module.def("log_mel_wavefronts", &wavefronts, py::arg("contract"),
              "phase -> (wavefronts of shared memory that a full tile takes, how few they could be)");

@@ -14,3 +14,10 @@
 #else
 #define CLINAUG_UNROLL
 #endif
+
+// A loop of few rounds: the compiler would make long code of it, for many.
+#if defined(__CUDA_ARCH__)
+#define CLINAUG_ROLLED _Pragma("unroll 1")
+#else
+#define CLINAUG_ROLLED
+#endif

@@ -84,7 +84,7 @@ std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
     for (std::int64_t bin = 0; bin < params.n_bins(); ++bin) {
       const double hz = static_cast<double>(bin) * hz_per_bin;
       const double weight = std::min((hz - left) / (centre - left), (right - hz) / (right - centre));
-      if (weight <= 0.0) continue;
+      if (!(weight > 0.0)) continue;  // nor where edges coincide and it is no number
       if (band.weights.empty()) band.start = bin;
       band.weights.push_back(height * weight);
     }

@@ -1,14 +1,13 @@
-// The last phases of a tile: mel bands, floor, logarithm, and the only writes to memory.
+// The last phase of a tile: mel bands, floor, logarithm, and the only writes to memory.
 //
-// A bin lies between two edges of the triangles: it belongs to the band that falls there and to the one that rises. So a
-// walk along the bins reads each once, for both, and a band is done when its falling side is. The weights are straight lines
-// and cost two additions, where a table would cost a load. Neighbouring threads walk alike in frames of their own, some frames
-// abreast; a group of threads has a run of bands ("chunk"), or, where there are more groups than bands, `split` of them share
-// a band bin by bin and their sums are added in a phase of its own.
+// A band is a run of bins and their weights. A team of threads has one band at a time: each a part of its bins, some
+// frames abreast, so that a weight is fetched once for all of them. Bands have many bins or few; `plan.cpp` deals them out so
+// that the teams of a warp are done together and warps have about the same to do.
 #pragma once
 
 #include <cmath>
-#include <type_traits>
+#include <cstddef>
+#include <cstdint>
 
 #include "common/convert.hpp"
 #include "log_mel/device/call.hpp"
@@ -17,7 +16,9 @@ namespace clinaug::device {
 
 CLINAUG_HOST_DEVICE float log2_of(float v) {
 #if defined(__CUDA_ARCH__)
-  return __log2f(v);  // 2 ulp, one instruction and a scale for subnormal numbers
+  float log;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log) : "f"(v));  // 2 ulp; what C++ asks for scales denormal numbers, of which v is none
+  return log;
 #else
   return std::log2(v);
 #endif
@@ -26,137 +27,139 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 // A NaN is not below the floor: it stays.
 template <class Out>
 CLINAUG_HOST_DEVICE Out log_of(const Call& call, float sum) {
-  return narrow<Out>(sum < call.floor ? call.log_floor : call.log2_scale * log2_of(sum));
+  return narrow<Out>(sum < call.floor ? call.log_floor : call.log2_scale * log2_of(sum * call.lift) + call.log_lift);
 }
 
-// Where a thread's frames go: lane, lane + lanes, ... of a tile, from one band to the next.
+// Frame j of a tile, of so many that are there: where its band 0 goes.
 template <class S, class Out>
-struct Targets {
-  static constexpr int abreast = S::F::abreast;
-  Out* out[abreast];
-  int live;  // how many of them there are
+CLINAUG_HOST_DEVICE Out* target_of(const Call& call, std::int32_t tile, int j) {
+  const std::int32_t frame = tile * S::F::frames + j, waveform = call.by_waveform.quotient(frame);
+  const std::int64_t others = waveform * (static_cast<std::int64_t>(call.n_mels - 1) * call.n_frames);  // their bands but one
+  return static_cast<Out*>(call.out) + (others + frame);
+}
 
-  template <class Places>
-  CLINAUG_HOST_DEVICE Targets(const Call& call, Places places, int lane, int live_frames, int band) : live(0) {
+// The same frame in a band's row. Two numbers of 32 bits are multiplied and added to an address by one instruction.
+template <class Out>
+CLINAUG_HOST_DEVICE Out* row_of(Out* target, const Call& call, std::int32_t band) {
+  const auto row_bytes = static_cast<std::uint32_t>(call.n_frames) * static_cast<std::uint32_t>(sizeof(Out));
+  return reinterpret_cast<Out*>(reinterpret_cast<std::byte*>(target) + static_cast<std::uint64_t>(static_cast<std::uint32_t>(band)) * row_bytes);
+}
+
+// What a thread does in the phase: in every round, its part of a band of its team's; then the parts are added, and each thread
+// is left with the sums of some of the team's frames, which it writes.
+template <class S, class Out, int split_, class Powers>
+class BandSums {
+ public:
+  static constexpr int abreast = S::F::abreast, lanes = S::lanes, split = split_;
+  static constexpr int team = lanes * split;  // neighbours, within a warp
+  static constexpr int own = abreast > split ? abreast / split : 1;
+  using Sum = Abreast<abreast>;
+
+  CLINAUG_HOST_DEVICE BandSums(const Call& call, std::int32_t tile, int live, Powers powers, int thread_)
+      : call_(call), powers_(powers) {
+    const auto thread = static_cast<std::uint32_t>(thread_);
+    lane_ = static_cast<int>(thread % lanes);
+    part_ = static_cast<int>(thread / lanes % split);
+    bands_ = call.bands + thread / team;
+    const int first = lane_ + first_own() * lanes;
     CLINAUG_UNROLL
-    for (int i = 0; i < abreast; ++i) {
-      out[i] = static_cast<Out*>(call.out);
-      if (lane + i * S::lanes >= live_frames) continue;
-      const Place place = places[lane + i * S::lanes];
-      out[i] += place.out + band * call.n_frames;
-      live = i + 1;
+    for (int i = 0; i < own; ++i) {
+      const bool there = first + i * lanes < live;
+      if (there && part_ < abreast) live_ = i + 1;
+      out_[i] = target_of<S, Out>(call, tile, there ? first + i * lanes : 0);
     }
+    next_ = constant(bands_);
   }
 
-  CLINAUG_HOST_DEVICE void write(const Call& call, const Abreast<abreast>& sums) {
-    CLINAUG_UNROLL
-    for (int i = 0; i < abreast; ++i) {
-      if (i >= live) continue;
-      *out[i] = log_of<Out>(call, sums.of[i]);
-      out[i] += call.n_frames;
-    }
-  }
-};
-
-// The bins of a segment, weighed for both of its bands but for the scales.
-template <int abreast>
-struct Sides {
-  Abreast<abreast> falling, rising;
-};
-
-// `part` of the threads that share it. Some bins are asked for before the first is waited for.
-template <class S, class Split, class Powers>
-CLINAUG_HOST_DEVICE Sides<S::F::abreast> walk(const Segment& segment, Split split, int part, int lane, Powers powers) {
-  constexpr int abreast = S::F::abreast, at_once = S::n_fft <= 512 ? 2 : 4;  // segments have few bins where the frame is short
-  Sides<abreast> sides{};
-  float place = static_cast<float>(part);  // in the segment: a float counts bins without rounding
-  for (int bin = segment.begin + part; bin < segment.end; bin += at_once * split) {
-    Abreast<abreast> power[at_once]{};
-    CLINAUG_UNROLL
-    for (int q = 0; q < at_once; ++q) {
-      if (bin + q * split < segment.end) power[q] = powers[bin * S::lanes + lane + q * split * S::lanes];
-    }
-    const float rise = segment.rise + place, left = segment.last - place;
-    CLINAUG_UNROLL
-    for (int q = 0; q < at_once; ++q) {
-      const float step = static_cast<float>(q * split), rising = rise + step, falling = segment.fall + (left - step);
+  CLINAUG_HOST_DEVICE Sum part(int round) {
+    band_ = next_;
+    if (round + 1 < call_.rounds) next_ = constant(bands_ + (round + 1) * (S::F::threads / team));
+    Sum sum{};
+    const Abreast<4>* weights = call_.weights + (band_.weights + part_);
+    int cell = (band_.begin + part_) * lanes + lane_;
+    CLINAUG_ROLLED
+    for (int step = 0; step < band_.steps; ++step) {
+      const Abreast<4> weight = constant(weights);
+      Sum power[4];
       CLINAUG_UNROLL
-      for (int i = 0; i < abreast; ++i) {
-        sides.rising.of[i] += rising * power[q].of[i];
-        sides.falling.of[i] += falling * power[q].of[i];
-      }
-    }
-    place += static_cast<float>(at_once * split);
-  }
-  return sides;
-}
-
-// The bands of a chunk: written as log-mels, or into `sums` where they are split.
-template <class S, class Out, class Split, class Places, class Powers, class Sums>
-CLINAUG_HOST_DEVICE void sum_chunk(const Call& call, int live, Places places, Powers powers, Sums sums, Split split, int thread) {
-  constexpr int abreast = S::F::abreast;
-  const int lane = thread % S::lanes, group = thread / S::lanes;
-  const int part = group % split, chunk = group / split;
-  if (lane >= live || chunk >= call.n_chunks) return;
-  const int first = constant(call.chunks + chunk), end = constant(call.chunks + chunk + 1);
-  if (first == end) return;
-  Targets<S, Out> targets(call, places, lane, live, first);
-  Abreast<abreast> rising{};
-  Segment next = constant(call.segments + first);
-  for (int i = first; i <= end; ++i) {  // segment i ends band i - 1 and begins band i
-    const Segment segment = next;
-    if (i < end) next = constant(call.segments + i + 1);
-    const Sides<abreast> sides = walk<S>(segment, split, part, lane, powers);
-    Abreast<abreast> sum;
-    CLINAUG_UNROLL
-    for (int f = 0; f < abreast; ++f) {
-      sum.of[f] = rising.of[f] + segment.fall_scale * sides.falling.of[f];
-      rising.of[f] = segment.rise_scale * sides.rising.of[f];
-    }
-    if (i == first) continue;
-    if (split == 1) {
-      targets.write(call, sum);
-    } else {
-      sums[(part * call.n_mels + i - 1) * S::lanes + lane] = sum;
-    }
-  }
-}
-
-// Calls f with a number of the kind that the log-mel is of.
-template <class F>
-CLINAUG_HOST_DEVICE void with_out(const Call& call, const F& f) {
-  call.half_out ? f(Half{}) : f(float{});
-}
-
-// Phase: sums of the bands.
-template <class S, class Places, class Powers, class Sums>
-CLINAUG_HOST_DEVICE void sum_bands(const Call& call, int live, Places places, Powers powers, Sums sums, int thread) {
-  with_out(call, [&](auto out) {
-    if (call.split == 1) {
-      sum_chunk<S, decltype(out)>(call, live, places, powers, sums, std::integral_constant<int, 1>{}, thread);
-    } else {
-      sum_chunk<S, decltype(out)>(call, live, places, powers, sums, call.split, thread);
-    }
-  });
-}
-
-// Phase, where bands are split: one thread a band and lane.
-template <class S, class Places, class Sums>
-CLINAUG_HOST_DEVICE void add_parts(const Call& call, int live, Places places, Sums sums, int thread) {
-  constexpr int abreast = S::F::abreast;
-  with_out(call, [&](auto out) {
-    for (int task = thread; task < call.n_mels * S::lanes; task += S::F::threads) {
-      const int lane = task % S::lanes, band = task / S::lanes;
-      if (lane >= live) continue;
-      Abreast<abreast> sum{};
-      for (int part = 0; part < call.split; ++part) {
-        const Abreast<abreast> more = sums[(part * call.n_mels + band) * S::lanes + lane];
+      for (int q = 0; q < 4; ++q) power[q] = powers_[cell + q * team];
+      CLINAUG_UNROLL
+      for (int q = 0; q < 4; ++q) {
         CLINAUG_UNROLL
-        for (int i = 0; i < abreast; ++i) sum.of[i] += more.of[i];
+        for (int i = 0; i < abreast; ++i) sum.of[i] += weight.of[q] * power[q].of[i];
       }
-      Targets<S, decltype(out)>(call, places, lane, live, band).write(call, sum);
+      weights += split;
+      cell += 4 * team;
     }
-  });
+    return sum;
+  }
+
+  // The parts are added in stages: two threads, `lanes << stage` apart, keep half of their frames each and give the other half,
+  // until each has one; from then on both keep it. What this thread gives, and what it does with what it is given:
+  static constexpr int kept_in(int stage) { return abreast >> (stage + 1) > 0 ? abreast >> (stage + 1) : 1; }
+
+  template <int stage>
+  CLINAUG_HOST_DEVICE float given(const Sum& sum, int i) const {
+    if constexpr (abreast >> (stage + 1) == 0) return sum.of[0];
+    return upper(stage) ? sum.of[i] : sum.of[kept_in(stage) + i];
+  }
+  template <int stage>
+  CLINAUG_HOST_DEVICE void take(Sum& sum, int i, float other) const {
+    float kept = sum.of[i];
+    if constexpr (abreast >> (stage + 1) > 0) kept = upper(stage) ? sum.of[kept_in(stage) + i] : kept;
+    sum.of[i] = kept + other;
+  }
+
+  // sum: of all parts, for this thread's frames.
+  CLINAUG_HOST_DEVICE void write(const Sum& sum) const {
+    if (band_.band < 0) return;
+    CLINAUG_UNROLL
+    for (int i = 0; i < own; ++i) {
+      if (i < live_) *row_of(out_[i], call_, band_.band) = log_of<Out>(call_, sum.of[i]);
+    }
+  }
+
+ private:
+  CLINAUG_HOST_DEVICE bool upper(int stage) const { return (part_ >> stage & 1) != 0; }
+  CLINAUG_HOST_DEVICE int first_own() const {
+    int first = 0;
+    CLINAUG_UNROLL
+    for (int stage = 0; 1 << stage < split && 1 << stage < abreast; ++stage) first += upper(stage) ? abreast >> (stage + 1) : 0;
+    return first;
+  }
+
+  const Call& call_;
+  Powers powers_;
+  int lane_ = 0, part_ = 0, live_ = 0;
+  const Band* bands_ = nullptr;
+  Band band_{}, next_{};
+  Out* out_[own];
+};
+
+// Phase: every band of every frame. teams.run(rounds, make) makes what each thread has to do, and in each round adds the
+// parts of a team.
+template <class S, class Teams, class Powers>
+CLINAUG_HOST_DEVICE void sum_bands(Teams& teams, const Call& call, std::int32_t tile, int live, Powers powers) {
+  const auto with_split = [&](auto out) {
+    using Out = decltype(out);
+    switch (call.split) {
+#define CLINAUG_CASE(n)                                                                                         \
+  case n:                                                                                                       \
+    if constexpr (n * S::lanes <= 32) {                                                                         \
+      using Sums = BandSums<S, Out, n, Powers>;                                                                 \
+      teams.template run<Sums>(call.rounds, [&](int thread) { return Sums(call, tile, live, powers, thread); }); \
+    }                                                                                                           \
+    break;
+      CLINAUG_CASE(1)
+      CLINAUG_CASE(2)
+      CLINAUG_CASE(4)
+      CLINAUG_CASE(8)
+      CLINAUG_CASE(16)
+      CLINAUG_CASE(32)
+#undef CLINAUG_CASE
+    }
+  };
+  call.half_out ? with_split(Half{}) : with_split(float{});
 }
 
 }  // namespace clinaug::device

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/divider.hpp"
 #include "common/host_device.hpp"
 #include "log_mel/device/size.hpp"
 #include "log_mel/params.hpp"
@@ -12,24 +13,27 @@ namespace clinaug::device {
 struct Call {
   const void* x = nullptr;  // (batch, n_samples) float or int16
   void* out = nullptr;      // (batch, n_mels, n_frames) float or half, dense
-  std::int64_t row_stride = 0, n_samples = 0, n_frames = 0;
-  std::int64_t total_frames = 0;  // batch * n_frames: tiles do not end with a waveform
-  std::int64_t n_tiles = 0;
-  std::int64_t hop_length = 0, padding = 0;
+  std::int64_t row_stride = 0, n_samples = 0;
+  // Frames of all waveforms in a row: tiles do not end with a waveform. Below 2^30 of them, see plan.cpp.
+  std::int32_t n_frames = 0, total_frames = 0, n_tiles = 0;
+  Divider by_waveform;                         // n_frames
+  std::int32_t interior = 0, interior_end = 0;  // the frames of a waveform that lie wholly in it
+  std::int32_t hop_length = 0, padding = 0;
 
-  // tables, see tables.hpp
+  // tables, see plan.cpp
   const float* window = nullptr;               // (n_fft,), with the scale of int16
   const Complex32* row_twiddles = nullptr;     // (slots, inner)
   const Complex32* middle_twiddles = nullptr;  // (slots, last)
-  const Segment* segments = nullptr;           // (n_mels + 1,) the bins between edges i and i + 1
-  const std::int32_t* chunks = nullptr;        // (n_chunks + 1,) first band of a group of threads
+  const Band* bands = nullptr;                 // (rounds, teams)
+  const Abreast<4>* weights = nullptr;
 
-  std::int32_t n_mels = 0, n_chunks = 0;
-  std::int32_t split = 1;  // threads that share a band's bins
+  std::int32_t n_mels = 0;
+  std::int32_t rounds = 0, split = 1;  // bands of a team, and its threads of a frame
   std::int32_t window_start = 0, win_length = 0;
   PadMode pad_mode = PadMode::reflect;  // never reflect for a single sample
   bool magnitude = false, half_out = false;
   float floor = 0.0f, log_floor = 0.0f, log2_scale = 1.0f;
+  float lift = 1.0f, log_lift = 0.0f;  // makes normal numbers of what a floor below them lets through; and what its log takes back
 };
 
 // A value that no thread writes while the kernel runs.
@@ -51,11 +55,19 @@ CLINAUG_HOST_DEVICE Complex32 constant(const Complex32* p) {
 #endif
 }
 
-CLINAUG_HOST_DEVICE Segment constant(const Segment* p) {
+CLINAUG_HOST_DEVICE Band constant(const Band* p) {
 #if defined(__CUDA_ARCH__)
-  const float4 lines = __ldg(reinterpret_cast<const float4*>(p));
-  const int4 bins = __ldg(reinterpret_cast<const int4*>(p) + 1);
-  return {lines.x, lines.y, lines.z, lines.w, __int_as_float(bins.x), bins.y, bins.z, 0};
+  const int4 v = __ldg(reinterpret_cast<const int4*>(p));
+  return {v.x, v.y, v.z, v.w};
+#else
+  return *p;
+#endif
+}
+
+CLINAUG_HOST_DEVICE Abreast<4> constant(const Abreast<4>* p) {
+#if defined(__CUDA_ARCH__)
+  const float4 v = __ldg(reinterpret_cast<const float4*>(p));
+  return {v.x, v.y, v.z, v.w};
 #else
   return *p;
 #endif
@@ -94,9 +106,9 @@ CLINAUG_HOST_DEVICE void twiddle(const Complex32* table, int stride, float (&re)
 
 // How many frames a tile has: all but the last are full.
 template <class S>
-CLINAUG_HOST_DEVICE int live_frames(const Call& call, std::int64_t tile) {
-  const std::int64_t left = call.total_frames - tile * S::F::frames;
-  return left < S::F::frames ? static_cast<int>(left) : S::F::frames;
+CLINAUG_HOST_DEVICE int live_frames(const Call& call, std::int32_t tile) {
+  const std::int32_t left = call.total_frames - tile * S::F::frames;
+  return left < S::F::frames ? left : S::F::frames;
 }
 
 }  // namespace clinaug::device

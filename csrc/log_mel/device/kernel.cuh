@@ -9,38 +9,52 @@
 
 namespace clinaug::device {
 
-// `nothing` is 0, which the compiler cannot know: from sm_90 on it would otherwise ask for the block's rank in its cluster, a
-// part of every shared address, again and again instead of keeping the sum.
+// The teams of BandSums, in the warps of a block.
+struct WarpTeams {
+  template <class Work, class Make>
+  __device__ __forceinline__ void run(int rounds, const Make& make) {
+    Work work = make(static_cast<int>(threadIdx.x));
+    for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
+      typename Work::Sum sum = work.part(round);
+      add<0>(work, sum);
+      work.write(sum);
+    }
+  }
+
+ private:
+  template <int stage, class Work>
+  __device__ __forceinline__ void add(const Work& work, typename Work::Sum& sum) {
+    if constexpr (1 << stage < Work::split) {
+      CLINAUG_UNROLL
+      for (int i = 0; i < Work::kept_in(stage); ++i) {
+        work.template take<stage>(sum, i, __shfl_xor_sync(0xffffffffu, work.template given<stage>(sum, i), Work::lanes << stage));
+      }
+      add<stage + 1>(work, sum);
+    }
+  }
+};
+
+// A block a tile. `nothing` is 0, which the compiler cannot know: from sm_90 on it would otherwise ask for the block's rank in
+// its cluster, a part of every shared address, again and again instead of keeping the sum.
 template <class S, class Sample>
 __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(const Call call, const unsigned nothing) {
   extern __shared__ __align__(16) unsigned char dynamic[];
   unsigned char* const shared = dynamic + nothing;
-  Place* places = reinterpret_cast<Place*>(shared + S::places_at);
   Complex32* cells = reinterpret_cast<Complex32*>(shared + S::cells_at);
   float* reals = reinterpret_cast<float*>(cells);
   float* powers = reinterpret_cast<float*>(shared + S::powers_at);
-  using Frames = Abreast<S::F::abreast>;
-  const Frames* abreast = reinterpret_cast<const Frames*>(shared + S::powers_at);
-  Frames* sums = reinterpret_cast<Frames*>(shared + S::cells_at);
-  const int thread = static_cast<int>(threadIdx.x);
-  for (std::int64_t tile = blockIdx.x; tile < call.n_tiles; tile += gridDim.x) {
-    const int live = live_frames<S>(call, tile);
-    place_frames<S>(call, tile, places, thread);
-    __syncthreads();
-    transform_rows<S, Sample>(call, live, places, cells, reals, thread);
-    __syncthreads();
-    if constexpr (S::F::middle > 1) {
-      transform_middle<S>(call, cells, thread);
-      __syncthreads();
-    }
-    transform_columns<S>(call, cells, powers, thread);
-    __syncthreads();
-    sum_bands<S>(call, live, places, abreast, sums, thread);
-    __syncthreads();
-    if (call.split == 1) continue;
-    add_parts<S>(call, live, places, sums, thread);
+  const auto* abreast = reinterpret_cast<const Abreast<S::F::abreast>*>(powers);
+  const int thread = static_cast<int>(threadIdx.x), tile = static_cast<int>(blockIdx.x), live = live_frames<S>(call, tile);
+  transform_rows<S, Sample>(call, tile, live, cells, reals, thread);
+  __syncthreads();
+  if constexpr (S::F::middle > 1) {
+    transform_middle<S>(call, cells, thread);
     __syncthreads();
   }
+  transform_columns<S>(call, cells, powers, thread);
+  __syncthreads();
+  WarpTeams teams;
+  sum_bands<S>(teams, call, tile, live, abreast);
 }
 
 template <class S, class Sample>
@@ -54,8 +68,7 @@ void launch(const Call& call, const Target& target) {
   // Both kinds at the first call: kernels are loaded lazily, and a capture may not be what loads one.
   prepare<S, float>(target.device);
   prepare<S, std::int16_t>(target.device);
-  constexpr std::int64_t most_blocks = 0x7fffffff;
-  const auto blocks = static_cast<unsigned>(call.n_tiles < most_blocks ? call.n_tiles : most_blocks);
+  const auto blocks = static_cast<unsigned>(call.n_tiles);
   cuda::launch("log_mel", &log_mel_kernel<S, Sample>, dim3(blocks), dim3(S::F::threads), S::shared_bytes, target, call, 0u);
 }
 

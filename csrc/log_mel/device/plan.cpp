@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <numbers>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -15,10 +18,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 16;
 
-// A band costs a thread about as much as so many bins: its logarithm and its store.
-constexpr std::int64_t kBinsWorthABand = 4;
-
-constexpr std::int64_t kBinsAPart = 6;
+constexpr std::int64_t kMostFrames = 1 << 30;  // frames, and the bytes of a band's row, are counted in 32 bits
 
 Complex32 root(std::int64_t k, std::int64_t n) {
   const double angle = -2.0 * std::numbers::pi * static_cast<double>(k % n) / static_cast<double>(n);
@@ -36,6 +36,52 @@ std::vector<Complex32> twiddles(std::int64_t n, std::int64_t places) {
   return values;
 }
 
+constexpr int kWarp = 32;
+
+// The bands in the order of the kernel: (rounds, teams).
+struct Deal {
+  int split = 1, rounds = 0;
+  std::vector<Band> bands;
+  bool fits = true;          // no thread reads beyond the last bin
+  double cost = 0.0;  // instructions of a block, about
+};
+
+// Warps wait for the longest band of their teams, and a block for its last warp. So neighbours in a sorted list go to a warp
+// together, the longest first, always to the warp with the least to do.
+Deal deal_out(const std::vector<MelBand>& bands, std::int64_t n_bins, int threads, int lanes, int abreast, int split) {
+  const int at_once = 4 * split, teams = kWarp / (lanes * split), warps = threads / kWarp;
+  std::vector<Band> sorted;
+  Deal deal;
+  for (std::int32_t m = 0; m < std::ssize(bands); ++m) {
+    const auto length = static_cast<std::int32_t>(bands[m].weights.size()), steps = (length + at_once - 1) / at_once;
+    const std::int64_t latest = n_bins - steps * at_once;  // begins there at the latest: what follows must be bins too
+    deal.fits = deal.fits && latest >= 0;
+    sorted.push_back({static_cast<std::int32_t>(std::min(bands[m].start, latest)), steps, 0, m});
+  }
+  std::ranges::stable_sort(sorted, std::greater{}, &Band::steps);
+  const auto hands = (std::ssize(sorted) + teams - 1) / teams;
+  deal.split = split;
+  deal.rounds = static_cast<int>((hands + warps - 1) / warps);
+  deal.bands.assign(static_cast<std::size_t>(deal.rounds) * warps * teams, Band{0, 0, 0, -1});
+  // Instructions: of four bins, loads and loop and products; of a band, its sums among the team, logarithms and stores.
+  const double a_step = 10 + 4 * abreast;
+  const double a_band = 16 + 2 * abreast * std::log2(split) + 8 * std::max(1, abreast / split);
+  std::vector<double> load(warps);
+  std::vector<int> dealt(warps);
+  for (std::int64_t hand = 0; hand < hands; ++hand) {
+    int warp = -1;
+    for (int w = 0; w < warps; ++w) {
+      if (dealt[w] < deal.rounds && (warp < 0 || load[w] < load[warp])) warp = w;
+    }
+    const auto first = sorted.begin() + hand * teams, last = sorted.begin() + std::min(std::ssize(sorted), (hand + 1) * teams);
+    std::copy(first, last, deal.bands.begin() + (dealt[warp]++ * warps + warp) * teams);
+    load[warp] += a_step * first->steps + a_band;
+  }
+  // Between the two: other blocks fill some of the time in which warps wait for the last.
+  deal.cost = 0.5 * (std::accumulate(load.begin(), load.end(), 0.0) + warps * std::ranges::max(load));
+  return deal;
+}
+
 }  // namespace
 
 std::vector<std::pair<std::int64_t, std::int64_t>> log_mel_sizes() {
@@ -48,7 +94,8 @@ Plan::Plan(const LogMelParams& params) : params_(params) {
   make_windows();
   const bool known = with_size(params.n_fft, [&](auto size) {
     make_twiddles(size);
-    make_bands(decltype(size)::groups, 2 * decltype(size)::cells / decltype(size)::F::frames);
+    using S = decltype(size);
+    make_bands(S::F::threads, S::lanes, S::F::abreast);
   });
   if (known) return;
   std::string sizes;
@@ -83,78 +130,64 @@ void Plan::make_twiddles(S) {
   if constexpr (S::F::middle > 1) middle_twiddles_at_ = append(twiddles<MiddlePowers<S>>(S::inner, S::F::last));
 }
 
-std::vector<Segment> Plan::make_segments() const {
-  const std::vector<double> edges = mel_edges_hz(params_);
-  const std::vector<int> starts = mel_starts(params_, edges);
-  const double hz_per_bin = static_cast<double>(params_.sample_rate) / static_cast<double>(params_.n_fft);
-  const auto bins = [&](double from, double to) { return (to - from) / hz_per_bin; };
-  // The slope of a side of `band`, a bin; 0 beyond the first and the last band. Finite, as no bin between two edges may meet
-  // it times zero.
-  const auto slope = [&](std::int64_t band, double width) {
-    if (band < 0 || band >= params_.n_mels) return 0.0;
-    return std::min<double>(band_height(params_, edges, band) / width, std::numeric_limits<float>::max());
-  };
-  std::vector<Segment> segments(params_.n_mels + 1);
-  for (std::int64_t i = 0; i <= params_.n_mels; ++i) {
-    const int begin = starts[i], end = starts[i + 1], last = end - 1 - begin;
-    const double width = bins(edges[i], edges[i + 1]);
-    segments[i] = {static_cast<float>(bins(edges[i], begin * hz_per_bin)),
-                   static_cast<float>(slope(i, width)),
-                   static_cast<float>(bins((end - 1) * hz_per_bin, edges[i + 1])),
-                   static_cast<float>(slope(i - 1, width)),
-                   static_cast<float>(last),
-                   begin,
-                   end,
-                   0};
+void Plan::make_bands(int threads, int lanes, int abreast) {
+  const std::vector<MelBand> bands = make_mel_bands(params_);
+  Deal best;
+  for (int split = 1; split * lanes <= kWarp; split *= 2) {
+    const Deal deal = deal_out(bands, params_.n_bins(), threads, lanes, abreast, split);
+    if (!deal.fits) break;
+    if (split == 1 || deal.cost < best.cost) best = deal;
   }
-  return segments;
-}
-
-void Plan::make_bands(std::int64_t groups, std::int64_t most_sums) {
-  const std::vector<Segment> segments = make_segments();
-  // Threads that share a band have less to wait for each other, and read neighbouring bins, with fewer bank conflicts; but
-  // their sums must be added: that pays as long as a segment has some bins for each of them on average.
-  const std::int64_t bins = segments.back().end - segments.front().begin;
-  const auto fits = [&](std::int64_t split) {
-    return bins >= kBinsAPart * split * (params_.n_mels + 1) && split <= groups && params_.n_mels * split <= most_sums;
-  };
-  while (fits(2 * split_)) split_ *= 2;
-  n_chunks_ = static_cast<std::int32_t>(std::min(groups / split_, params_.n_mels));
-
-  // Runs of bands that cost about the same.
-  const auto cost_before = [&](std::int64_t band) { return segments[band].end - segments[0].begin + kBinsWorthABand * band; };
-  std::vector<std::int32_t> chunks{0};
-  for (std::int64_t chunk = 1, band = 0; chunk < n_chunks_; ++chunk) {
-    const std::int64_t goal = cost_before(params_.n_mels) * chunk / n_chunks_;
-    while (band < params_.n_mels && cost_before(band) < goal) ++band;
-    chunks.push_back(static_cast<std::int32_t>(band));
+  split_ = best.split;
+  rounds_ = best.rounds;
+  std::vector<Abreast<4>> weights;
+  for (Band& band : best.bands) {
+    band.weights = static_cast<std::int32_t>(weights.size());
+    for (int vector = 0; vector < band.steps * split_; ++vector) {
+      const int step = vector / split_, part = vector % split_;
+      Abreast<4> four{};
+      for (int q = 0; q < 4; ++q) {
+        const std::int64_t i = band.begin + (4 * step + q) * split_ + part - bands[band.band].start;
+        if (i < 0 || i >= std::ssize(bands[band.band].weights)) continue;
+        four.of[q] = static_cast<float>(std::min<double>(bands[band.band].weights[i], std::numeric_limits<float>::max()));
+      }
+      weights.push_back(four);
+    }
   }
-  chunks.push_back(static_cast<std::int32_t>(params_.n_mels));
-  segments_at_ = append(segments);
-  chunks_at_ = append(chunks);
+  bands_at_ = append(best.bands);
+  weights_at_ = append(weights);
 }
 
 Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables) const {
   const auto at = [&]<class T>(std::size_t offset, const T*) {
     return reinterpret_cast<const T*>(static_cast<const std::byte*>(tables) + offset);
   };
+  const std::int64_t n_frames = params_.n_frames(x.n_samples), total = x.batch * n_frames, hop = params_.hop_length;
+  if (total >= kMostFrames || hop > std::numeric_limits<std::int32_t>::max()) {
+    throw std::invalid_argument("log_mel: a call with " + std::to_string(total) + " frames, hop_length " + std::to_string(hop) +
+                                "; the CUDA kernel takes fewer than 2^30 frames and a hop_length below 2^31. Split the batch");
+  }
   Call call;
   call.x = x.address;
   call.out = out;
   call.row_stride = x.row_stride;
   call.n_samples = x.n_samples;
-  call.n_frames = params_.n_frames(x.n_samples);
-  call.total_frames = x.batch * call.n_frames;
+  call.n_frames = static_cast<std::int32_t>(n_frames);
+  call.total_frames = static_cast<std::int32_t>(total);
   call.n_tiles = (call.total_frames + frames_a_tile_ - 1) / frames_a_tile_;
-  call.hop_length = params_.hop_length;
-  call.padding = params_.padding();
+  call.by_waveform = Divider(std::max<std::int64_t>(n_frames, 1));
+  call.hop_length = static_cast<std::int32_t>(hop);
+  call.padding = static_cast<std::int32_t>(params_.padding());
+  call.interior = static_cast<std::int32_t>((call.padding + hop - 1) / hop);
+  const std::int64_t last_start = x.n_samples - params_.n_fft + call.padding;  // in the padded waveform
+  call.interior_end = last_start < 0 ? 0 : static_cast<std::int32_t>(last_start / hop + 1);
   call.window = at(x.int16 ? int16_window_at_ : window_at_, call.window);
   call.row_twiddles = at(row_twiddles_at_, call.row_twiddles);
   call.middle_twiddles = at(middle_twiddles_at_, call.middle_twiddles);
-  call.segments = at(segments_at_, call.segments);
-  call.chunks = at(chunks_at_, call.chunks);
+  call.bands = at(bands_at_, call.bands);
+  call.weights = at(weights_at_, call.weights);
   call.n_mels = static_cast<std::int32_t>(params_.n_mels);
-  call.n_chunks = n_chunks_;
+  call.rounds = rounds_;
   call.split = split_;
   call.window_start = static_cast<std::int32_t>(window_start(params_));
   call.win_length = static_cast<std::int32_t>(params_.win_length);
@@ -163,7 +196,12 @@ Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables
   call.half_out = half_out;
   call.floor = std::max(static_cast<float>(params_.floor), std::numeric_limits<float>::denorm_min());  // zero is below it
   call.log_floor = static_cast<float>(log_scale(params_) * std::log(params_.floor));
-  call.log2_scale = static_cast<float>(log_scale(params_) * std::numbers::ln2);
+  const double log2_scale = log_scale(params_) * std::numbers::ln2;
+  constexpr int kLift = 24;
+  const bool lifted = call.floor < std::numeric_limits<float>::min();
+  call.log2_scale = static_cast<float>(log2_scale);
+  call.lift = lifted ? static_cast<float>(1 << kLift) : 1.0f;
+  call.log_lift = lifted ? static_cast<float>(-kLift * log2_scale) : 0.0f;
   return call;
 }
 

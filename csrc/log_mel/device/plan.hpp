@@ -32,7 +32,7 @@ class Plan {
   // What has to lie at `tables`, aligned to 16 bytes, on the device of a call.
   const std::vector<std::byte>& tables() const { return tables_; }
 
-  // out: (batch, n_mels, n_frames) float or half, dense.
+  // out: (batch, n_mels, n_frames) float or half, dense. Throws std::invalid_argument for more frames than a launch takes.
   Call call(const Waveforms& x, void* out, bool half_out, const void* tables) const;
 
  private:
@@ -41,14 +41,13 @@ class Plan {
   template <class S>
   void make_twiddles(S);
   void make_windows();
-  std::vector<Segment> make_segments() const;
-  void make_bands(std::int64_t groups, std::int64_t most_sums);
+  void make_bands(int threads, int lanes, int abreast);
 
   LogMelParams params_;
   std::vector<std::byte> tables_;
   std::size_t window_at_ = 0, int16_window_at_ = 0, row_twiddles_at_ = 0, middle_twiddles_at_ = 0;
-  std::size_t segments_at_ = 0, chunks_at_ = 0;
-  std::int32_t n_chunks_ = 0, split_ = 1, frames_a_tile_ = 1;
+  std::size_t bands_at_ = 0, weights_at_ = 0;
+  std::int32_t rounds_ = 0, split_ = 1, frames_a_tile_ = 1;
 };
 
 }  // namespace clinaug::device

@@ -1,4 +1,4 @@
-// The first phases of a tile: where its frames lie, and the real transforms of their rows, straight from the waveform.
+// The first phase of a tile: the real transforms of its frames' rows, straight from the waveform.
 #pragma once
 
 #include "log_mel/device/butterflies.hpp"
@@ -6,28 +6,28 @@
 
 namespace clinaug::device {
 
+// Where a frame lies. Positions in it are relative to its first sample.
+template <class Sample>
+struct Place {
+  const Sample* first;      // before the waveform where the frame begins in the padding
+  std::int32_t waveform, frame;
+  bool interior;            // no padding in this frame
+
+  // `frame` of all waveforms in a row.
+  CLINAUG_HOST_DEVICE Place(const Call& call, std::int32_t of_all) : waveform(call.by_waveform.quotient(of_all)) {
+    frame = of_all - waveform * call.n_frames;
+    interior = frame >= call.interior && frame < call.interior_end;
+    first = static_cast<const Sample*>(call.x) + (waveform * call.row_stride + start(call));
+  }
+
+  CLINAUG_HOST_DEVICE std::int64_t start(const Call& call) const {
+    return static_cast<std::int64_t>(frame) * call.hop_length - call.padding;
+  }
+};
+
 CLINAUG_HOST_DEVICE std::int32_t clamped(std::int64_t v) {
   constexpr std::int64_t far = 1 << 29;  // beyond any frame
   return static_cast<std::int32_t>(v < -far ? -far : v > far ? far : v);
-}
-
-// Phase: one thread a frame. A division of 64-bit numbers costs more than the rest of it, so it is avoided where it can be.
-template <class S, class Places>
-CLINAUG_HOST_DEVICE void place_frames(const Call& call, std::int64_t tile, Places places, int thread) {
-  if (thread >= live_frames<S>(call, tile)) return;
-  const std::int64_t frame = tile * S::F::frames + thread;
-  const bool small = call.total_frames <= 0x7fffffff;
-  const std::int64_t b =
-      small ? static_cast<std::uint32_t>(frame) / static_cast<std::uint32_t>(call.n_frames) : frame / call.n_frames;
-  const std::int64_t f = frame - b * call.n_frames;
-  const std::int64_t start = f * call.hop_length - call.padding;
-  Place place{};
-  place.first = b * call.row_stride + start;
-  place.out = b * call.n_mels * call.n_frames + f;
-  place.begin = clamped(-start);
-  place.end = clamped(call.n_samples - start);
-  place.interior = place.begin <= 0 && place.end >= S::n_fft;
-  places[thread] = place;
 }
 
 // Position n of a frame, moved into the waveform [begin, end): mirrored, as often as it takes, or brought to its edge.
@@ -41,19 +41,19 @@ CLINAUG_HOST_DEVICE std::int32_t moved_inside(std::int32_t n, std::int32_t begin
 
 // Row n2 of a frame: its samples n2, n2 + inner, n2 + 2 inner, ...
 template <class S, class Sample>
-CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place& place, int n2, Sample (&row)[S::F::rows]) {
-  const Sample* x = static_cast<const Sample*>(call.x);
+CLINAUG_HOST_DEVICE void load_row(const Call& call, const Place<Sample>& place, int n2, Sample (&row)[S::F::rows]) {
   if (place.interior) {
-    x += place.first + n2;
+    const Sample* x = place.first + n2;
     CLINAUG_UNROLL
     for (int n1 = 0; n1 < S::F::rows; ++n1) row[n1] = constant(x + S::inner * n1);
     return;
   }
+  const std::int32_t begin = clamped(-place.start(call)), end = clamped(call.n_samples - place.start(call));  // the waveform
   const bool mirrored = call.pad_mode == PadMode::reflect, zeros = call.pad_mode == PadMode::constant;
   CLINAUG_UNROLL
   for (int n1 = 0; n1 < S::F::rows; ++n1) {
-    const std::int32_t n = n2 + S::inner * n1, from = moved_inside(n, place.begin, place.end, mirrored);
-    row[n1] = zeros && from != n ? Sample{0} : constant(x + (place.first + from));
+    const std::int32_t n = n2 + S::inner * n1, from = moved_inside(n, begin, end, mirrored);
+    row[n1] = zeros && from != n ? Sample{0} : constant(place.first + from);
   }
 }
 
@@ -77,15 +77,15 @@ CLINAUG_HOST_DEVICE void apply_window(const Call& call, int n2, float (&x)[S::F:
 }
 
 // Row n2 of the frames j, j + row_step, ... to the cells (k1, n2) of their columns; zeros for a frame that is not there.
-template <class S, class Sample, class Places, class Cells, class Reals>
-CLINAUG_HOST_DEVICE void transform_row(const Call& call, int live, Places places, Cells cells, Reals reals, int n2, int j) {
+template <class S, class Sample, class Cells, class Reals>
+CLINAUG_HOST_DEVICE void transform_row(const Call& call, std::int32_t tile, int live, Cells cells, Reals reals, int n2, int j) {
   constexpr int rows = S::F::rows, together = S::F::together, step = S::row_step;
   Sample samples[together][rows];
   CLINAUG_UNROLL
   for (int i = 0; i < together; ++i) {
     if (j + i * step < live) {
-      const Place place = places[j + i * step];
-      load_row<S, Sample>(call, place, n2, samples[i]);
+      const Place<Sample> place(call, tile * S::F::frames + j + i * step);
+      load_row<S>(call, place, n2, samples[i]);
     } else {
       CLINAUG_UNROLL
       for (int n1 = 0; n1 < rows; ++n1) samples[i][n1] = Sample{0};
@@ -116,8 +116,8 @@ CLINAUG_HOST_DEVICE void transform_row(const Call& call, int live, Places places
 }
 
 // Phase: every row of every frame.
-template <class S, class Sample, class Places, class Cells, class Reals>
-CLINAUG_HOST_DEVICE void transform_rows(const Call& call, int live, Places places, Cells cells, Reals reals, int thread) {
+template <class S, class Sample, class Cells, class Reals>
+CLINAUG_HOST_DEVICE void transform_rows(const Call& call, std::int32_t tile, int live, Cells cells, Reals reals, int thread) {
   if (thread >= S::row_step * S::row_threads) return;
   CLINAUG_UNROLL
   for (int first = 0; first < S::inner; first += S::row_threads) {
@@ -125,7 +125,7 @@ CLINAUG_HOST_DEVICE void transform_rows(const Call& call, int live, Places place
     if (S::inner % S::row_threads != 0 && n2 >= S::inner) continue;
     CLINAUG_UNROLL
     for (int j = 0; j < S::F::frames; j += S::F::together * S::row_step) {
-      transform_row<S, Sample>(call, live, places, cells, reals, n2, j + thread / S::row_threads);
+      transform_row<S, Sample>(call, tile, live, cells, reals, n2, j + thread / S::row_threads);
     }
   }
 }

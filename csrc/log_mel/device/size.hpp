@@ -47,27 +47,16 @@ template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 1, 2> {};
 #define CLINAUG_LOG_MEL_SIZES(X) \
   X(64) X(128) X(256) X(400) X(480) X(512) X(640) X(960) X(1024) X(1200) X(2048) X(4096) X(8192) X(16384)
 
-// A frame's place in the batch. Positions in a frame are relative to its first sample.
-struct alignas(16) Place {
-  std::int64_t first;  // that sample, counted from x[0][0]; before the waveform where the frame begins in the padding
-  std::int64_t out;    // of its band 0 in the log-mel
-  std::int32_t begin, end;  // the waveform is [begin, end)
-  std::int32_t interior;    // no padding in this frame
-  std::int32_t unused;
-};
-
 struct alignas(8) Complex32 {
   float re, im;
 };
 
-// The bins [begin, end) between two edges of the triangles. Bin begin + i weighs (rise + i) * rise_scale in the band that
-// rises there, and (fall + last - i) * fall_scale, last = end - 1 - begin, in the one that falls: either distance is counted
-// from the bin next to the band's foot, where a weight may be tiny and has to be right all the same.
-struct alignas(16) Segment {
-  float rise, rise_scale, fall, fall_scale;
-  float last;
-  std::int32_t begin, end;
-  std::int32_t unused;
+// A band as a team of threads has it: its bins from `begin` on, `steps` times four for each thread. Bin begin + (4 * step + q) *
+// split + part is weighed by number q of the `weights`-th vector of four, + step * split + part; bins that are no more of
+// the band weigh nothing.
+struct alignas(16) Band {
+  std::int32_t begin, steps, weights;
+  std::int32_t band;  // -1: none, the team has nothing to do
 };
 
 // A number of each of n frames, moved at once.
@@ -115,20 +104,15 @@ struct Size : Factors<n_fft_> {
   // ---- power: the frames of a bin side by side. Those that a thread reads abreast are neighbours there, but `lanes` apart
   // in time, so that the lanes of a warp write neighbouring frames of the log-mel. ----
   static constexpr int lanes = F::frames / F::abreast;
-  static_assert((F::frames & (F::frames - 1)) == 0 && F::frames % F::abreast == 0);
+  static_assert((F::frames & (F::frames - 1)) == 0 && F::frames % F::abreast == 0 && lanes <= 32);
   CLINAUG_HOST_DEVICE static constexpr int power_cell(int bin, int j) {
     return bin * F::frames + j % lanes * F::abreast + j / lanes;
   }
 
-  // ---- bands: thread -> (lane, group) ----
-  static constexpr int groups = F::threads / lanes;
-
-  // ---- shared memory, in bytes; the sums of split bands take the place of the cells ----
-  static constexpr int places_at = 0;
-  static constexpr int cells_at = F::frames * static_cast<int>(sizeof(Place));
-  static constexpr int powers_at = (cells_at + cells * static_cast<int>(sizeof(Complex32)) + 15) / 16 * 16;
+  // ---- shared memory, in bytes ----
+  static constexpr int cells_at = 0;
+  static constexpr int powers_at = (cells * static_cast<int>(sizeof(Complex32)) + 15) / 16 * 16;
   static constexpr int shared_bytes = powers_at + F::frames * n_bins * 4;
-  static_assert(F::threads * F::abreast <= 2 * cells);
   static_assert(shared_bytes <= 99 * 1024 || n_fft == 16384, "the smallest limit of the architectures that we compile for");
 };
 
