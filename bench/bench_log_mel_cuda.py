@@ -114,12 +114,13 @@ PEERS = {"torch": pipeline, "flashmel": flashmel, "torchaudio": torchaudio}
 
 
 def check(case: Case) -> None:
-    """Ours agrees with float64 on fresh noise, into memory full of NaN."""
+    """Ours agrees with float64 on fresh noise, into memory full of NaN; of a batch, the first and the last four."""
     x = case.draw(seed=10_000)
-    scaled = x.double() / 32768 if x.dtype == torch.int16 else x.double()
-    exact = torch.cat([ops.log_mel_reference(row[None], case.config) for row in scaled])
-    poison(exact.numel() * case.out_dtype.itemsize)
-    worst = (ops.log_mel(x, case.config, dtype=case.out_dtype).double() - exact).abs().max().item()
+    some = [*range(4), *range(-4, 0)]
+    scaled = x[some].double() / 32768 if x.dtype == torch.int16 else x[some].double()
+    exact = ops.log_mel_reference(scaled, case.config)
+    poison(case.batch * exact[0].numel() * case.out_dtype.itemsize)
+    worst = (ops.log_mel(x, case.config, dtype=case.out_dtype)[some].double() - exact).abs().max().item()
     limit = AGREEMENT_HALF if case.out_dtype == torch.float16 else AGREEMENT
     if not worst < limit:
         raise SystemExit(f"{case.name}: ours is {worst:g} away from float64; expected less than {limit:g}")

@@ -227,3 +227,10 @@ def test_silence_gives_the_floor(kernel):
 def test_refuses_what_has_no_kernel():
     with pytest.raises(ValueError, match=r"no CUDA kernel for n_fft 500; expected one of 64, 128.*16384"):
         _native.LogMelCudaPlan(SMALL.with_changes(n_fft=500).model_dump())
+
+
+def test_refuses_more_frames_than_a_launch_counts():
+    plan = _native.LogMelCudaPlan(SMALL.model_dump())
+    many = 40 << 30
+    with pytest.raises((ValueError, RuntimeError), match=r"fewer than 2\^30 frames|has no CUDA kernels"):
+        plan.run(0, 0, False, 1, many, many, 0, False, 0, 0)

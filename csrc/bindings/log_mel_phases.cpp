@@ -26,7 +26,7 @@ class Teams {
     std::vector<typename Work::Sum> sums(threads_);
     each([&](int thread) { works.push_back(make(thread)); });
     for (int round = 0; round < rounds; ++round) {
-      each([&](int thread) { sums[thread] = works[thread].part(round); });
+      each([&](int thread) { sums[thread] = works[thread].part(); });
       add<0>(works, sums);
       each([&](int thread) { works[thread].write(sums[thread]); });
     }

@@ -27,26 +27,19 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 // A NaN is not below the floor: it stays.
 template <class Out>
 CLINAUG_HOST_DEVICE Out log_of(const Call& call, float sum) {
-  return narrow<Out>(sum < call.floor ? call.log_floor : call.log2_scale * log2_of(sum * call.lift) + call.log_lift);
+  const float log = call.log2_scale * log2_of(sum * call.lift) + call.log_lift;
+  return narrow<Out>(sum < call.floor ? call.log_floor : log);
 }
 
-// Frame j of a tile, of so many that are there: where its band 0 goes.
+// Frame j of a tile: where its band 0 goes.
 template <class S, class Out>
 CLINAUG_HOST_DEVICE Out* target_of(const Call& call, std::int32_t tile, int j) {
-  const std::int32_t frame = tile * S::F::frames + j, waveform = call.by_waveform.quotient(frame);
-  const std::int64_t others = waveform * (static_cast<std::int64_t>(call.n_mels - 1) * call.n_frames);  // their bands but one
-  return static_cast<Out*>(call.out) + (others + frame);
-}
-
-// The same frame in a band's row. Two numbers of 32 bits are multiplied and added to an address by one instruction.
-template <class Out>
-CLINAUG_HOST_DEVICE Out* row_of(Out* target, const Call& call, std::int32_t band) {
-  const auto row_bytes = static_cast<std::uint32_t>(call.n_frames) * static_cast<std::uint32_t>(sizeof(Out));
-  return reinterpret_cast<Out*>(reinterpret_cast<std::byte*>(target) + static_cast<std::uint64_t>(static_cast<std::uint32_t>(band)) * row_bytes);
+  const std::int32_t frame = tile * S::F::frames + j;
+  return static_cast<Out*>(call.out) + (call.by_waveform.quotient(frame) * call.other_bands + frame);
 }
 
 // What a thread does in the phase: in every round, its part of a band of its team's; then the parts are added, and each thread
-// is left with the sums of some of the team's frames, which it writes.
+// is left with the sums of some of the team's frames, which it writes. What the next round needs first is asked for in this one.
 template <class S, class Out, int split_, class Powers>
 class BandSums {
  public:
@@ -58,28 +51,32 @@ class BandSums {
   CLINAUG_HOST_DEVICE BandSums(const Call& call, std::int32_t tile, int live, Powers powers, int thread_)
       : call_(call), powers_(powers) {
     const auto thread = static_cast<std::uint32_t>(thread_);
-    lane_ = static_cast<int>(thread % lanes);
     part_ = static_cast<int>(thread / lanes % split);
+    weights_ = call.weights + part_;
     bands_ = call.bands + thread / team;
-    const int first = lane_ + first_own() * lanes;
+    next_ = constant(bands_);
+    const int lane = static_cast<int>(thread % lanes), first = lane + first_own() * lanes;
+    cell_ = part_ * lanes + lane;
     CLINAUG_UNROLL
     for (int i = 0; i < own; ++i) {
       const bool there = first + i * lanes < live;
       if (there && part_ < abreast) live_ = i + 1;
       out_[i] = target_of<S, Out>(call, tile, there ? first + i * lanes : 0);
     }
-    next_ = constant(bands_);
+    next_weight_ = constant(weights_ + next_.weights);
   }
 
-  CLINAUG_HOST_DEVICE Sum part(int round) {
+  CLINAUG_HOST_DEVICE Sum part() {
     band_ = next_;
-    if (round + 1 < call_.rounds) next_ = constant(bands_ + (round + 1) * (S::F::threads / team));
+    next_ = constant(bands_ += S::F::threads / team);
+    const Abreast<4>* weights = weights_ + band_.weights;
+    Abreast<4> weight = next_weight_;
     Sum sum{};
-    const Abreast<4>* weights = call_.weights + (band_.weights + part_);
-    int cell = (band_.begin + part_) * lanes + lane_;
+    int cell = band_.begin * lanes + cell_;
     CLINAUG_ROLLED
     for (int step = 0; step < band_.steps; ++step) {
-      const Abreast<4> weight = constant(weights);
+      weights += split;
+      const Abreast<4> following = step + 1 < band_.steps ? constant(weights) : Abreast<4>{};
       Sum power[4];
       CLINAUG_UNROLL
       for (int q = 0; q < 4; ++q) power[q] = powers_[cell + q * team];
@@ -88,9 +85,10 @@ class BandSums {
         CLINAUG_UNROLL
         for (int i = 0; i < abreast; ++i) sum.of[i] += weight.of[q] * power[q].of[i];
       }
-      weights += split;
+      weight = following;
       cell += 4 * team;
     }
+    next_weight_ = constant(weights_ + next_.weights);
     return sum;
   }
 
@@ -112,10 +110,14 @@ class BandSums {
 
   // sum: of all parts, for this thread's frames.
   CLINAUG_HOST_DEVICE void write(const Sum& sum) const {
-    if (band_.band < 0) return;
+    const int live = band_.band < 0 ? 0 : live_;
+    // Two numbers of 32 bits are multiplied and added to an address by one instruction.
+    const auto row_bytes = static_cast<std::uint32_t>(call_.n_frames) * static_cast<std::uint32_t>(sizeof(Out));
+    const std::uint64_t row = static_cast<std::uint64_t>(static_cast<std::uint32_t>(band_.band)) * row_bytes;
     CLINAUG_UNROLL
     for (int i = 0; i < own; ++i) {
-      if (i < live_) *row_of(out_[i], call_, band_.band) = log_of<Out>(call_, sum.of[i]);
+      const Out value = log_of<Out>(call_, sum.of[i]);
+      if (i < live) *reinterpret_cast<Out*>(reinterpret_cast<std::byte*>(out_[i]) + row) = value;
     }
   }
 
@@ -130,9 +132,11 @@ class BandSums {
 
   const Call& call_;
   Powers powers_;
-  int lane_ = 0, part_ = 0, live_ = 0;
+  int part_ = 0, live_ = 0, cell_ = 0;
+  const Abreast<4>* weights_ = nullptr;
   const Band* bands_ = nullptr;
   Band band_{}, next_{};
+  Abreast<4> next_weight_;
   Out* out_[own];
 };
 

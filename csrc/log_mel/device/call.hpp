@@ -16,7 +16,8 @@ struct Call {
   std::int64_t row_stride = 0, n_samples = 0;
   // Frames of all waveforms in a row: tiles do not end with a waveform. Below 2^30 of them, see plan.cpp.
   std::int32_t n_frames = 0, total_frames = 0, n_tiles = 0;
-  Divider by_waveform;                         // n_frames
+  Divider by_waveform;           // n_frames
+  std::int64_t other_bands = 0;  // n_frames * (n_mels - 1): the bands of a waveform but one
   std::int32_t interior = 0, interior_end = 0;  // the frames of a waveform that lie wholly in it
   std::int32_t hop_length = 0, padding = 0;
 

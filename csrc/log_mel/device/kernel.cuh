@@ -15,7 +15,7 @@ struct WarpTeams {
   __device__ __forceinline__ void run(int rounds, const Make& make) {
     Work work = make(static_cast<int>(threadIdx.x));
     for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
-      typename Work::Sum sum = work.part(round);
+      typename Work::Sum sum = work.part();
       add<0>(work, sum);
       work.write(sum);
     }

@@ -154,6 +154,9 @@ void Plan::make_bands(int threads, int lanes, int abreast) {
       weights.push_back(four);
     }
   }
+  // A thread asks for the next round's band and weight before it knows that there is none.
+  best.bands.resize(best.bands.size() + threads / (lanes * split_));
+  weights.resize(weights.size() + split_);
   bands_at_ = append(best.bands);
   weights_at_ = append(weights);
 }
@@ -176,6 +179,7 @@ Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables
   call.total_frames = static_cast<std::int32_t>(total);
   call.n_tiles = (call.total_frames + frames_a_tile_ - 1) / frames_a_tile_;
   call.by_waveform = Divider(std::max<std::int64_t>(n_frames, 1));
+  call.other_bands = n_frames * (params_.n_mels - 1);
   call.hop_length = static_cast<std::int32_t>(hop);
   call.padding = static_cast<std::int32_t>(params_.padding());
   call.interior = static_cast<std::int32_t>((call.padding + hop - 1) / hop);
