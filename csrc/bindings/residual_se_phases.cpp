@@ -40,15 +40,15 @@ class HostBlock {
     return {memory(), static_cast<std::size_t>(offset)};
   }
   template <int kCount, class T>
-  se::Pack<T, kCount> load(const Cells<T>& array, int i) {
+  se::Pack<T, kCount> load(const Cells<T>& array, std::int64_t i) {
     return (array + i).template as<se::Pack<T, kCount>>()[0];
   }
   template <int kCount, class T>
-  void store(const Cells<T>& array, int i, const se::Pack<T, kCount>& pack) {
+  void store(const Cells<T>& array, std::int64_t i, const se::Pack<T, kCount>& pack) {
     (array + i).template as<se::Pack<T, kCount>>()[0] = pack;
   }
   template <int kCount, class T>
-  void copy_in(const Cells<T>& array, int i, const T* from) {
+  void copy_in(const Cells<T>& array, std::int64_t i, const T* from) {
     store<kCount>(array, i, se::read<kCount>(from, 0));
   }
   void copies_done() {}
@@ -56,7 +56,7 @@ class HostBlock {
   void prefetch(const T*, int) {}
 
   template <class T>
-  Cells<T> peer(const Cells<T>& array, std::int64_t rank) {
+  Cells<T> peer(const Cells<T>& array, int rank) {
     if (released_) throw std::logic_error("shared memory of another block is read after release_peers()");
     SharedMemory& there = cluster_->at(static_cast<std::size_t>(rank));
     there.enter(id(thread_));
@@ -66,15 +66,18 @@ class HostBlock {
   void await_peers() {}
 
   template <class Real, class F, class G>
-  void team_sums(int rounds, int lanes, const F& f, const G& g) {
+  void team_sums(int items, const se::Team team, const F& f, const G& g) {
     std::vector<Real> sums(threads), next(threads);
-    for (int round = 0; round < rounds; ++round) {
-      each([&](int thread) { sums[thread] = f(thread, round); });
-      for (int apart = lanes / 2; apart > 0; apart /= 2) {
-        for (int thread = 0; thread < threads; ++thread) next[thread] = sums[thread] + sums[thread ^ apart];
+    for (int first = 0; first < items; first += team.of(threads)) {
+      const auto item = [&](int thread) { return first + team.of(thread); };
+      each([&](int thread) { sums[thread] = item(thread) < items ? f(thread, item(thread)) : Real{0}; });
+      for (int bit = team.log - 1; bit >= 0; --bit) {
+        for (int thread = 0; thread < threads; ++thread) next[thread] = sums[thread] + sums[thread ^ 1 << bit];
         sums.swap(next);
       }
-      each([&](int thread) { g(thread, round, sums[thread]); });
+      each([&](int thread) {
+        if (item(thread) < items) g(thread, item(thread), sums[thread]);
+      });
     }
   }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "residual_se/device/element.hpp"
+#include "residual_se/device/geometry.hpp"
 
 namespace clinaug::se {
 
@@ -29,7 +30,7 @@ struct DeviceBlock {
   }
 
   template <int kCount, class T>
-  __device__ __forceinline__ Pack<T, kCount> load(const T* array, int i) {
+  __device__ __forceinline__ Pack<T, kCount> load(const T* array, std::int64_t i) {
     Pack<T, kCount> pack;
     if constexpr (sizeof pack == 16) {
       const uint4 words = *reinterpret_cast<const uint4*>(array + i);
@@ -42,7 +43,7 @@ struct DeviceBlock {
   }
 
   template <int kCount, class T>
-  __device__ __forceinline__ void store(T* array, int i, const Pack<T, kCount>& pack) {
+  __device__ __forceinline__ void store(T* array, std::int64_t i, const Pack<T, kCount>& pack) {
     if constexpr (sizeof pack == 16) {  // left to itself, the compiler splits the store of a struct
       uint4 words;
       memcpy(&words, &pack, sizeof words);
@@ -57,7 +58,7 @@ struct DeviceBlock {
 
   // Whole vectors go past the registers and past L1: all of a slice is under way at once.
   template <int kCount, class T>
-  __device__ __forceinline__ void copy_in(T* array, int i, const T* from) {
+  __device__ __forceinline__ void copy_in(T* array, std::int64_t i, const T* from) {
     if constexpr (sizeof(Pack<T, kCount>) == 16) {
       const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + i));
       asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
@@ -85,7 +86,7 @@ struct DeviceBlock {
   }
 
   template <class T>
-  __device__ __forceinline__ const T* peer(const T* array, std::int64_t rank) {
+  __device__ __forceinline__ const T* peer(const T* array, int rank) {
 #if __CUDA_ARCH__ >= 900
     std::uint64_t there;
     asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(array), "r"(static_cast<std::uint32_t>(rank)));
@@ -95,33 +96,34 @@ struct DeviceBlock {
 #endif
   }
 
-  // The cluster's barrier in two halves: what was written before the first is seen after the second.
-  __device__ __forceinline__ void release_peers() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
-#endif
-  }
-  __device__ __forceinline__ void await_peers() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
-#endif
-  }
+  // Between the two functions of a kernel: what was written before is seen after.
   __device__ __forceinline__ void sync_cluster() {
 #if __CUDA_ARCH__ >= 900
-    release_peers();
-    await_peers();
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 #else
     sync();
 #endif
   }
+  // After sync(), so that what was read of peers has arrived; nothing is handed over, and so nothing is waited for in memory.
+  __device__ __forceinline__ void release_peers() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
+#endif
+  }
+  __device__ __forceinline__ void await_peers() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait;" ::: "memory");
+#endif
+  }
 
   template <class Real, class F, class G>
-  __device__ __forceinline__ void team_sums(int rounds, int lanes, const F& f, const G& g) {
+  __device__ __forceinline__ void team_sums(int items, const Team team, const F& f, const G& g) {
     const int thread = static_cast<int>(threadIdx.x);
-    for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
-      Real sum = f(thread, round);
-      for (int apart = lanes / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
-      g(thread, round, sum);
+    for (int first = 0; first < items; first += team.of(threads)) {  // the same for all threads: every lane of a warp is there
+      const int item = first + team.of(thread);
+      Real sum = item < items ? f(thread, item) : Real{0};
+      for (int bit = team.log - 1; bit >= 0; --bit) sum += __shfl_xor_sync(0xffffffffu, sum, 1 << bit);
+      if (item < items) g(thread, item, sum);
     }
   }
 };

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #include "common/convert.hpp"
 #include "common/host_device.hpp"
@@ -72,15 +73,33 @@ CLINAUG_HOST_DEVICE void write(Element* to, std::int64_t i, const Pack<Element, 
 #endif
 }
 
+// A vector's numbers: of two bfloat16 in a word, each is a float but for its lower half. Left to itself, the compiler takes the
+// word apart first.
+template <class Element, int kCount>
+CLINAUG_HOST_DEVICE void widen_all(const Pack<Element, kCount>& pack, Accumulator<Element> (&values)[kCount]) {
+  if constexpr (std::is_same_v<Element, Bfloat16> && kCount > 1) {
+    std::uint32_t words[kCount / 2];
+    memcpy(words, &pack, sizeof words);
+    CLINAUG_UNROLL
+    for (int k = 0; k < kCount / 2; ++k) {
+      values[2 * k] = clinaug::detail::float_of(words[k] << 16);
+      values[2 * k + 1] = clinaug::detail::float_of(words[k] & 0xffff0000u);
+    }
+  } else {
+    CLINAUG_UNROLL
+    for (int k = 0; k < kCount; ++k) values[k] = widen(pack.at[k]);
+  }
+}
+
 // The activation: relu, or z below zero times slope, which is 1 where there is none.
 template <class Real>
 struct Bend {
   bool relu;
   Real slope;
 
-  CLINAUG_HOST_DEVICE Real operator()(Real z) const {
-    const Real below = relu ? Real{0} : z * slope;
-    return z < Real{0} ? below : z;
+  template <bool kRelu>
+  CLINAUG_HOST_DEVICE Real apply(Real z) const {
+    return z < Real{0} ? (kRelu ? Real{0} : z * slope) : z;
   }
 
   // dL/dz from dL/dy; y has the sign of z. At zero it is as below zero.
