@@ -47,11 +47,13 @@ class HostBlock {
   void store(const Cells<T>& array, std::int64_t i, const se::Pack<T, kCount>& pack) {
     (array + i).template as<se::Pack<T, kCount>>()[0] = pack;
   }
-  template <int kCount, class T>
-  void copy_in(const Cells<T>& array, std::int64_t i, const T* from) {
-    store<kCount>(array, i, se::read<kCount>(from, 0));
+  template <int, class T>
+  void copy_in(const Cells<T>& array, const T* from, int count, int, bool, std::int64_t) {
+    each([&](int thread) {
+      for (int i = thread; i < count; i += threads) array[i] = from[i];
+    });
   }
-  void copies_done() {}
+  void await_copy(std::int64_t) { sync(); }
   template <class T>
   void prefetch(const T*, int) {}
 

@@ -56,17 +56,50 @@ struct DeviceBlock {
     }
   }
 
-  // Whole vectors go past the registers and past L1: all of a slice is under way at once.
-  template <int kCount, class T>
-  __device__ __forceinline__ void copy_in(T* array, std::int64_t i, const T* from) {
-    if constexpr (sizeof(Pack<T, kCount>) == 16) {
-      const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + i));
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
-    } else {
-      array[i] = *from;
+  // Whole vectors go past the registers and past L1: all of a slice is under way at once, from sm_90 on as one copy.
+  template <int kVector, class T>
+  __device__ __forceinline__ void copy_in(T* array, const T* from, int count, int phase, bool vectors, std::int64_t arrival) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const int ahead = vectors ? min(-phase & (kVector - 1), count) : count;
+    const int body = (count - ahead) & ~(kVector - 1);
+    const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + ahead));
+    const std::uint64_t source = __cvta_generic_to_global(from + ahead);
+#if __CUDA_ARCH__ >= 900
+    if (thread == 0) {
+      const std::uint32_t bytes = body * static_cast<std::uint32_t>(sizeof(T)), barrier = shared_address(arrival);
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\nfence.proxy.async.shared::cta;" ::"r"(barrier) : "memory");
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+      if (bytes > 0) {
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                     "l"(source), "r"(bytes), "r"(barrier)
+                     : "memory");
+      }
     }
+#else
+    for (int i = thread * kVector; i < body; i += threads * kVector) {
+      const auto bytes = i * static_cast<std::uint32_t>(sizeof(T));
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + bytes), "l"(source + bytes) : "memory");
+    }
+#endif
+    for (int i = thread; i < ahead; i += threads) array[i] = from[i];
+    for (int i = ahead + body + thread; i < count; i += threads) array[i] = from[i];
   }
-  __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+  __device__ __forceinline__ void await_copy(std::int64_t arrival) {
+#if __CUDA_ARCH__ >= 900
+    __syncthreads();  // the barrier in memory is there, and so is what threads copied
+    const std::uint32_t barrier = shared_address(arrival);
+    std::uint32_t there = 0;
+    while (there == 0) {
+      asm volatile("{\n.reg .pred there;\nmbarrier.try_wait.parity.shared::cta.b64 there, [%1], 0;\nselp.u32 %0, 1, 0, there;\n}"
+                   : "=r"(there)
+                   : "r"(barrier)
+                   : "memory");
+    }
+#else
+    asm volatile("cp.async.wait_all;" ::: "memory");
+    __syncthreads();
+#endif
+  }
 
   template <class T>
   __device__ __forceinline__ void prefetch(const T* array, int count) {
@@ -125,6 +158,11 @@ struct DeviceBlock {
       for (int bit = team.log - 1; bit >= 0; --bit) sum += __shfl_xor_sync(0xffffffffu, sum, 1 << bit);
       if (item < items) g(thread, item, sum);
     }
+  }
+
+ private:
+  __device__ __forceinline__ static std::uint32_t shared_address(std::int64_t offset) {
+    return static_cast<std::uint32_t>(__cvta_generic_to_shared(dynamic_shared + offset));
   }
 };
 

@@ -49,22 +49,6 @@ struct Forward {
 
 namespace detail {
 
-template <class Block, class Tile, class Element>
-struct CopyIn {
-  Block& block;
-  Tile tile;
-  const Element* from;
-  struct Nothing {};
-
-  template <int kCount>
-  CLINAUG_HOST_DEVICE Nothing load(std::int64_t i) {
-    block.template copy_in<kCount>(tile, i, from + i);
-    return {};
-  }
-  template <int kCount>
-  CLINAUG_HOST_DEVICE void use(std::int64_t, Nothing) {}
-};
-
 template <bool kRelu, class Element, class Source, class Gates>
 struct Excite {
   using Real = Accumulator<Element>;
@@ -137,12 +121,8 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
   const Slice slice(g, rank, in_elements(to.x), kV);
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
-  block.each([&](int thread) {
-    detail::CopyIn<Block, decltype(tile + 0), Element> step{block, tile, to.x + slice.begin};
-    walk<kV, 4>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
-    block.copies_done();
-  });
-  block.sync();
+  block.template copy_in<kV>(tile, to.x + slice.begin, slice.length, slice.phase, g.vectors, at.arrival);
+  block.await_copy(at.arrival);
   if (to.skip != nullptr) block.prefetch(to.skip + slice.begin, slice.length);  // memory would rest while gates are computed
   FromTile<Element, Block, decltype(tile + 0)> source{block, tile};
   sum_channels<Real, kV>(block, g, slice, source, block.template array<Real>(at.parts),

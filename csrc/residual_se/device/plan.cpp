@@ -11,7 +11,10 @@ namespace {
 
 // While one block of a multiprocessor computes its gates, the others keep memory busy.
 constexpr std::int64_t kBlocksAMultiprocessor = 3;
-constexpr std::int64_t kMostThreads = 256;
+constexpr int kMostThreads = 256;
+// The last blocks have memory to themselves and cannot use it, so there are many small ones where there is work for all: half
+// of the threads, and half of the bytes, are as many of both on a multiprocessor.
+constexpr std::int64_t kSmallSlice = 32 << 10;
 // Cutting a sample further, so that every multiprocessor has work, pays down to slices of so many bytes.
 constexpr std::int64_t kLeastSlice = 8 << 10;
 // Through L2: a block's slice at most, so many blocks a multiprocessor if slices do not become too small, and how many slices a
@@ -26,7 +29,11 @@ std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) *
 
 std::int64_t vector_of(const Problem& p) { return 16 / p.element_bytes; }
 
-int threads_for(std::int64_t slice_bytes) { return slice_bytes <= 2 << 10 ? 64 : slice_bytes <= 8 << 10 ? 128 : kMostThreads; }
+int threads_for(std::int64_t slice_bytes, std::int64_t blocks_a_multiprocessor) {
+  if (slice_bytes <= 2 << 10) return 64;
+  const bool many = blocks_a_multiprocessor >= kBlocksAMultiprocessor;
+  return slice_bytes <= 8 << 10 || (many && slice_bytes <= kSmallSlice) ? kMostThreads / 2 : kMostThreads;
+}
 
 // The sample in about `slices` slices.
 Geometry cut(const Problem& p, std::int64_t slices, int threads) {
@@ -68,6 +75,7 @@ Offsets lay_out(const Problem& p, const Geometry& g, int threads) {
     at.bytes = round_up(begin + bytes, 16);
     return begin;
   };
+  at.arrival = place(sizeof(std::uint64_t));
   at.tile = place((std::min<std::int64_t>(g.slice, g.sample) + vector_of(p)) * p.element_bytes);
   at.parts = place(parts_size(g, threads, static_cast<int>(vector_of(p))) * p.real_bytes);
   at.sums = place(std::int64_t{g.width} * p.real_bytes);
@@ -78,12 +86,11 @@ Offsets lay_out(const Problem& p, const Geometry& g, int threads) {
   return at;
 }
 
-Plan on_chip(const Problem& p, std::int64_t slices) {
+Plan on_chip(const Problem& p, std::int64_t slices, int threads) {
   Plan plan;
   plan.on_chip = true;
-  const std::int64_t bytes = divide_up(p.channels * p.spatial, slices) * p.element_bytes;
-  plan.threads = threads_for(bytes);
-  plan.geometry = cut(p, slices, plan.threads);
+  plan.threads = threads;
+  plan.geometry = cut(p, slices, threads);
   plan.offsets = lay_out(p, plan.geometry, plan.threads);
   plan.shared = plan.offsets.bytes;
   plan.samples = kMostBlocks / slices;
@@ -117,16 +124,18 @@ Plan make_plan(const Problem& p, const DeviceLimits& device) {
     throw std::invalid_argument("residual_se: a sample of " + std::to_string(p.channels) + " x " + std::to_string(p.spatial) +
                                 " elements is too large for the CUDA kernel. Split it");
   }
-  Plan best;  // the smallest cluster that leaves room for others and gives every multiprocessor a block, or the largest that fits
+  // The smallest cluster that gives every multiprocessor as many blocks as it has room for, or the largest that fits.
+  Plan best;
   for (std::int64_t slices = 1; slices <= device.largest_cluster; slices *= 2) {
     if (p.channels * p.spatial > kMostSlice) break;
-    Plan plan = on_chip(p, slices);
+    const std::int64_t bytes = divide_up(p.channels * p.spatial, slices) * p.element_bytes;
+    const Plan plan = on_chip(p, slices, threads_for(bytes, p.batch * slices / device.multiprocessors));
     if (plan.geometry.slices != slices) continue;  // too small to be cut so often
     if (plan.shared > device.shared_per_block) continue;
-    const bool busy = p.batch * slices >= device.multiprocessors || std::int64_t{plan.geometry.slice} * p.element_bytes < 2 * kLeastSlice;
-    const bool roomy = kBlocksAMultiprocessor * (plan.shared + device.shared_reserved) <= device.shared_per_multiprocessor;
     best = plan;
-    if (busy && roomy) break;
+    const bool busy = p.batch * slices >= device.multiprocessors || bytes < 2 * kLeastSlice;
+    const bool roomy = kBlocksAMultiprocessor * (plan.shared + device.shared_reserved) <= device.shared_per_multiprocessor;
+    if (busy && roomy && bytes <= kSmallSlice) break;
   }
   return best.on_chip ? best : through_l2(p, device);
 }

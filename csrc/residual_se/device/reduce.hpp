@@ -6,7 +6,8 @@
 //   sync()                        the barrier
 //   array<T>(offset)              what begins `offset` bytes into shared memory
 //   load<N>(array, i), store<N>(array, i, pack)   N neighbours of it at once, a whole vector aligned
-//   copy_in<N>(array, i, from)    the same from global memory, complete after copies_done() and sync()
+//   copy_in<N>(array, from, count, phase, vectors, arrival)   elements of global memory, `phase` of them after a boundary of N,
+//                                 for the whole block; await_copy(arrival) is the barrier after which they are there
 //   prefetch(array, count)        hints, once for the block, that so much global memory will be read
 //   peer(array, rank)             the same array of another block of the cluster; read between the cluster's barrier, which lies
 //                                 between two of the functions below, and release_peers(); await_peers() comes last

@@ -11,9 +11,10 @@
 
 namespace clinaug::se {
 
-// Offsets in bytes into dynamic shared memory. The tile keeps a slice between its two visits.
+// Offsets in bytes into dynamic shared memory. The tile keeps a slice between its two visits; arrival is the hardware's cell
+// that tells when it is there.
 struct Offsets {
-  std::int64_t tile = 0, parts = 0, sums = 0, exchange = 0, hidden = 0, gate = 0, shift = 0;
+  std::int64_t arrival = 0, tile = 0, parts = 0, sums = 0, exchange = 0, hidden = 0, gate = 0, shift = 0;
   std::int64_t bytes = 0;
 };
 
