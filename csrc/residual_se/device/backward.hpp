@@ -72,7 +72,7 @@ struct Slopes {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE Fetched<kCount> load(std::int64_t i) const {
-    Fetched<kCount> fetched{read<kCount, kAgain>(grad_y, i), {}};
+    Fetched<kCount> fetched{read<kCount, kAgain>(grad_y, i), {}};  // without an activation, slope is 1 whatever y is
     if (y != nullptr) fetched.y = read<kCount, kAgain>(y, i);
     return fetched;
   }
@@ -80,7 +80,6 @@ struct Slopes {
   template <int kCount>
   CLINAUG_HOST_DEVICE void terms(std::int64_t, const Fetched<kCount>& fetched, Real (&terms)[kCount]) const {
     widen_all(fetched.grad_y, terms);
-    if (y == nullptr) return;
     Real signs[kCount];
     widen_all(fetched.y, signs);
     CLINAUG_UNROLL

@@ -42,8 +42,14 @@ CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t
   Pack<Element, kCount> pack;
 #if defined(__CUDA_ARCH__)
   if constexpr (sizeof pack == 16) {
-    const auto* const at = reinterpret_cast<const uint4*>(from + i);
-    const uint4 words = kAgain ? __ldca(at) : __ldcs(at);
+    // Volatile: the compiler would put off a load until what it fetches is used, and only then begin the next.
+    uint4 words;
+    const std::uint64_t at = __cvta_generic_to_global(from + i);
+    if constexpr (kAgain) {
+      asm volatile("ld.global.ca.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "l"(at));
+    } else {
+      asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "l"(at));
+    }
     memcpy(&pack, &words, sizeof pack);
   } else {
     static_assert(kCount == 1);
