@@ -129,12 +129,16 @@ struct DeviceBlock {
 #endif
   }
 
-  // Between the two functions of a kernel: what was written before is seen after.
+  // Between the two functions of a kernel: what was written to shared memory before is seen after. A fence for that alone does
+  // not wait until global memory has what was written there.
   __device__ __forceinline__ void sync_cluster() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-#else
+#if __CUDA_ARCH__ < 900
     sync();
+#elif __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1208
+    asm volatile("fence.release.sync_restrict::shared::cta.cluster;\nbarrier.cluster.arrive.relaxed;" ::: "memory");
+    asm volatile("barrier.cluster.wait;\nfence.acquire.sync_restrict::shared::cluster.cluster;" ::: "memory");
+#else
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 #endif
   }
   // After sync(), so that what was read of peers has arrived; nothing is handed over, and so nothing is waited for in memory.
