@@ -183,6 +183,8 @@ CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
   const auto gate = block.template array<Real>(at.gate), parts = block.template array<Real>(at.parts);
   const std::int64_t b = slice.begin;
+  block.prefetch(to.gate + slice.channel, slice.channels);  // what stands between the sums and grad_x waits for nothing far away
+  block.prefetch(to.hidden, g.hidden);
   detail::Products<Element, Block, decltype(tile + 0)> source{
       block, {to.grad_y + b, on(to.y, b), to.bend}, to.x + b, on(to.grad_skip, b), tile};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, parts, [&](int c, Real sum) {
