@@ -72,9 +72,8 @@ struct Slopes {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE Fetched<kCount> load(std::int64_t i) const {
-    Fetched<kCount> fetched{read<kCount, kAgain>(grad_y, i), {}};  // without an activation, slope is 1 whatever y is
-    if (y != nullptr) fetched.y = read<kCount, kAgain>(y, i);
-    return fetched;
+    // Without an activation, the slope is 1 whatever y is.
+    return {read<kCount, kAgain>(grad_y, i), read<kCount, kAgain>(y, i, y != nullptr)};
   }
 
   template <int kCount>

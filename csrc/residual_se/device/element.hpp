@@ -36,26 +36,33 @@ void aligned_or_throw(const Element* address) {
 }  // namespace detail
 #endif
 
-// kAgain: it will be read again soon; else it need not stay in the caches.
+// kAgain: it will be read again soon; else it need not stay in the caches. Zeros where there is nothing.
 template <int kCount, bool kAgain = false, class Element>
-CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t i) {
-  Pack<Element, kCount> pack;
+CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t i, bool there = true) {
+  Pack<Element, kCount> pack{};
 #if defined(__CUDA_ARCH__)
   if constexpr (sizeof pack == 16) {
     // Volatile: the compiler would put off a load until what it fetches is used, and only then begin the next.
-    uint4 words;
-    const std::uint64_t at = __cvta_generic_to_global(from + i);
-    if constexpr (kAgain) {
-      asm volatile("ld.global.ca.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "l"(at));
-    } else {
-      asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "l"(at));
+    uint4 words = make_uint4(0, 0, 0, 0);
+    if (there) {
+      const std::uint64_t at = __cvta_generic_to_global(from + i);
+      if constexpr (kAgain) {
+        asm volatile("ld.global.ca.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+                     : "l"(at));
+      } else {
+        asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+                     : "l"(at));
+      }
     }
     memcpy(&pack, &words, sizeof pack);
   } else {
     static_assert(kCount == 1);
-    pack.at[0] = from[i];
+    if (there) pack.at[0] = from[i];
   }
 #else
+  if (!there) return pack;
   detail::aligned_or_throw<kCount>(from + i);
   std::memcpy(&pack, from + i, sizeof pack);
 #endif

@@ -68,9 +68,7 @@ struct Excite {
 
   template <int kCount>
   CLINAUG_HOST_DEVICE Fetched<kCount> load(std::int64_t i) {
-    Fetched<kCount> fetched{x.template load<kCount>(i), {}};  // zeros for a skip that is not there
-    if (skip != nullptr) fetched.skip = read<kCount>(skip, i);
-    return fetched;
+    return {x.template load<kCount>(i), read<kCount>(skip, i, skip != nullptr)};
   }
 
   template <int kCount>
