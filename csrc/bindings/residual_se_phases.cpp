@@ -40,23 +40,25 @@ class HostBlock {
     return {memory(), static_cast<std::size_t>(offset)};
   }
   template <int kCount, class T>
-  se::Pack<T, kCount> load(const Cells<T>& array, int i) {
+  se::Pack<T, kCount> load(const Cells<T>& array, std::int64_t i) {
     return (array + i).template as<se::Pack<T, kCount>>()[0];
   }
   template <int kCount, class T>
-  void store(const Cells<T>& array, int i, const se::Pack<T, kCount>& pack) {
+  void store(const Cells<T>& array, std::int64_t i, const se::Pack<T, kCount>& pack) {
     (array + i).template as<se::Pack<T, kCount>>()[0] = pack;
   }
-  template <int kCount, class T>
-  void copy_in(const Cells<T>& array, int i, const T* from) {
-    store<kCount>(array, i, se::read<kCount>(from, 0));
+  template <int, class T>
+  void copy_in(const Cells<T>& array, const T* from, int count, int, bool, std::int64_t) {
+    each([&](int thread) {
+      for (int i = thread; i < count; i += threads) array[i] = from[i];
+    });
   }
-  void copies_done() {}
+  void await_copy(std::int64_t) { sync(); }
   template <class T>
   void prefetch(const T*, int) {}
 
   template <class T>
-  Cells<T> peer(const Cells<T>& array, std::int64_t rank) {
+  Cells<T> peer(const Cells<T>& array, int rank) {
     if (released_) throw std::logic_error("shared memory of another block is read after release_peers()");
     SharedMemory& there = cluster_->at(static_cast<std::size_t>(rank));
     there.enter(id(thread_));
@@ -66,15 +68,18 @@ class HostBlock {
   void await_peers() {}
 
   template <class Real, class F, class G>
-  void team_sums(int rounds, int lanes, const F& f, const G& g) {
+  void team_sums(int items, const se::Team team, const F& f, const G& g) {
     std::vector<Real> sums(threads), next(threads);
-    for (int round = 0; round < rounds; ++round) {
-      each([&](int thread) { sums[thread] = f(thread, round); });
-      for (int apart = lanes / 2; apart > 0; apart /= 2) {
-        for (int thread = 0; thread < threads; ++thread) next[thread] = sums[thread] + sums[thread ^ apart];
+    for (int first = 0; first < items; first += team.of(threads)) {
+      const auto item = [&](int thread) { return first + team.of(thread); };
+      each([&](int thread) { sums[thread] = item(thread) < items ? f(thread, item(thread)) : Real{0}; });
+      for (int bit = team.log - 1; bit >= 0; --bit) {
+        for (int thread = 0; thread < threads; ++thread) next[thread] = sums[thread] + sums[thread ^ 1 << bit];
         sums.swap(next);
       }
-      each([&](int thread) { g(thread, round, sums[thread]); });
+      each([&](int thread) {
+        if (item(thread) < items) g(thread, item(thread), sums[thread]);
+      });
     }
   }
 
@@ -235,7 +240,7 @@ void bind_residual_se_phases(py::module_& module) {
              "as _native.residual_se_cuda_forward");
   module.def("residual_se_cuda_backward", &backward, py::arg("call"), py::arg("addresses"), py::arg("limits"),
              "as _native.residual_se_cuda_backward");
-  module.def("quotient", [](int n, std::int64_t d) { return se::Divider(d).quotient(n); }, py::arg("n"), py::arg("d"), "n // d");
+  module.def("quotient", [](int n, std::int64_t d) { return Divider(d).quotient(n); }, py::arg("n"), py::arg("d"), "n // d");
   module.def("float16_to_float", &widen_all<Half>, py::arg("bits"), "halves by their bits, as floats");
   module.def("bfloat16_to_float", &widen_all<Bfloat16>, py::arg("bits"), "the same of bfloat16");
   module.def("float_to_float16", &narrow_all<Half>, py::arg("values"), "the bits of floats as halves");

@@ -71,19 +71,18 @@ struct Slopes {
   };
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE Fetched<kCount> load(int i) const {
-    Fetched<kCount> fetched{read<kCount, kAgain>(grad_y, i), {}};
-    if (y != nullptr) fetched.y = read<kCount, kAgain>(y, i);
-    return fetched;
+  CLINAUG_HOST_DEVICE Fetched<kCount> load(std::int64_t i) const {
+    // Without an activation, the slope is 1 whatever y is.
+    return {read<kCount, kAgain>(grad_y, i), read<kCount, kAgain>(y, i, y != nullptr)};
   }
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE void terms(int, const Fetched<kCount>& fetched, Real (&terms)[kCount]) const {
+  CLINAUG_HOST_DEVICE void terms(std::int64_t, const Fetched<kCount>& fetched, Real (&terms)[kCount]) const {
+    widen_all(fetched.grad_y, terms);
+    Real signs[kCount];
+    widen_all(fetched.y, signs);
     CLINAUG_UNROLL
-    for (int k = 0; k < kCount; ++k) {
-      const Real grad = widen(fetched.grad_y.at[k]);
-      terms[k] = y != nullptr ? bend.gradient(widen(fetched.y.at[k]), grad) : grad;
-    }
+    for (int k = 0; k < kCount; ++k) terms[k] = bend.gradient(signs[k], terms[k]);
   }
 };
 
@@ -108,18 +107,20 @@ struct Products {
   };
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE Fetched<kCount> load(int i) {
+  CLINAUG_HOST_DEVICE Fetched<kCount> load(std::int64_t i) {
     return {slopes.template load<kCount>(i), read<kCount>(x, i)};
   }
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE void terms(int i, const Fetched<kCount>& fetched, Real (&terms)[kCount]) {
+  CLINAUG_HOST_DEVICE void terms(std::int64_t i, const Fetched<kCount>& fetched, Real (&terms)[kCount]) {
     slopes.template terms<kCount>(i, fetched.slopes, terms);
     Pack<Element, kCount> rounded;
+    Real factors[kCount];
+    widen_all(fetched.x, factors);
     CLINAUG_UNROLL
     for (int k = 0; k < kCount; ++k) {
       rounded.at[k] = narrow<Element>(terms[k]);
-      terms[k] *= widen(fetched.x.at[k]);
+      terms[k] *= factors[k];
     }
     if constexpr (!std::is_same_v<Tile, NoTile>) block.template store<kCount>(tile, i, rounded);
     if (grad_skip != nullptr) write<kCount>(grad_skip, i, rounded);
@@ -129,27 +130,28 @@ struct Products {
 template <class Element, class Source, class Gates, class Shifts>
 struct Spread {
   using Real = Accumulator<Element>;
-  const Geometry& g;
-  const Slice& slice;
   Source dz;
   Element* grad_x;
   Gates gates;
   Shifts shifts;
 
+  CLINAUG_HOST_DEVICE void enter(int c) {
+    gates.enter(c);
+    shifts.enter(c);
+  }
+
   template <int kCount>
-  CLINAUG_HOST_DEVICE auto load(int i) {
+  CLINAUG_HOST_DEVICE auto load(std::int64_t i) {
     return dz.template load<kCount>(i);
   }
 
   template <int kCount, class Fetched>
-  CLINAUG_HOST_DEVICE void use(int i, const Fetched& fetched) {
-    Real grad[kCount], gate[kCount], shift[kCount];
+  CLINAUG_HOST_DEVICE void use(std::int64_t i, const Fetched& fetched) {
+    Real grad[kCount];
     dz.template terms<kCount>(i, fetched, grad);
-    spread<kCount>(g, slice, gates, i, gate);
-    spread<kCount>(g, slice, shifts, i, shift);
     Pack<Element, kCount> out;
     CLINAUG_UNROLL
-    for (int k = 0; k < kCount; ++k) out.at[k] = narrow<Element>(grad[k] * gate[k] + shift[k]);
+    for (int k = 0; k < kCount; ++k) out.at[k] = narrow<Element>(grad[k] * gates.at(i, k) + shifts.at(i, k));
     write<kCount>(grad_x, i, out);
   }
 };
@@ -160,9 +162,11 @@ struct Spread {
 template <class Element, class Block, class Source, class Gates, class Shifts>
 CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const Slice& slice, Source dz, Element* grad_x,
                                          Gates gates, Shifts shifts) {
-  block.each([&](int thread) {
-    detail::Spread<Element, Source, Gates, Shifts> step{g, slice, dz, grad_x, gates, shifts};
-    walk<kVector<Element>, Source::kLoads>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
+  constexpr int kV = kVector<Element>;
+  visit<kV, Source::kLoads>(block, g, slice, [&]<Reach kReach>() {
+    using Gate = PerChannel<kReach, Accumulator<Element>, kV, Gates>;
+    using Shift = PerChannel<kReach, Accumulator<Element>, kV, Shifts>;
+    return detail::Spread<Element, Source, Gate, Shift>{dz, grad_x, Gate{g, gates}, Shift{g, shifts}};
   });
 }
 
@@ -171,13 +175,15 @@ CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const 
 // dz of a slice into shared memory, its channels' part of grad_logit, and W2' times it.
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const Offsets& at, const Backward<Element, Weight>& to,
-                                          std::int64_t rank) {
+                                          int rank) {
   using Real = Accumulator<Element>;
-  const Slice slice(g, rank, in_elements(to.x + rank * g.slice), kVector<Element>);
+  const Slice slice(g, rank, in_elements(to.x), kVector<Element>);
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
   const auto gate = block.template array<Real>(at.gate), parts = block.template array<Real>(at.parts);
   const std::int64_t b = slice.begin;
+  block.prefetch(to.gate + slice.channel, slice.channels);  // what stands between the sums and grad_x waits for nothing far away
+  block.prefetch(to.hidden, g.hidden);
   detail::Products<Element, Block, decltype(tile + 0)> source{
       block, {to.grad_y + b, on(to.y, b), to.bend}, to.x + b, on(to.grad_skip, b), tile};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, parts, [&](int c, Real sum) {
@@ -186,26 +192,25 @@ CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const
     sums[c] = sum * value * (Real{1} - value);
   });
   block.sync();
+  const Weight* const w2 = to.w2 + std::int64_t{slice.channel} * g.hidden;
   reduce_columns<Real>(
       block, g.hidden, slice.channels, parts,
-      [&](std::int64_t c, std::int64_t j) {
-        return static_cast<Real>(widen(to.w2[(slice.channel + c) * g.hidden + j])) * sums[c];
-      },
-      [&](std::int64_t j, Real part) { exchange[j] = part; });
+      [&](int c, int j) { return entry<Real>(w2, c, g.hidden, j) * sums[c]; },
+      [&](int j, Real part) { exchange[j] = part; });
 }
 
 // grad_hidden of all slices' parts, what the mean gives back to each of its pixels, grad_x.
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const Offsets& at, const Backward<Element, Weight>& to,
-                                         std::int64_t rank) {
+                                         int rank) {
   using Real = Accumulator<Element>;
-  const Slice slice(g, rank, in_elements(to.x + rank * g.slice), kVector<Element>);
+  const Slice slice(g, rank, in_elements(to.x), kVector<Element>);
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
   const auto hidden = block.template array<Real>(at.hidden), shift = block.template array<Real>(at.shift);
   block.each([&](int thread) {
-    for (std::int64_t j = thread; j < g.hidden; j += block.threads) {
+    for (int j = thread; j < g.hidden; j += block.threads) {
       Real sum{0};
-      for (std::int64_t r = 0; r < g.slices; ++r) sum += block.peer(exchange, r)[j];
+      for (int r = 0; r < g.slices; ++r) sum += block.peer(exchange, r)[j];
       const Real grad = to.hidden[j] > Real{0} ? sum : Real{0};
       hidden[j] = grad;
       if (rank == 0) to.grad_hidden[j] = grad;
@@ -213,22 +218,21 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
     for (int c = thread; c < slice.channels; c += block.threads) {
       if (!slice.owns(g, c)) continue;
       to.grad_logit[slice.channel + c] = over_slices<Real>(
-          g, slice.channel + c, [&](std::int64_t s, std::int64_t place) -> Real { return block.peer(sums, s)[place]; });
+          g, slice.channel + c, [&](int s, int place) -> Real { return block.peer(sums, s)[place]; });
     }
   });
-  block.release_peers();
   block.sync();
+  block.release_peers();
+  const Weight* const w1 = to.w1 + slice.channel;
   reduce_columns<Real>(
       block, slice.channels, g.hidden, block.template array<Real>(at.parts),
-      [&](std::int64_t j, std::int64_t c) {
-        return static_cast<Real>(widen(to.w1[j * g.channels + slice.channel + c])) * hidden[j];
-      },
-      [&](std::int64_t c, Real sum) { shift[c] = sum / static_cast<Real>(g.spatial); });
+      [&](int j, int c) { return entry<Real>(w1, j, g.channels, c) * hidden[j]; },
+      [&](int c, Real sum) { shift[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   const FromTile<Element, Block, decltype(tile + 0)> dz{block, tile};
   const auto gate = block.template array<Real>(at.gate);
-  spread_gradient<Element>(block, g, slice, dz, to.grad_x + slice.begin, gate, shift);
+  spread_gradient(block, g, slice, dz, to.grad_x + slice.begin, gate, shift);
   block.await_peers();
 }
 
@@ -236,14 +240,14 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
 
 // A block a slice. to.parts: (slices, width) of this sample.
 template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_sums(Block& block, const Geometry& g, const Backward<Element, Weight>& to, std::int64_t index) {
+CLINAUG_HOST_DEVICE void backward_sums(Block& block, const Geometry& g, const Backward<Element, Weight>& to, int index) {
   using Real = Accumulator<Element>;
-  const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
+  const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   const std::int64_t b = slice.begin;
   detail::Products<Element, Block, detail::NoTile> source{
       block, {to.grad_y + b, on(to.y, b), to.bend}, to.x + b, on(to.grad_skip, b), {}};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, block.template array<Real>(0),
-                                       [&](int c, Real sum) { to.parts[index * g.width + c] = sum; });
+                                       [&](int c, Real sum) { to.parts[std::int64_t{index} * g.width + c] = sum; });
 }
 
 // A block a sample; to.shift: (C) of it.
@@ -251,29 +255,33 @@ template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void backward_gates(Block& block, const Geometry& g, const Backward<Element, Weight>& to) {
   using Real = Accumulator<Element>;
   const auto parts = block.template array<Real>(0);
-  sum_parts<Real>(block, g, to.parts, [&](std::int64_t c, Real sum) {
+  sum_parts<Real>(block, g, to.parts, [&](int c, Real sum) {
     const Real gate = to.gate[c];
     to.grad_logit[c] = sum * gate * (Real{1} - gate);
   });
   block.sync();
   reduce_columns<Real>(
       block, g.hidden, g.channels, parts,
-      [&](std::int64_t c, std::int64_t j) { return static_cast<Real>(widen(to.w2[c * g.hidden + j])) * to.grad_logit[c]; },
-      [&](std::int64_t j, Real sum) { to.grad_hidden[j] = to.hidden[j] > Real{0} ? sum : Real{0}; });
+      [&](int c, int j) {
+        return entry<Real>(to.w2, c, g.hidden, j) * to.grad_logit[c];
+      },
+      [&](int j, Real sum) { to.grad_hidden[j] = to.hidden[j] > Real{0} ? sum : Real{0}; });
   block.sync();
   reduce_columns<Real>(
       block, g.channels, g.hidden, parts,
-      [&](std::int64_t j, std::int64_t c) { return static_cast<Real>(widen(to.w1[j * g.channels + c])) * to.grad_hidden[j]; },
-      [&](std::int64_t c, Real sum) { to.shift[c] = sum / static_cast<Real>(g.spatial); });
+      [&](int j, int c) {
+        return entry<Real>(to.w1, j, g.channels, c) * to.grad_hidden[j];
+      },
+      [&](int c, Real sum) { to.shift[c] = sum / static_cast<Real>(g.spatial); });
 }
 
 // A block a slice.
 template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_apply(Block& block, const Geometry& g, const Backward<Element, Weight>& to, std::int64_t index) {
-  const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
+CLINAUG_HOST_DEVICE void backward_apply(Block& block, const Geometry& g, const Backward<Element, Weight>& to, int index) {
+  const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   const std::int64_t b = slice.begin;
   const detail::Slopes<Element, false> dz{to.grad_y + b, on(to.y, b), to.bend};
-  spread_gradient<Element>(block, g, slice, dz, to.grad_x + b, to.gate + slice.channel, to.shift + slice.channel);
+  spread_gradient(block, g, slice, dz, to.grad_x + b, to.gate + slice.channel, to.shift + slice.channel);
 }
 
 }  // namespace clinaug::se

@@ -23,12 +23,12 @@ struct Summing {
   Real sum{0};
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE auto load(int i) {
+  CLINAUG_HOST_DEVICE auto load(std::int64_t i) {
     return source.template load<kCount>(i);
   }
 
   template <int kCount, class Fetched>
-  CLINAUG_HOST_DEVICE void use(int i, const Fetched& fetched) {
+  CLINAUG_HOST_DEVICE void use(std::int64_t i, const Fetched& fetched) {
     Real terms[kCount];
     source.template terms<kCount>(i, fetched, terms);
     CLINAUG_UNROLL
@@ -44,32 +44,24 @@ struct Summing {
 template <class Real, int kVector, class Block, class Source, class Parts, class Finish>
 CLINAUG_HOST_DEVICE void sum_planes(Block& block, const Geometry& g, const Slice& slice, Source& source, Parts parts,
                                     const Finish& finish) {
-  const int teams = block.threads / g.team, items = slice.channels * g.chunks;
-  block.template team_sums<Real>(
-      (items + teams - 1) / teams, g.team,
-      [&](int thread, int round) {
-        const int item = round * teams + thread / g.team;
-        Summing<Real, Source> summing{source};
-        if (item < items) {
-          const int c = item / g.chunks;
-          const std::int64_t begin = slice.channel_begin(g, c) + (item % g.chunks) * g.chunk;
-          const std::int64_t last = slice.channel_end(g, c), end = begin + g.chunk < last ? begin + g.chunk : last;
-          if (begin < end) {
-            walk<kVector, Source::kLoads>(static_cast<int>(begin), static_cast<int>(end), slice.phase, g.vectors, thread % g.team,
-                                          g.team, summing);
+  with_team(g, [&](const Team team) {
+    block.template team_sums<Real>(
+        slice.runs(g), team,
+        [&](int thread, int item) {
+          const Run run = slice.run(g, item);
+          Summing<Real, Source> summing{source};
+          walk<kVector, Source::kLoads>(run.begin, run.end, slice.phase, g.vectors, team.lane(thread), team.lanes(), summing);
+          return summing.sum;
+        },
+        [&](int thread, int item, Real sum) {
+          if (team.lane(thread) != 0) return;
+          if (g.chunks == 1) {
+            finish(item, sum);
+          } else {
+            parts[item] = sum;
           }
-        }
-        return summing.sum;
-      },
-      [&](int thread, int round, Real sum) {
-        const int item = round * teams + thread / g.team;
-        if (thread % g.team != 0 || item >= items) return;
-        if (g.chunks == 1) {
-          finish(item, sum);
-        } else {
-          parts[item] = sum;
-        }
-      });
+        });
+  });
   if (g.chunks == 1) return;
   block.sync();
   block.each([&](int thread) {
@@ -81,44 +73,50 @@ CLINAUG_HOST_DEVICE void sum_planes(Block& block, const Geometry& g, const Slice
   });
 }
 
+template <class Real, int kCount, class Source>
+struct SummingColumns {
+  Source& source;
+  Real sums[kCount] = {};
+
+  template <int>
+  CLINAUG_HOST_DEVICE auto load(std::int64_t i) {
+    return source.template load<kCount>(i);
+  }
+
+  template <int, class Fetched>
+  CLINAUG_HOST_DEVICE void use(std::int64_t i, const Fetched& fetched) {
+    Real terms[kCount];
+    source.template terms<kCount>(i, fetched, terms);
+    CLINAUG_UNROLL
+    for (int k = 0; k < kCount; ++k) sums[k] += terms[k];
+  }
+};
+
 // Rows are pixels: a thread keeps to kCount neighbouring channels.
 template <class Real, int kCount, class Block, class Source, class Parts, class Finish>
 CLINAUG_HOST_DEVICE void sum_pixels(Block& block, const Geometry& g, const Slice& slice, Source& source, Parts parts,
                                     const Finish& finish) {
-  const int channels = slice.channels, pixels = g.by_row.quotient(slice.length), all = channels / kCount;
-  const Columns shape(block.threads, all, pixels);
+  const int channels = slice.channels, all = channels / kCount;
+  const Columns shape(block.threads, all, g.by_row.quotient(slice.length));
   for (int base = 0; base < all; base += shape.columns) {
     if (base > 0) block.sync();  // parts are read below
     block.each([&](int thread) {
-      const int line = thread / shape.columns, column = base + thread % shape.columns;
+      const int line = shape.line(thread), column = base + thread - line * shape.columns;
       if (line >= shape.lines || column >= all) return;
-      Real sums[kCount] = {};
-      for (int pixel = line; pixel < pixels; pixel += Source::kLoads * shape.lines) {
-        decltype(source.template load<kCount>(0)) fetched[Source::kLoads];
-        CLINAUG_UNROLL
-        for (int k = 0; k < Source::kLoads; ++k) {
-          const int at = pixel + k * shape.lines;
-          if (at < pixels) fetched[k] = source.template load<kCount>(at * channels + column * kCount);
-        }
-        CLINAUG_UNROLL
-        for (int k = 0; k < Source::kLoads; ++k) {
-          const int at = pixel + k * shape.lines;
-          if (at >= pixels) continue;
-          Real terms[kCount];
-          source.template terms<kCount>(at * channels + column * kCount, fetched[k], terms);
-          CLINAUG_UNROLL
-          for (int n = 0; n < kCount; ++n) sums[n] += terms[n];
-        }
-      }
+      SummingColumns<Real, kCount, Source> summing{source};
+      stride<kCount, Source::kLoads>(line * channels + column * kCount, shape.lines * channels, slice.length, summing);
       CLINAUG_UNROLL
-      for (int n = 0; n < kCount; ++n) parts[(line * shape.columns + thread % shape.columns) * kCount + n] = sums[n];
+      for (int k = 0; k < kCount; ++k) parts[thread * kCount + k] = summing.sums[k];
     });
     block.sync();
-    const int here = (all - base < shape.columns ? all - base : shape.columns) * kCount;
-    reduce<Real>(
-        block, here, team_for(block.threads, here, shape.lines), [&](std::int64_t) { return shape.lines; },
-        [&](std::int64_t c, std::int64_t line) -> Real { return parts[line * shape.columns * kCount + c]; },
-        [&](std::int64_t c, Real sum) { finish(base * kCount + static_cast<int>(c), sum); });
+    const int here = (all - base < shape.columns ? all - base : shape.columns) * kCount, wide = shape.columns * kCount;
+    block.each([&](int thread) {
+      for (int c = thread; c < here; c += block.threads) {
+        Real sum{0};
+        for (int line = 0; line < shape.lines; ++line) sum += parts[line * wide + c];
+        finish(base * kCount + c, sum);
+      }
+    });
   }
 }
 

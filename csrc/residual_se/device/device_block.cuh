@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "residual_se/device/element.hpp"
+#include "residual_se/device/geometry.hpp"
 
 namespace clinaug::se {
 
@@ -29,7 +30,7 @@ struct DeviceBlock {
   }
 
   template <int kCount, class T>
-  __device__ __forceinline__ Pack<T, kCount> load(const T* array, int i) {
+  __device__ __forceinline__ Pack<T, kCount> load(const T* array, std::int64_t i) {
     Pack<T, kCount> pack;
     if constexpr (sizeof pack == 16) {
       const uint4 words = *reinterpret_cast<const uint4*>(array + i);
@@ -42,7 +43,7 @@ struct DeviceBlock {
   }
 
   template <int kCount, class T>
-  __device__ __forceinline__ void store(T* array, int i, const Pack<T, kCount>& pack) {
+  __device__ __forceinline__ void store(T* array, std::int64_t i, const Pack<T, kCount>& pack) {
     if constexpr (sizeof pack == 16) {  // left to itself, the compiler splits the store of a struct
       uint4 words;
       memcpy(&words, &pack, sizeof words);
@@ -55,17 +56,50 @@ struct DeviceBlock {
     }
   }
 
-  // Whole vectors go past the registers and past L1: all of a slice is under way at once.
-  template <int kCount, class T>
-  __device__ __forceinline__ void copy_in(T* array, int i, const T* from) {
-    if constexpr (sizeof(Pack<T, kCount>) == 16) {
-      const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + i));
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
-    } else {
-      array[i] = *from;
+  // Whole vectors go past the registers and past L1: all of a slice is under way at once, from sm_90 on as one copy.
+  template <int kVector, class T>
+  __device__ __forceinline__ void copy_in(T* array, const T* from, int count, int phase, bool vectors, std::int64_t arrival) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const int ahead = vectors ? min(-phase & (kVector - 1), count) : count;
+    const int body = (count - ahead) & ~(kVector - 1);
+    const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + ahead));
+    const std::uint64_t source = __cvta_generic_to_global(from + ahead);
+#if __CUDA_ARCH__ >= 900
+    if (thread == 0) {
+      const std::uint32_t bytes = body * static_cast<std::uint32_t>(sizeof(T)), barrier = shared_address(arrival);
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\nfence.proxy.async.shared::cta;" ::"r"(barrier) : "memory");
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+      if (bytes > 0) {
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                     "l"(source), "r"(bytes), "r"(barrier)
+                     : "memory");
+      }
     }
+#else
+    for (int i = thread * kVector; i < body; i += threads * kVector) {
+      const auto bytes = i * static_cast<std::uint32_t>(sizeof(T));
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + bytes), "l"(source + bytes) : "memory");
+    }
+#endif
+    for (int i = thread; i < ahead; i += threads) array[i] = from[i];
+    for (int i = ahead + body + thread; i < count; i += threads) array[i] = from[i];
   }
-  __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+  __device__ __forceinline__ void await_copy(std::int64_t arrival) {
+#if __CUDA_ARCH__ >= 900
+    __syncthreads();  // the barrier in memory is there, and so is what threads copied
+    const std::uint32_t barrier = shared_address(arrival);
+    std::uint32_t there = 0;
+    while (there == 0) {
+      asm volatile("{\n.reg .pred there;\nmbarrier.try_wait.parity.shared::cta.b64 there, [%1], 0;\nselp.u32 %0, 1, 0, there;\n}"
+                   : "=r"(there)
+                   : "r"(barrier)
+                   : "memory");
+    }
+#else
+    asm volatile("cp.async.wait_all;" ::: "memory");
+    __syncthreads();
+#endif
+  }
 
   template <class T>
   __device__ __forceinline__ void prefetch(const T* array, int count) {
@@ -85,7 +119,7 @@ struct DeviceBlock {
   }
 
   template <class T>
-  __device__ __forceinline__ const T* peer(const T* array, std::int64_t rank) {
+  __device__ __forceinline__ const T* peer(const T* array, int rank) {
 #if __CUDA_ARCH__ >= 900
     std::uint64_t there;
     asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(array), "r"(static_cast<std::uint32_t>(rank)));
@@ -95,34 +129,44 @@ struct DeviceBlock {
 #endif
   }
 
-  // The cluster's barrier in two halves: what was written before the first is seen after the second.
+  // Between the two functions of a kernel: what was written to shared memory before is seen after. A fence for that alone does
+  // not wait until global memory has what was written there.
+  __device__ __forceinline__ void sync_cluster() {
+#if __CUDA_ARCH__ < 900
+    sync();
+#elif __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1208
+    asm volatile("fence.release.sync_restrict::shared::cta.cluster;\nbarrier.cluster.arrive.relaxed;" ::: "memory");
+    asm volatile("barrier.cluster.wait;\nfence.acquire.sync_restrict::shared::cluster.cluster;" ::: "memory");
+#else
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#endif
+  }
+  // After sync(), so that what was read of peers has arrived; nothing is handed over, and so nothing is waited for in memory.
   __device__ __forceinline__ void release_peers() {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
 #endif
   }
   __device__ __forceinline__ void await_peers() {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
-#endif
-  }
-  __device__ __forceinline__ void sync_cluster() {
-#if __CUDA_ARCH__ >= 900
-    release_peers();
-    await_peers();
-#else
-    sync();
+    asm volatile("barrier.cluster.wait;" ::: "memory");
 #endif
   }
 
   template <class Real, class F, class G>
-  __device__ __forceinline__ void team_sums(int rounds, int lanes, const F& f, const G& g) {
+  __device__ __forceinline__ void team_sums(int items, const Team team, const F& f, const G& g) {
     const int thread = static_cast<int>(threadIdx.x);
-    for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
-      Real sum = f(thread, round);
-      for (int apart = lanes / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
-      g(thread, round, sum);
+    for (int first = 0; first < items; first += team.of(threads)) {  // the same for all threads: every lane of a warp is there
+      const int item = first + team.of(thread);
+      Real sum = item < items ? f(thread, item) : Real{0};
+      for (int bit = team.log - 1; bit >= 0; --bit) sum += __shfl_xor_sync(0xffffffffu, sum, 1 << bit);
+      if (item < items) g(thread, item, sum);
     }
+  }
+
+ private:
+  __device__ __forceinline__ static std::uint32_t shared_address(std::int64_t offset) {
+    return static_cast<std::uint32_t>(__cvta_generic_to_shared(dynamic_shared + offset));
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #include "common/convert.hpp"
 #include "common/host_device.hpp"
@@ -35,20 +36,33 @@ void aligned_or_throw(const Element* address) {
 }  // namespace detail
 #endif
 
-// kAgain: it will be read again soon; else it need not stay in the caches.
+// kAgain: it will be read again soon; else it need not stay in the caches. Zeros where there is nothing.
 template <int kCount, bool kAgain = false, class Element>
-CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t i) {
-  Pack<Element, kCount> pack;
+CLINAUG_HOST_DEVICE Pack<Element, kCount> read(const Element* from, std::int64_t i, bool there = true) {
+  Pack<Element, kCount> pack{};
 #if defined(__CUDA_ARCH__)
   if constexpr (sizeof pack == 16) {
-    const auto* const at = reinterpret_cast<const uint4*>(from + i);
-    const uint4 words = kAgain ? __ldca(at) : __ldcs(at);
+    // Volatile: the compiler would put off a load until what it fetches is used, and only then begin the next.
+    uint4 words = make_uint4(0, 0, 0, 0);
+    if (there) {
+      const std::uint64_t at = __cvta_generic_to_global(from + i);
+      if constexpr (kAgain) {
+        asm volatile("ld.global.ca.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+                     : "l"(at));
+      } else {
+        asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+                     : "l"(at));
+      }
+    }
     memcpy(&pack, &words, sizeof pack);
   } else {
     static_assert(kCount == 1);
-    pack.at[0] = from[i];
+    if (there) pack.at[0] = from[i];
   }
 #else
+  if (!there) return pack;
   detail::aligned_or_throw<kCount>(from + i);
   std::memcpy(&pack, from + i, sizeof pack);
 #endif
@@ -72,15 +86,33 @@ CLINAUG_HOST_DEVICE void write(Element* to, std::int64_t i, const Pack<Element, 
 #endif
 }
 
+// A vector's numbers: of two bfloat16 in a word, each is a float but for its lower half. Left to itself, the compiler takes the
+// word apart first.
+template <class Element, int kCount>
+CLINAUG_HOST_DEVICE void widen_all(const Pack<Element, kCount>& pack, Accumulator<Element> (&values)[kCount]) {
+  if constexpr (std::is_same_v<Element, Bfloat16> && kCount > 1) {
+    std::uint32_t words[kCount / 2];
+    memcpy(words, &pack, sizeof words);
+    CLINAUG_UNROLL
+    for (int k = 0; k < kCount / 2; ++k) {
+      values[2 * k] = clinaug::detail::float_of(words[k] << 16);
+      values[2 * k + 1] = clinaug::detail::float_of(words[k] & 0xffff0000u);
+    }
+  } else {
+    CLINAUG_UNROLL
+    for (int k = 0; k < kCount; ++k) values[k] = widen(pack.at[k]);
+  }
+}
+
 // The activation: relu, or z below zero times slope, which is 1 where there is none.
 template <class Real>
 struct Bend {
   bool relu;
   Real slope;
 
-  CLINAUG_HOST_DEVICE Real operator()(Real z) const {
-    const Real below = relu ? Real{0} : z * slope;
-    return z < Real{0} ? below : z;
+  template <bool kRelu>
+  CLINAUG_HOST_DEVICE Real apply(Real z) const {
+    return z < Real{0} ? (kRelu ? Real{0} : z * slope) : z;
   }
 
   // dL/dz from dL/dy; y has the sign of z. At zero it is as below zero.

@@ -49,27 +49,9 @@ struct Forward {
 
 namespace detail {
 
-template <class Block, class Tile, class Element>
-struct CopyIn {
-  Block& block;
-  Tile tile;
-  const Element* from;
-  struct Nothing {};
-
-  template <int kCount>
-  CLINAUG_HOST_DEVICE Nothing load(int i) {
-    block.template copy_in<kCount>(tile, i, from + i);
-    return {};
-  }
-  template <int kCount>
-  CLINAUG_HOST_DEVICE void use(int, Nothing) {}
-};
-
-template <class Element, class Source, class Gates>
+template <bool kRelu, class Element, class Source, class Gates>
 struct Excite {
   using Real = Accumulator<Element>;
-  const Geometry& g;
-  const Slice& slice;
   Source x;
   const Element* skip;
   Element* y;
@@ -82,28 +64,36 @@ struct Excite {
     Pack<Element, kCount> skip;
   };
 
+  CLINAUG_HOST_DEVICE void enter(int c) { gates.enter(c); }
+
   template <int kCount>
-  CLINAUG_HOST_DEVICE Fetched<kCount> load(int i) {
-    Fetched<kCount> fetched{x.template load<kCount>(i), {}};
-    if (skip != nullptr) fetched.skip = read<kCount>(skip, i);
-    return fetched;
+  CLINAUG_HOST_DEVICE Fetched<kCount> load(std::int64_t i) {
+    return {x.template load<kCount>(i), read<kCount>(skip, i, skip != nullptr)};
   }
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE void use(int i, const Fetched<kCount>& fetched) {
-    Real z[kCount], gate[kCount];
+  CLINAUG_HOST_DEVICE void use(std::int64_t i, const Fetched<kCount>& fetched) {
+    Real z[kCount], added[kCount];
     x.template terms<kCount>(i, fetched.x, z);
-    spread<kCount>(g, slice, gates, i, gate);
+    widen_all(fetched.skip, added);
     Pack<Element, kCount> out;
     CLINAUG_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      z[k] *= gate[k];
-      if (skip != nullptr) z[k] += widen(fetched.skip.at[k]);
-      out.at[k] = narrow<Element>(bend(z[k]));
+      out.at[k] = narrow<Element>(bend.template apply<kRelu>(z[k] * gates.at(i, k) + added[k]));
     }
     write<kCount>(y, i, out);
   }
 };
+
+template <bool kRelu, class Element, class Block, class Source, class Gates, class Bending>
+CLINAUG_HOST_DEVICE void excite_with(Block& block, const Geometry& g, const Slice& slice, Source x, const Element* skip,
+                                     Element* y, Gates gates, Bending bend) {
+  constexpr int kV = kVector<Element>;
+  visit<kV, Source::kLoads>(block, g, slice, [&]<Reach kReach>() {
+    using Near = PerChannel<kReach, Accumulator<Element>, kV, Gates>;
+    return Excite<kRelu, Element, Source, Near>{x, skip, y, Near{g, gates}, bend};
+  });
+}
 
 }  // namespace detail
 
@@ -111,10 +101,11 @@ struct Excite {
 template <class Element, class Block, class Source, class Gates, class Bending>
 CLINAUG_HOST_DEVICE void excite(Block& block, const Geometry& g, const Slice& slice, Source x, const Element* skip, Element* y,
                                 Gates gates, Bending bend) {
-  block.each([&](int thread) {
-    detail::Excite<Element, Source, Gates> step{g, slice, x, skip, y, gates, bend};
-    walk<kVector<Element>, Source::kLoads>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
-  });
+  if (bend.relu) {
+    detail::excite_with<true>(block, g, slice, x, skip, y, gates, bend);
+  } else {
+    detail::excite_with<false>(block, g, slice, x, skip, y, gates, bend);
+  }
 }
 
 // ---- on chip: of one sample, `to` begins with it; the cluster's barrier stands between the two -----------------------------
@@ -122,69 +113,63 @@ CLINAUG_HOST_DEVICE void excite(Block& block, const Geometry& g, const Slice& sl
 // A slice of x into shared memory, its channels' sums over `spatial`, and W1 times them.
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const Offsets& at, const Forward<Element, Weight>& to,
-                                         std::int64_t rank) {
+                                         int rank) {
   using Real = Accumulator<Element>;
   constexpr int kV = kVector<Element>;
-  const Slice slice(g, rank, in_elements(to.x + rank * g.slice), kV);
+  const Slice slice(g, rank, in_elements(to.x), kV);
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
-  block.each([&](int thread) {
-    detail::CopyIn<Block, decltype(tile + 0), Element> step{block, tile, to.x + slice.begin};
-    walk<kV, 1>(0, slice.length, slice.phase, g.vectors, thread, block.threads, step);
-    block.copies_done();
-  });
-  block.sync();
+  block.template copy_in<kV>(tile, to.x + slice.begin, slice.length, slice.phase, g.vectors, at.arrival);
+  block.await_copy(at.arrival);
   if (to.skip != nullptr) block.prefetch(to.skip + slice.begin, slice.length);  // memory would rest while gates are computed
   FromTile<Element, Block, decltype(tile + 0)> source{block, tile};
   sum_channels<Real, kV>(block, g, slice, source, block.template array<Real>(at.parts),
                          [&](int c, Real sum) { sums[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
+  const Weight* const w1 = to.w1 + slice.channel;
   reduce<Real>(
-      block, g.hidden, team_for(block.threads, g.hidden, slice.channels), [&](std::int64_t) { return slice.channels; },
-      [&](std::int64_t j, std::int64_t c) {
-        return static_cast<Real>(widen(to.w1[j * g.channels + slice.channel + c])) * sums[c];
-      },
-      [&](std::int64_t j, Real part) { exchange[j] = part; });
+      block, g.hidden, g.unit_team, [&](int) { return slice.channels; },
+      [&](int j, int c) { return entry<Real>(w1, j, g.channels, c) * sums[c]; },
+      [&](int j, Real part) { exchange[j] = part; });
 }
 
 // The hidden layer of all slices' parts, the gates of the channels at hand, y.
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const Offsets& at, const Forward<Element, Weight>& to,
-                                        std::int64_t rank) {
+                                        int rank) {
   using Real = Accumulator<Element>;
   constexpr int kV = kVector<Element>;
-  const Slice slice(g, rank, in_elements(to.x + rank * g.slice), kV);
+  const Slice slice(g, rank, in_elements(to.x), kV);
   const auto sums = block.template array<Real>(at.sums), exchange = block.template array<Real>(at.exchange);
   const auto hidden = block.template array<Real>(at.hidden), gate = block.template array<Real>(at.gate);
   block.each([&](int thread) {
-    for (std::int64_t j = thread; j < g.hidden; j += block.threads) {
+    for (int j = thread; j < g.hidden; j += block.threads) {
       Real sum = widen(to.b1[j]);
-      for (std::int64_t r = 0; r < g.slices; ++r) sum += block.peer(exchange, r)[j];
+      for (int r = 0; r < g.slices; ++r) sum += block.peer(exchange, r)[j];
       hidden[j] = sum < Real{0} ? Real{0} : sum;
       if (rank == 0) to.hidden[j] = sum;
     }
     for (int c = thread; c < slice.channels; c += block.threads) {
       if (!slice.owns(g, c)) continue;
       to.mean[slice.channel + c] = over_slices<Real>(
-          g, slice.channel + c, [&](std::int64_t s, std::int64_t place) -> Real { return block.peer(sums, s)[place]; });
+          g, slice.channel + c, [&](int s, int place) -> Real { return block.peer(sums, s)[place]; });
     }
   });
-  block.release_peers();
   block.sync();
+  block.release_peers();
+  const Weight* const w2 = to.w2 + std::int64_t{slice.channel} * g.hidden;
   reduce<Real>(
-      block, slice.channels, team_for(block.threads, slice.channels, g.hidden), [&](std::int64_t) { return g.hidden; },
-      [&](std::int64_t c, std::int64_t j) {
-        return static_cast<Real>(widen(to.w2[(slice.channel + c) * g.hidden + j])) * hidden[j];
-      },
-      [&](std::int64_t c, Real logit) {
+      block, slice.channels, g.gate_team, [&](int) { return g.hidden; },
+      [&](int c, int j) { return entry<Real>(w2, c, g.hidden, j) * hidden[j]; },
+      [&](int c, Real logit) {
         const Real value = sigmoid(logit + static_cast<Real>(widen(to.b2[slice.channel + c])));
         gate[c] = value;
-        if (slice.owns(g, static_cast<int>(c))) to.gate[slice.channel + c] = value;
+        if (slice.owns(g, c)) to.gate[slice.channel + c] = value;
       });
   block.sync();
   const auto tile = block.template array<Element>(at.tile) + slice.phase;
   const FromTile<Element, Block, decltype(tile + 0)> x{block, tile};
-  excite<Element>(block, g, slice, x, on(to.skip, slice.begin), to.y + slice.begin, gate, to.bend);
+  excite(block, g, slice, x, on(to.skip, slice.begin), to.y + slice.begin, gate, to.bend);
   block.await_peers();
 }
 
@@ -192,39 +177,39 @@ CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const O
 
 // A block a slice. to.parts: (slices, width) of this sample.
 template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const Forward<Element, Weight>& to, std::int64_t index) {
+CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const Forward<Element, Weight>& to, int index) {
   using Real = Accumulator<Element>;
-  const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
+  const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   FromGlobal<Element, true> source{to.x + slice.begin};
   sum_channels<Real, kVector<Element>>(block, g, slice, source, block.template array<Real>(0),
-                                       [&](int c, Real sum) { to.parts[index * g.width + c] = sum; });
+                                       [&](int c, Real sum) { to.parts[std::int64_t{index} * g.width + c] = sum; });
 }
 
 // A block a sample: its means, hidden layer and gates, by way of global memory.
 template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_gates(Block& block, const Geometry& g, const Forward<Element, Weight>& to) {
   using Real = Accumulator<Element>;
-  sum_parts<Real>(block, g, to.parts, [&](std::int64_t c, Real sum) { to.mean[c] = sum / static_cast<Real>(g.spatial); });
+  sum_parts<Real>(block, g, to.parts, [&](int c, Real sum) { to.mean[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
   reduce<Real>(
-      block, g.hidden, team_for(block.threads, g.hidden, g.channels), [&](std::int64_t) { return g.channels; },
-      [&](std::int64_t j, std::int64_t c) { return static_cast<Real>(widen(to.w1[j * g.channels + c])) * to.mean[c]; },
-      [&](std::int64_t j, Real sum) { to.hidden[j] = sum + static_cast<Real>(widen(to.b1[j])); });
+      block, g.hidden, g.unit_team, [&](int) { return g.channels; },
+      [&](int j, int c) { return entry<Real>(to.w1, j, g.channels, c) * to.mean[c]; },
+      [&](int j, Real sum) { to.hidden[j] = sum + static_cast<Real>(widen(to.b1[j])); });
   block.sync();
   reduce<Real>(
-      block, g.channels, team_for(block.threads, g.channels, g.hidden), [&](std::int64_t) { return g.hidden; },
-      [&](std::int64_t c, std::int64_t j) {
+      block, g.channels, g.gate_team, [&](int) { return g.hidden; },
+      [&](int c, int j) {
         const Real unit = to.hidden[j];
-        return static_cast<Real>(widen(to.w2[c * g.hidden + j])) * (unit < Real{0} ? Real{0} : unit);
+        return entry<Real>(to.w2, c, g.hidden, j) * (unit < Real{0} ? Real{0} : unit);
       },
-      [&](std::int64_t c, Real logit) { to.gate[c] = sigmoid(logit + static_cast<Real>(widen(to.b2[c]))); });
+      [&](int c, Real logit) { to.gate[c] = sigmoid(logit + static_cast<Real>(widen(to.b2[c]))); });
 }
 
 // A block a slice.
 template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element, Weight>& to, std::int64_t index) {
-  const Slice slice(g, index, in_elements(to.x + index * g.slice), kVector<Element>);
-  excite<Element>(block, g, slice, FromGlobal<Element, false>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
+CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element, Weight>& to, int index) {
+  const Slice slice(g, index, in_elements(to.x), kVector<Element>);
+  excite(block, g, slice, FromGlobal<Element, false>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
                   to.gate + slice.channel, to.bend);
 }
 

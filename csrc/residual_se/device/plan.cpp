@@ -11,7 +11,10 @@ namespace {
 
 // While one block of a multiprocessor computes its gates, the others keep memory busy.
 constexpr std::int64_t kBlocksAMultiprocessor = 3;
-constexpr std::int64_t kMostThreads = 256;
+constexpr int kMostThreads = 256;
+// The last blocks have memory to themselves and cannot use it, so there are many small ones where there is work for all: half
+// of the threads, and half of the bytes, are as many of both on a multiprocessor.
+constexpr std::int64_t kSmallSlice = 32 << 10;
 // Cutting a sample further, so that every multiprocessor has work, pays down to slices of so many bytes.
 constexpr std::int64_t kLeastSlice = 8 << 10;
 // Through L2: a block's slice at most, so many blocks a multiprocessor if slices do not become too small, and how many slices a
@@ -26,29 +29,42 @@ std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) *
 
 std::int64_t vector_of(const Problem& p) { return 16 / p.element_bytes; }
 
-int threads_for(std::int64_t slice_bytes) { return slice_bytes <= 2 << 10 ? 64 : slice_bytes <= 8 << 10 ? 128 : kMostThreads; }
+int threads_for(std::int64_t slice_bytes, std::int64_t blocks_a_multiprocessor) {
+  if (slice_bytes <= 2 << 10) return 64;
+  const bool many = blocks_a_multiprocessor >= kBlocksAMultiprocessor;
+  return slice_bytes <= 8 << 10 || (many && slice_bytes <= kSmallSlice) ? kMostThreads / 2 : kMostThreads;
+}
 
 // The sample in about `slices` slices.
 Geometry cut(const Problem& p, std::int64_t slices, int threads) {
   Geometry g;
-  g.batch = p.batch, g.channels = p.channels, g.hidden = p.hidden, g.spatial = p.spatial;
+  g.batch = p.batch, g.spatial = p.spatial;
+  g.channels = static_cast<int>(p.channels), g.hidden = static_cast<int>(p.hidden);
   g.sample = p.channels * p.spatial;
   g.channels_last = p.channels_last, g.vectors = p.vectors;
   const std::int64_t vector = vector_of(p);
-  g.slice = p.channels_last ? divide_up(p.spatial, slices) * p.channels : round_up(divide_up(g.sample, slices), vector);
-  g.slices = divide_up(g.sample, g.slice);
-  const bool aligned = g.slice % p.spatial == 0 || p.spatial % g.slice == 0;  // slices begin and end with channels, or lie in one
-  const std::int64_t touched = aligned ? divide_up(g.slice, p.spatial) : divide_up(g.slice - 1, p.spatial) + 1;
-  g.width = p.channels_last ? p.channels : std::min(p.channels, touched);
-  g.by_row = Divider(g.row());
+  const std::int64_t slice =
+      p.channels_last ? divide_up(p.spatial, slices) * p.channels : round_up(divide_up(g.sample, slices), vector);
+  g.slice = static_cast<int>(slice);
+  g.slices = static_cast<int>(divide_up(g.sample, slice));
+  const bool aligned = slice % p.spatial == 0 || p.spatial % slice == 0;  // slices begin and end with channels, or lie in one
+  const std::int64_t touched = aligned ? divide_up(slice, p.spatial) : divide_up(slice - 1, p.spatial) + 1;
+  g.width = static_cast<int>(p.channels_last ? p.channels : std::min(p.channels, touched));
+  const std::int64_t row = p.channels_last ? p.channels : p.spatial;
+  g.by_row = Divider(row), g.by_slice = Divider(slice);
+  g.row = static_cast<int>(std::min(row, slice));
+  g.whole_rows = p.vectors && row % vector == 0;
+  g.unit_team = team_for(threads, p.hidden, g.width);
+  g.gate_team = team_for(threads, g.width, p.hidden);
   if (p.channels_last) return g;
   // A team of 8 lanes reads 128 neighbouring bytes. Rows longer than what keeps all teams busy are cut in chunks.
-  const std::int64_t row = std::min(p.spatial, g.slice), row_vectors = p.vectors ? divide_up(row, vector) : row;
+  const std::int64_t row_vectors = p.vectors ? divide_up(g.row, vector) : g.row;
   const int most = p.vectors ? 8 : 32;
-  while (g.team < most && g.team < row_vectors) g.team *= 2;
-  const std::int64_t teams = threads / g.team;
-  g.chunks = static_cast<int>(std::clamp<std::int64_t>(teams / g.width, 1, divide_up(row_vectors, g.team)));
-  g.chunk = round_up(divide_up(row, g.chunks), vector);
+  while (g.team.lanes() < most && g.team.lanes() < row_vectors) ++g.team.log;
+  g.chunks = static_cast<int>(
+      std::clamp<std::int64_t>(g.team.of(threads) / g.width, 1, divide_up(row_vectors, g.team.lanes())));
+  g.by_chunks = Divider(g.chunks);
+  g.chunk = static_cast<int>(round_up(divide_up(g.row, g.chunks), vector));
   return g;
 }
 
@@ -59,22 +75,22 @@ Offsets lay_out(const Problem& p, const Geometry& g, int threads) {
     at.bytes = round_up(begin + bytes, 16);
     return begin;
   };
-  at.tile = place((std::min(g.slice, g.sample) + vector_of(p)) * p.element_bytes);
+  at.arrival = place(sizeof(std::uint64_t));
+  at.tile = place((std::min<std::int64_t>(g.slice, g.sample) + vector_of(p)) * p.element_bytes);
   at.parts = place(parts_size(g, threads, static_cast<int>(vector_of(p))) * p.real_bytes);
-  at.sums = place(g.width * p.real_bytes);
-  at.exchange = place(g.hidden * p.real_bytes);
-  at.hidden = place(g.hidden * p.real_bytes);
-  at.gate = place(g.width * p.real_bytes);
-  at.shift = p.backward ? place(g.width * p.real_bytes) : at.gate;
+  at.sums = place(std::int64_t{g.width} * p.real_bytes);
+  at.exchange = place(std::int64_t{g.hidden} * p.real_bytes);
+  at.hidden = place(std::int64_t{g.hidden} * p.real_bytes);
+  at.gate = place(std::int64_t{g.width} * p.real_bytes);
+  at.shift = p.backward ? place(std::int64_t{g.width} * p.real_bytes) : at.gate;
   return at;
 }
 
-Plan on_chip(const Problem& p, std::int64_t slices) {
+Plan on_chip(const Problem& p, std::int64_t slices, int threads) {
   Plan plan;
   plan.on_chip = true;
-  const std::int64_t bytes = divide_up(p.channels * p.spatial, slices) * p.element_bytes;
-  plan.threads = threads_for(bytes);
-  plan.geometry = cut(p, slices, plan.threads);
+  plan.threads = threads;
+  plan.geometry = cut(p, slices, threads);
   plan.offsets = lay_out(p, plan.geometry, plan.threads);
   plan.shared = plan.offsets.bytes;
   plan.samples = kMostBlocks / slices;
@@ -92,7 +108,7 @@ Plan through_l2(const Problem& p, const DeviceLimits& device) {
   plan.geometry = cut(p, slices, plan.threads);
   plan.shared = parts_size(plan.geometry, plan.threads, static_cast<int>(vector_of(p))) * p.real_bytes;
   plan.samples = std::min(fit, kMostBlocks / plan.geometry.slices);
-  plan.scratch = plan.samples * (plan.geometry.slices * plan.geometry.width + (p.backward ? p.channels : 0));
+  plan.scratch = plan.samples * (std::int64_t{plan.geometry.slices} * plan.geometry.width + (p.backward ? p.channels : 0));
   return plan;
 }
 
@@ -104,20 +120,22 @@ Plan make_plan(const Problem& p, const DeviceLimits& device) {
         "residual_se: batch, channels, hidden or height * width is not positive; give every extent at least 1");
   }
   constexpr std::int64_t kMostSlice = std::int64_t{1} << 29;  // slices are indexed by int, and rounded up to whole rows
-  if (p.channels * p.spatial >= kMostSlice * kMostSlices || (p.channels_last && p.channels > kMostSlice)) {
+  if (p.channels > kMostSlice || p.hidden > kMostSlice || p.channels * p.spatial >= kMostSlice * kMostSlices) {
     throw std::invalid_argument("residual_se: a sample of " + std::to_string(p.channels) + " x " + std::to_string(p.spatial) +
                                 " elements is too large for the CUDA kernel. Split it");
   }
-  Plan best;  // the smallest cluster that leaves room for others and gives every multiprocessor a block, or the largest that fits
+  // The smallest cluster that gives every multiprocessor as many blocks as it has room for, or the largest that fits.
+  Plan best;
   for (std::int64_t slices = 1; slices <= device.largest_cluster; slices *= 2) {
     if (p.channels * p.spatial > kMostSlice) break;
-    Plan plan = on_chip(p, slices);
+    const std::int64_t bytes = divide_up(p.channels * p.spatial, slices) * p.element_bytes;
+    const Plan plan = on_chip(p, slices, threads_for(bytes, p.batch * slices / device.multiprocessors));
     if (plan.geometry.slices != slices) continue;  // too small to be cut so often
     if (plan.shared > device.shared_per_block) continue;
-    const bool busy = p.batch * slices >= device.multiprocessors || plan.geometry.slice * p.element_bytes < 2 * kLeastSlice;
-    const bool roomy = kBlocksAMultiprocessor * (plan.shared + device.shared_reserved) <= device.shared_per_multiprocessor;
     best = plan;
-    if (busy && roomy) break;
+    const bool busy = p.batch * slices >= device.multiprocessors || bytes < 2 * kLeastSlice;
+    const bool roomy = kBlocksAMultiprocessor * (plan.shared + device.shared_reserved) <= device.shared_per_multiprocessor;
+    if (busy && roomy && bytes <= kSmallSlice) break;
   }
   return best.on_chip ? best : through_l2(p, device);
 }

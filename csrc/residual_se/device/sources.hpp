@@ -17,14 +17,13 @@ struct FromGlobal {
   const Element* slice;
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE Pack<Element, kCount> load(int i) const {
+  CLINAUG_HOST_DEVICE Pack<Element, kCount> load(std::int64_t i) const {
     return read<kCount, kAgain>(slice, i);
   }
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE void terms(int, const Pack<Element, kCount>& fetched, Real (&terms)[kCount]) const {
-    CLINAUG_UNROLL
-    for (int k = 0; k < kCount; ++k) terms[k] = widen(fetched.at[k]);
+  CLINAUG_HOST_DEVICE void terms(std::int64_t, const Pack<Element, kCount>& fetched, Real (&terms)[kCount]) const {
+    widen_all(fetched, terms);
   }
 };
 
@@ -39,15 +38,13 @@ struct FromTile {
   struct Nothing {};
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE Nothing load(int) const {
+  CLINAUG_HOST_DEVICE Nothing load(std::int64_t) const {
     return {};
   }
 
   template <int kCount>
-  CLINAUG_HOST_DEVICE void terms(int i, Nothing, Real (&terms)[kCount]) const {
-    const Pack<Element, kCount> pack = block.template load<kCount>(slice, i);
-    CLINAUG_UNROLL
-    for (int k = 0; k < kCount; ++k) terms[k] = widen(pack.at[k]);
+  CLINAUG_HOST_DEVICE void terms(std::int64_t i, Nothing, Real (&terms)[kCount]) const {
+    widen_all(block.template load<kCount>(slice, i), terms);
   }
 };
 
