@@ -46,8 +46,7 @@ def noise(*shape: int) -> np.ndarray:
 
 def test_the_sizes_are_those_that_we_promise():
     assert SIZES == (64, 128, 256, 400, 480, 512, 640, 960, 1024, 1200, 2048, 4096, 8192, 16384)
-    on_every_gpu = 99 * 1024  # bytes a block, of the smallest that we compile for
-    assert [n for n in SIZES if _native.log_mel_cuda_sizes[n] > on_every_gpu] == [16384]
+    assert max(_native.log_mel_cuda_sizes.values()) <= 99 * 1024  # bytes a block on the smallest GPU
 
 
 @pytest.mark.parametrize("n_fft", SIZES)
@@ -75,7 +74,7 @@ def test_the_exchange_has_no_bank_conflicts(n_fft):
     """A warp that writes along a row from one frame on into the next may meet one of its own words there, no more."""
     config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=max(4, min(64, n_fft // 16)))
     counted = _device_phases.log_mel_wavefronts(config.model_dump())
-    for phase, most in {"rows": 1.15, "middle": 1.0, "columns": 1.35}.items():
+    for phase, most in {"rows": 1.15, "middle": 1.0, "columns": 1.35, "powers": 1.9}.items():
         taken, least = counted.get(phase, (0, 0))
         assert taken <= most * least, phase
 

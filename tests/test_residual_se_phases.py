@@ -135,14 +135,18 @@ def test_empty_batch():
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_large_shapes_stay_on_chip(shape, last, backward, dtype):
-    """On an H100 blocks share a multiprocessor: while one computes gates, the others keep memory busy."""
+    """On an H100 blocks share a multiprocessor: while one computes gates, the others keep memory busy.
+
+    Backward, a sample that fits into one block is not cut: then there is no cluster to wait for.
+    """
     hidden = shape[1] // 16
     made = plan(shape, hidden, last, dtype, backward)
     sample = shape[1] * shape[2] * shape[3] * (4 if dtype == "float32" else 2)
     assert made["on_chip"]
-    assert made["slices"] == min(sample >> 15, 8)
-    assert made["threads"] == (128 if sample <= 8 << 15 else 256)
-    assert (5 if made["threads"] == 128 else 3) * (made["shared"] + 1024) <= 233_472
+    alone = backward and sample <= 128 << 10
+    assert made["slices"] == (1 if alone else min(sample >> 15, 8))
+    at_once = 233_472 // (made["shared"] + 1024)
+    assert at_once >= (1 if alone else 5 if made["threads"] == 128 else 3)
     assert made["scratch"] == 0
     assert plan(shape, hidden, last, dtype, backward, RTX_5090)["on_chip"]
     assert plan(shape, hidden, last, dtype, backward, A100)["on_chip"] == (sample <= 128 << 10)

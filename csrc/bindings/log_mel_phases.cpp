@@ -71,7 +71,17 @@ void run_block(phases::SharedMemory& memory, const Call& call, std::int32_t tile
   const int live = live_frames<S>(call, tile);
   phase("rows", [&](int thread) { transform_rows<S, Sample>(call, tile, live, cells, reals, thread); });
   if constexpr (S::F::middle > 1) phase("middle", [&](int thread) { transform_middle<S>(call, cells, thread); });
-  phase("columns", [&](int thread) { transform_columns<S>(call, cells, powers, thread); });
+  if constexpr (S::in_place) {
+    std::vector<Column<S>> columns(S::column_tasks);  // in the registers of as many threads
+    phase("columns", [&](int thread) {
+      if (thread < S::column_tasks) columns[thread].transform(call, cells, thread);
+    });
+    phase("powers", [&](int thread) {
+      if (thread < S::column_tasks) columns[thread].store(powers, thread);
+    });
+  } else {
+    phase("columns", [&](int thread) { transform_columns<S>(call, cells, powers, thread); });
+  }
   Teams teams(memory, S::F::threads);
   sum_bands<S>(teams, call, tile, live, abreast);
   after("bands");

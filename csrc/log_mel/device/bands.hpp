@@ -39,7 +39,8 @@ CLINAUG_HOST_DEVICE Out* target_of(const Call& call, std::int32_t tile, int j) {
 }
 
 // What a thread does in the phase: in every round, its part of a band of its team's; then the parts are added, and each thread
-// is left with the sums of some of the team's frames, which it writes. What the next round needs first is asked for in this one.
+// is left with the sums of some of the team's frames, which it writes. What a round needs first is asked for in the one before,
+// and which band that will be in the one before that.
 template <class S, class Out, int split_, class Powers>
 class BandSums {
  public:
@@ -55,6 +56,7 @@ class BandSums {
     weights_ = call.weights + part_;
     bands_ = call.bands + thread / team;
     next_ = constant(bands_);
+    after_ = constant(bands_ += S::F::threads / team);
     const int lane = static_cast<int>(thread % lanes), first = lane + first_own() * lanes;
     cell_ = part_ * lanes + lane;
     CLINAUG_UNROLL
@@ -63,20 +65,21 @@ class BandSums {
       if (there && part_ < abreast) live_ = i + 1;
       out_[i] = target_of<S, Out>(call, tile, there ? first + i * lanes : 0);
     }
-    next_weight_ = constant(weights_ + next_.weights);
+    look_ahead();
   }
 
   CLINAUG_HOST_DEVICE Sum part() {
-    band_ = next_;
-    next_ = constant(bands_ += S::F::threads / team);
-    const Abreast<4>* weights = weights_ + band_.weights;
-    Abreast<4> weight = next_weight_;
+    band_ = next_, next_ = after_;
+    after_ = constant(bands_ += S::F::threads / team);
+    const Abreast<4>* weights = weights_ + band_.weights + split;
+    Abreast<4> weight = ahead_[0], following = ahead_[1];
+    look_ahead();
     Sum sum{};
     int cell = band_.begin * lanes + cell_;
     CLINAUG_ROLLED
     for (int step = 0; step < band_.steps; ++step) {
       weights += split;
-      const Abreast<4> following = step + 1 < band_.steps ? constant(weights) : Abreast<4>{};
+      const Abreast<4> later = step + 2 < band_.steps ? constant(weights) : Abreast<4>{};
       Sum power[4];
       CLINAUG_UNROLL
       for (int q = 0; q < 4; ++q) power[q] = powers_[cell + q * team];
@@ -85,10 +88,9 @@ class BandSums {
         CLINAUG_UNROLL
         for (int i = 0; i < abreast; ++i) sum.of[i] += weight.of[q] * power[q].of[i];
       }
-      weight = following;
+      weight = following, following = later;
       cell += 4 * team;
     }
-    next_weight_ = constant(weights_ + next_.weights);
     return sum;
   }
 
@@ -122,6 +124,10 @@ class BandSums {
   }
 
  private:
+  CLINAUG_HOST_DEVICE void look_ahead() {
+    ahead_[0] = constant(weights_ + next_.weights);
+    ahead_[1] = constant(weights_ + next_.weights + split);
+  }
   CLINAUG_HOST_DEVICE bool upper(int stage) const { return (part_ >> stage & 1) != 0; }
   CLINAUG_HOST_DEVICE int first_own() const {
     int first = 0;
@@ -135,8 +141,8 @@ class BandSums {
   int part_ = 0, live_ = 0, cell_ = 0;
   const Abreast<4>* weights_ = nullptr;
   const Band* bands_ = nullptr;
-  Band band_{}, next_{};
-  Abreast<4> next_weight_;
+  Band band_{}, next_{}, after_{};
+  Abreast<4> ahead_[2];  // the first weights of the next round's band
   Out* out_[own];
 };
 

@@ -9,11 +9,12 @@
 
 namespace clinaug::device {
 
-// The teams of BandSums, in the warps of a block.
+// The teams of BandSums, in the warps of a block; begins with the barrier after which all powers are there.
 struct WarpTeams {
   template <class Work, class Make>
   __device__ __forceinline__ void run(int rounds, const Make& make) {
     Work work = make(static_cast<int>(threadIdx.x));
+    __syncthreads();  // here and not before: what the first round needs is on its way meanwhile
     for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
       typename Work::Sum sum = work.part();
       add<0>(work, sum);
@@ -51,8 +52,14 @@ __global__ void __launch_bounds__(S::F::threads, S::F::blocks) log_mel_kernel(co
     transform_middle<S>(call, cells, thread);
     __syncthreads();
   }
-  transform_columns<S>(call, cells, powers, thread);
-  __syncthreads();
+  if constexpr (S::in_place) {
+    Column<S> column;
+    if (thread < S::column_tasks) column.transform(call, cells, thread);
+    __syncthreads();
+    if (thread < S::column_tasks) column.store(powers, thread);
+  } else {
+    transform_columns<S>(call, cells, powers, thread);
+  }
   WarpTeams teams;
   sum_bands<S>(teams, call, tile, live, abreast);
 }

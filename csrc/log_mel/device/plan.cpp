@@ -154,9 +154,9 @@ void Plan::make_bands(int threads, int lanes, int abreast) {
       weights.push_back(four);
     }
   }
-  // A thread asks for the next round's band and weight before it knows that there is none.
-  best.bands.resize(best.bands.size() + threads / (lanes * split_));
-  weights.resize(weights.size() + split_);
+  // A thread asks for the bands of the next two rounds and the weights of one before it knows that there are none.
+  best.bands.resize(best.bands.size() + 2 * (threads / (lanes * split_)));
+  weights.resize(weights.size() + 2 * split_);
   bands_at_ = append(best.bands);
   weights_at_ = append(weights);
 }

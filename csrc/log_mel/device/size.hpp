@@ -29,20 +29,20 @@ struct Are {
   static constexpr int rows = rows_, middle = middle_, last = last_;
   static constexpr int threads = threads_, frames = frames_, together = together_, abreast = abreast_, blocks = blocks_;
 };
-template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 4, 7> {};
+template <> struct Factors<64> : Are<16, 1, 4, 128, 64, 2, 4, 8> {};
 template <> struct Factors<128> : Are<16, 1, 8, 128, 32, 2, 4, 7> {};
-template <> struct Factors<256> : Are<16, 1, 16, 256, 32, 2, 4, 4> {};
-template <> struct Factors<400> : Are<20, 1, 20, 320, 32, 2, 4, 2> {};
-template <> struct Factors<480> : Are<30, 1, 16, 128, 16, 2, 2, 4> {};
-template <> struct Factors<512> : Are<32, 1, 16, 128, 16, 2, 2, 4> {};
+template <> struct Factors<256> : Are<16, 1, 16, 128, 16, 2, 4, 8> {};
+template <> struct Factors<400> : Are<20, 1, 20, 320, 32, 2, 4, 3> {};
+template <> struct Factors<480> : Are<30, 1, 16, 256, 16, 1, 2, 4> {};
+template <> struct Factors<512> : Are<16, 1, 32, 128, 16, 2, 4, 5> {};
 template <> struct Factors<640> : Are<32, 1, 20, 320, 16, 1, 2, 3> {};
-template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 2, 2, 2> {};
-template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 2, 4> {};
-template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 2, 3> {};
-template <> struct Factors<2048> : Are<64, 1, 32, 256, 8, 1, 2, 2> {};
-template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 3> {};
-template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 1, 3> {};
-template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 1, 2> {};
+template <> struct Factors<960> : Are<30, 1, 32, 256, 16, 1, 2, 3> {};
+template <> struct Factors<1024> : Are<32, 1, 32, 128, 8, 2, 2, 5> {};
+template <> struct Factors<1200> : Are<40, 1, 30, 256, 8, 1, 4, 3> {};
+template <> struct Factors<2048> : Are<64, 1, 32, 256, 8, 1, 4, 2> {};
+template <> struct Factors<4096> : Are<32, 8, 16, 288, 2, 1, 2, 4> {};
+template <> struct Factors<8192> : Are<32, 16, 16, 288, 1, 1, 1, 4> {};
+template <> struct Factors<16384> : Are<32, 16, 32, 288, 1, 1, 1, 3> {};
 
 #define CLINAUG_LOG_MEL_SIZES(X) \
   X(64) X(128) X(256) X(400) X(480) X(512) X(640) X(960) X(1024) X(1200) X(2048) X(4096) X(8192) X(16384)
@@ -109,11 +109,16 @@ struct Size : Factors<n_fft_> {
     return bin * F::frames + j % lanes * F::abreast + j / lanes;
   }
 
+  // ---- columns: thread -> (part, column, frame) ----
+  static constexpr int column_tasks = F::frames * columns * F::middle;
+  static constexpr bool in_place = column_tasks <= F::threads;  // powers lie where the cells were
+
   // ---- shared memory, in bytes ----
-  static constexpr int cells_at = 0;
-  static constexpr int powers_at = (cells * static_cast<int>(sizeof(Complex32)) + 15) / 16 * 16;
-  static constexpr int shared_bytes = powers_at + F::frames * n_bins * 4;
-  static_assert(shared_bytes <= 99 * 1024 || n_fft == 16384, "the smallest limit of the architectures that we compile for");
+  static constexpr int cell_bytes = (cells * static_cast<int>(sizeof(Complex32)) + 15) / 16 * 16;
+  static constexpr int power_bytes = F::frames * n_bins * 4;
+  static constexpr int cells_at = 0, powers_at = in_place ? 0 : cell_bytes;
+  static constexpr int shared_bytes = powers_at + (in_place && cell_bytes > power_bytes ? cell_bytes : power_bytes);
+  static_assert(shared_bytes <= 99 * 1024, "the smallest limit of the architectures that we compile for");
 };
 
 // Twiddles w^e, e = 0 .. count: those below `base` and the multiples of `base` are in a table, the others are products of

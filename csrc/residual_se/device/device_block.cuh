@@ -70,9 +70,12 @@ struct DeviceBlock {
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\nfence.proxy.async.shared::cta;" ::"r"(barrier) : "memory");
       asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
       if (bytes > 0) {
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-                     "l"(source), "r"(bytes), "r"(barrier)
-                     : "memory");
+        // x is read once: it leaves the room in L2 to the skip, which waits there for the gates.
+        asm volatile(
+            "{\n.reg .b64 once;\ncreatepolicy.fractional.L2::evict_first.b64 once, 1.0;\n"
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], once;\n}"
+            ::"r"(to), "l"(source), "r"(bytes), "r"(barrier)
+            : "memory");
       }
     }
 #else

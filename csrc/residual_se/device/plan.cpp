@@ -12,9 +12,11 @@ namespace {
 // While one block of a multiprocessor computes its gates, the others keep memory busy.
 constexpr std::int64_t kBlocksAMultiprocessor = 3;
 constexpr int kMostThreads = 256;
-// The last blocks have memory to themselves and cannot use it, so there are many small ones where there is work for all: half
-// of the threads, and half of the bytes, are as many of both on a multiprocessor.
+// The last blocks have memory to themselves and cannot use it, so there are many small ones where there is work for all. Forward
+// so many of half the threads are at once on a multiprocessor if that is all of them; more would be in each other's way in L2,
+// where the skip of each waits for its gates.
 constexpr std::int64_t kSmallSlice = 32 << 10;
+constexpr std::int64_t kSmallBlocks = 6;
 // Cutting a sample further, so that every multiprocessor has work, pays down to slices of so many bytes.
 constexpr std::int64_t kLeastSlice = 8 << 10;
 // Through L2: a block's slice at most, so many blocks a multiprocessor if slices do not become too small, and how many slices a
@@ -29,10 +31,11 @@ std::int64_t round_up(std::int64_t a, std::int64_t b) { return divide_up(a, b) *
 
 std::int64_t vector_of(const Problem& p) { return 16 / p.element_bytes; }
 
-int threads_for(std::int64_t slice_bytes, std::int64_t blocks_a_multiprocessor) {
+int threads_for(const Problem& p, std::int64_t slice_bytes, std::int64_t blocks_a_multiprocessor) {
   if (slice_bytes <= 2 << 10) return 64;
-  const bool many = blocks_a_multiprocessor >= kBlocksAMultiprocessor;
-  return slice_bytes <= 8 << 10 || (many && slice_bytes <= kSmallSlice) ? kMostThreads / 2 : kMostThreads;
+  if (slice_bytes <= 8 << 10) return kMostThreads / 2;
+  const bool many = blocks_a_multiprocessor >= kBlocksAMultiprocessor, all_at_once = blocks_a_multiprocessor < kSmallBlocks;
+  return slice_bytes <= kSmallSlice && many && (p.backward || all_at_once) ? kMostThreads / 2 : kMostThreads;
 }
 
 // The sample in about `slices` slices.
@@ -124,18 +127,20 @@ Plan make_plan(const Problem& p, const DeviceLimits& device) {
     throw std::invalid_argument("residual_se: a sample of " + std::to_string(p.channels) + " x " + std::to_string(p.spatial) +
                                 " elements is too large for the CUDA kernel. Split it");
   }
-  // The smallest cluster that gives every multiprocessor as many blocks as it has room for, or the largest that fits.
+  // The smallest cluster that gives every multiprocessor as many blocks as it has room for, or the largest that fits. Backward
+  // has nothing in L2 to wait for: it had rather have no cluster, and a large block.
   Plan best;
   for (std::int64_t slices = 1; slices <= device.largest_cluster; slices *= 2) {
     if (p.channels * p.spatial > kMostSlice) break;
     const std::int64_t bytes = divide_up(p.channels * p.spatial, slices) * p.element_bytes;
-    const Plan plan = on_chip(p, slices, threads_for(bytes, p.batch * slices / device.multiprocessors));
+    const Plan plan = on_chip(p, slices, threads_for(p, bytes, p.batch * slices / device.multiprocessors));
     if (plan.geometry.slices != slices) continue;  // too small to be cut so often
     if (plan.shared > device.shared_per_block) continue;
     best = plan;
     const bool busy = p.batch * slices >= device.multiprocessors || bytes < 2 * kLeastSlice;
     const bool roomy = kBlocksAMultiprocessor * (plan.shared + device.shared_reserved) <= device.shared_per_multiprocessor;
-    if (busy && roomy && bytes <= kSmallSlice) break;
+    const bool alone = p.backward && slices == 1;
+    if (busy && (alone || (roomy && bytes <= kSmallSlice))) break;
   }
   return best.on_chip ? best : through_l2(p, device);
 }
