@@ -129,7 +129,7 @@ def test_any_contract(n_fft, hop, win, batch, n, n_mels, contract):
 @pytest.mark.parametrize("n_mels", [1, 2, 3, 5, 17, 80, 128, 1024])
 @pytest.mark.parametrize("n_fft", [64, 512, 4096])
 def test_bands_are_split_and_shared(kernel, n_fft, n_mels):
-    """Few bands have several threads each, many share one; some are empty."""
+    """Few bands have several threads each, many are dealt out in rounds; some are empty."""
     config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=n_mels, floor=1e-4)
     x = noise(2, 3 * n_fft)
     assert worst(kernel(x, config), exact(x, config)) < FLOAT32_LOG

@@ -49,9 +49,8 @@ class BandSums {
   static constexpr int own = abreast > split ? abreast / split : 1;
   using Sum = Abreast<abreast>;
 
-  CLINAUG_HOST_DEVICE BandSums(const Call& call, std::int32_t tile, int live, Powers powers, int thread_)
+  CLINAUG_HOST_DEVICE BandSums(const Call& call, std::int32_t tile, int live, Powers powers, std::uint32_t thread)
       : call_(call), powers_(powers) {
-    const auto thread = static_cast<std::uint32_t>(thread_);
     part_ = static_cast<int>(thread / lanes % split);
     weights_ = call.weights + part_;
     bands_ = call.bands + thread / team;
@@ -153,12 +152,12 @@ CLINAUG_HOST_DEVICE void sum_bands(Teams& teams, const Call& call, std::int32_t 
   const auto with_split = [&](auto out) {
     using Out = decltype(out);
     switch (call.split) {
-#define CLINAUG_CASE(n)                                                                                         \
-  case n:                                                                                                       \
-    if constexpr (n * S::lanes <= 32) {                                                                         \
-      using Sums = BandSums<S, Out, n, Powers>;                                                                 \
-      teams.template run<Sums>(call.rounds, [&](int thread) { return Sums(call, tile, live, powers, thread); }); \
-    }                                                                                                           \
+#define CLINAUG_CASE(n)                                                                                                    \
+  case n:                                                                                                                  \
+    if constexpr (n * S::lanes <= 32) {                                                                                    \
+      using Sums = BandSums<S, Out, n, Powers>;                                                                            \
+      teams.template run<Sums>(call.rounds, [&](std::uint32_t thread) { return Sums(call, tile, live, powers, thread); }); \
+    }                                                                                                                      \
     break;
       CLINAUG_CASE(1)
       CLINAUG_CASE(2)

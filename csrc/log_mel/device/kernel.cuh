@@ -13,7 +13,7 @@ namespace clinaug::device {
 struct WarpTeams {
   template <class Work, class Make>
   __device__ __forceinline__ void run(int rounds, const Make& make) {
-    Work work = make(static_cast<int>(threadIdx.x));
+    Work work = make(threadIdx.x);
     __syncthreads();  // here and not before: what the first round needs is on its way meanwhile
     for (int round = 0; round < rounds; ++round) {  // the same for all threads: every lane of a warp is there
       typename Work::Sum sum = work.part();

@@ -42,7 +42,7 @@ constexpr int kWarp = 32;
 struct Deal {
   int split = 1, rounds = 0;
   std::vector<Band> bands;
-  bool fits = true;          // no thread reads beyond the last bin
+  bool fits = true;   // no thread reads beyond the last bin
   double cost = 0.0;  // instructions of a block, about
 };
 
@@ -93,8 +93,8 @@ std::vector<std::pair<std::int64_t, std::int64_t>> log_mel_sizes() {
 Plan::Plan(const LogMelParams& params) : params_(params) {
   make_windows();
   const bool known = with_size(params.n_fft, [&](auto size) {
-    make_twiddles(size);
     using S = decltype(size);
+    make_twiddles(size);
     make_bands(S::F::threads, S::lanes, S::F::abreast);
   });
   if (known) return;

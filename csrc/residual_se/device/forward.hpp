@@ -210,7 +210,7 @@ template <class Element, class Weight, class Block>
 CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element, Weight>& to, int index) {
   const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   excite(block, g, slice, FromGlobal<Element, false>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
-                  to.gate + slice.channel, to.bend);
+         to.gate + slice.channel, to.bend);
 }
 
 }  // namespace clinaug::se
