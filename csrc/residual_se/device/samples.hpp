@@ -1,4 +1,4 @@
-// What both kernels share of the way over a sample: the values of channels for a run of elements, what slices found, where arrays
+// What both kernels share of the way over a sample: entries of matrices, what slices found, where arrays
 // lie in shared memory.
 #pragma once
 
