@@ -36,10 +36,7 @@ class Teams {
  private:
   template <class F>
   void each(const F& f) {
-    for (int thread = 0; thread < threads_; ++thread) {
-      memory_.enter(thread);
-      f(thread);
-    }
+    phases::each_thread(memory_, threads_, f);
   }
 
   template <int stage, class Work, class Sum>
@@ -110,8 +107,9 @@ void run(const py::dict& contract, const py::object& x, const py::object& out) {
   with_size(plan.params().n_fft, [&](auto size) {
     using S = decltype(size);
     const auto nothing = [](const char*) {};
+    phases::SharedMemory memory(S::shared_bytes);
     for (std::int32_t tile = 0; tile < call.n_tiles; ++tile) {
-      phases::SharedMemory memory(S::shared_bytes);
+      memory.forget();
       int16 ? run_block<S, std::int16_t>(memory, call, tile, nothing) : run_block<S, float>(memory, call, tile, nothing);
     }
   });

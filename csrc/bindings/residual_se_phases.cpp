@@ -47,10 +47,15 @@ class HostBlock {
   void store(const Cells<T>& array, std::int64_t i, const se::Pack<T, kCount>& pack) {
     (array + i).template as<se::Pack<T, kCount>>()[0] = pack;
   }
-  template <int, class T>
-  void copy_in(const Cells<T>& array, const T* from, int count, int, bool, std::int64_t) {
+  template <int kVector, class T>
+  void copy_in(const Cells<T>& array, const T* from, int count, int phase, bool vectors, std::int64_t) {
+    const se::Body body = vectors ? se::body_of<kVector>(0, count, phase) : se::Body{count, count};
     each([&](int thread) {
-      for (int i = thread; i < count; i += threads) array[i] = from[i];
+      for (int i = thread; i < body.begin; i += threads) array[i] = from[i];
+      for (int i = body.begin + thread * kVector; i < body.end; i += threads * kVector) {
+        store<kVector>(array, i, se::read<kVector>(from, i));
+      }
+      for (int i = body.end + thread; i < count; i += threads) array[i] = from[i];
     });
   }
   void await_copy(std::int64_t) { sync(); }

@@ -30,7 +30,7 @@ class SharedMemory {
   }
   void barrier() { ++phase_; }
 
-  // A new block finds what another left: it may not read that. A kernel's loop over tiles may call it too, after a barrier.
+  // A new block finds what another left: it may not read that.
   void forget() { words_.assign(words_.size(), Word{}), phase_ = 1; }
 
   void* read(std::size_t at, std::size_t size) {
@@ -135,13 +135,19 @@ class Cells {
   std::size_t at_;
 };
 
-// One phase: `phase(thread)` for every thread of the block, then the barrier.
-template <class Phase>
-void every_thread(SharedMemory& memory, int threads, Phase phase) {
+// A part of a phase: `part(thread)` for every thread of the block.
+template <class Part>
+void each_thread(SharedMemory& memory, int threads, const Part& part) {
   for (int thread = 0; thread < threads; ++thread) {
     memory.enter(thread);
-    phase(thread);
+    part(thread);
   }
+}
+
+// One phase: the same, then the barrier.
+template <class Phase>
+void every_thread(SharedMemory& memory, int threads, const Phase& phase) {
+  each_thread(memory, threads, phase);
   memory.barrier();
 }
 

@@ -58,28 +58,13 @@ std::vector<double> mel_edges_hz(const LogMelParams& params) {
   return edges;
 }
 
-double band_height(const LogMelParams& params, const std::vector<double>& edges, std::int64_t band) {
-  return params.norm == FilterNorm::slaney ? 2.0 / (edges[band + 2] - edges[band]) : 1.0;
-}
-
-std::vector<int> mel_starts(const LogMelParams& params, const std::vector<double>& edges) {
-  const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
-  std::vector<int> starts;
-  std::int64_t bin = 0;
-  for (const double hz : edges) {
-    while (bin < params.n_bins() && static_cast<double>(bin) * hz_per_bin < hz) ++bin;
-    starts.push_back(static_cast<int>(bin));
-  }
-  return starts;
-}
-
 std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
   const std::vector<double> edges = mel_edges_hz(params);
   const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
   std::vector<MelBand> bands(params.n_mels);
   for (std::int64_t m = 0; m < params.n_mels; ++m) {
     const double left = edges[m], centre = edges[m + 1], right = edges[m + 2];
-    const double height = band_height(params, edges, m);
+    const double height = params.norm == FilterNorm::slaney ? 2.0 / (right - left) : 1.0;
     MelBand& band = bands[m];
     for (std::int64_t bin = 0; bin < params.n_bins(); ++bin) {
       const double hz = static_cast<double>(bin) * hz_per_bin;
@@ -101,13 +86,21 @@ MelWalk make_mel_walk(const LogMelParams& params) {
     const bool inside = i >= 0 && i < static_cast<std::int64_t>(bands[band].weights.size());
     return inside ? bands[band].weights[i] : 0.0;
   };
+  const double hz_per_bin = static_cast<double>(params.sample_rate) / static_cast<double>(params.n_fft);
+  std::int64_t bin = 0;
+  const auto skip_to = [&](double hz) {
+    while (bin < params.n_bins() && static_cast<double>(bin) * hz_per_bin < hz) ++bin;
+    return static_cast<int>(bin);
+  };
   MelWalk walk;
-  walk.starts = mel_starts(params, edges);
+  walk.starts.push_back(skip_to(edges[0]));
   for (std::int64_t segment = 0; segment <= params.n_mels; ++segment) {
-    for (std::int64_t k = walk.starts[segment]; k < walk.starts[segment + 1]; ++k) {
+    const int end = skip_to(edges[segment + 1]);
+    for (std::int64_t k = walk.starts.back(); k < end; ++k) {
       walk.slopes.push_back(slope(segment - 1, k));
       walk.slopes.push_back(slope(segment, k));
     }
+    walk.starts.push_back(end);
   }
   return walk;
 }

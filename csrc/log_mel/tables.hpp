@@ -16,9 +16,6 @@ inline std::int64_t window_start(const LogMelParams& params) { return (params.n_
 // n_mels + 2 frequencies: band m rises from edge m to m + 1 and falls to m + 2.
 std::vector<double> mel_edges_hz(const LogMelParams& params);
 
-// What a band weighs at its centre; edges: of mel_edges_hz.
-double band_height(const LogMelParams& params, const std::vector<double>& edges, std::int64_t band);
-
 // A triangular band: weights for the bins [start, start + weights.size()), zero elsewhere.
 struct MelBand {
   std::int64_t start = 0;
@@ -28,13 +25,10 @@ struct MelBand {
 // n_mels bands over the n_bins() bins of the spectrum; an empty band has no weights.
 std::vector<MelBand> make_mel_bands(const LogMelParams& params);
 
-// (n_mels + 2,): the bins [starts[s], starts[s + 1]) lie between the edges s and s + 1.
-std::vector<int> mel_starts(const LogMelParams& params, const std::vector<double>& edges);
-
 // The bands as a walk along the bins: between the edges s and s + 1 ("segment" s) band s - 1 falls and band s rises, so a
 // walk reads every bin once and has finished a band at the end of the segment it falls in.
 struct MelWalk {
-  std::vector<int> starts;    // of mel_starts
+  std::vector<int> starts;    // (n_mels + 2,): segment s holds the bins [starts[s], starts[s + 1])
   std::vector<double> slopes;  // two a bin, from starts[0] on: its weight in the falling and in the rising band
 };
 

@@ -28,7 +28,6 @@ struct Call {
   const Band* bands = nullptr;                 // (rounds, teams)
   const Abreast<4>* weights = nullptr;
 
-  std::int32_t n_mels = 0;
   std::int32_t rounds = 0, split = 1;  // bands of a team, and its threads of a frame
   std::int32_t window_start = 0, win_length = 0;
   PadMode pad_mode = PadMode::reflect;  // never reflect for a single sample

@@ -190,7 +190,6 @@ Call Plan::call(const Waveforms& x, void* out, bool half_out, const void* tables
   call.middle_twiddles = at(middle_twiddles_at_, call.middle_twiddles);
   call.bands = at(bands_at_, call.bands);
   call.weights = at(weights_at_, call.weights);
-  call.n_mels = static_cast<std::int32_t>(params_.n_mels);
   call.rounds = rounds_;
   call.split = split_;
   call.window_start = static_cast<std::int32_t>(window_start(params_));

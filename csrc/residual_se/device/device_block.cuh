@@ -5,8 +5,7 @@
 
 #include <cstdint>
 
-#include "residual_se/device/element.hpp"
-#include "residual_se/device/geometry.hpp"
+#include "residual_se/device/walk.hpp"
 
 namespace clinaug::se {
 
@@ -60,13 +59,13 @@ struct DeviceBlock {
   template <int kVector, class T>
   __device__ __forceinline__ void copy_in(T* array, const T* from, int count, int phase, bool vectors, std::int64_t arrival) {
     const int thread = static_cast<int>(threadIdx.x);
-    const int ahead = vectors ? min(-phase & (kVector - 1), count) : count;
-    const int body = (count - ahead) & ~(kVector - 1);
-    const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + ahead));
-    const std::uint64_t source = __cvta_generic_to_global(from + ahead);
+    const Body body = vectors ? body_of<kVector>(0, count, phase) : Body{count, count};
+    const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + body.begin));
+    const std::uint64_t source = __cvta_generic_to_global(from + body.begin);
 #if __CUDA_ARCH__ >= 900
     if (thread == 0) {
-      const std::uint32_t bytes = body * static_cast<std::uint32_t>(sizeof(T)), barrier = shared_address(arrival);
+      const std::uint32_t bytes = (body.end - body.begin) * static_cast<std::uint32_t>(sizeof(T));
+      const std::uint32_t barrier = shared_address(arrival);
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\nfence.proxy.async.shared::cta;" ::"r"(barrier) : "memory");
       asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
       if (bytes > 0) {
@@ -79,13 +78,13 @@ struct DeviceBlock {
       }
     }
 #else
-    for (int i = thread * kVector; i < body; i += threads * kVector) {
+    for (int i = thread * kVector; i < body.end - body.begin; i += threads * kVector) {
       const auto bytes = i * static_cast<std::uint32_t>(sizeof(T));
       asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + bytes), "l"(source + bytes) : "memory");
     }
 #endif
-    for (int i = thread; i < ahead; i += threads) array[i] = from[i];
-    for (int i = ahead + body + thread; i < count; i += threads) array[i] = from[i];
+    for (int i = thread; i < body.begin; i += threads) array[i] = from[i];
+    for (int i = body.end + thread; i < count; i += threads) array[i] = from[i];
   }
   __device__ __forceinline__ void await_copy(std::int64_t arrival) {
 #if __CUDA_ARCH__ >= 900

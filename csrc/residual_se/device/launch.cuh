@@ -12,9 +12,6 @@
 
 namespace clinaug::se {
 
-inline constexpr int kMostThreads = 256;
-inline constexpr int kBlocksAMultiprocessor = 3;  // see plan.cpp
-
 // Of the device, which must be current; asked for once.
 const DeviceLimits& limits_of(int device);
 

@@ -9,9 +9,6 @@
 namespace clinaug::se {
 namespace {
 
-// While one block of a multiprocessor computes its gates, the others keep memory busy.
-constexpr std::int64_t kBlocksAMultiprocessor = 3;
-constexpr int kMostThreads = 256;
 // The last blocks have memory to themselves and cannot use it, so there are many small ones where there is work for all. Forward
 // so many of half the threads are at once on a multiprocessor if that is all of them; more would be in each other's way in L2,
 // where the skip of each waits for its gates.

@@ -10,6 +10,10 @@
 
 namespace clinaug::se {
 
+inline constexpr int kMostThreads = 256;  // of a block
+// While one block of a multiprocessor computes its gates, the others keep memory busy.
+inline constexpr int kBlocksAMultiprocessor = 3;
+
 struct DeviceLimits {
   std::int64_t multiprocessors = 1;
   std::int64_t shared_per_block = 48 << 10;           // bytes, with opting in
@@ -38,7 +42,7 @@ struct Plan {
   std::int64_t scratch = 0;   // Reals that the caller provides
 };
 
-// Throws std::invalid_argument where an extent is not positive or a sample passes 2^39 elements.
+// Throws std::invalid_argument where an extent is not positive, a sample passes 2^39 elements, or channels or hidden 2^29.
 Plan make_plan(const Problem& problem, const DeviceLimits& device);
 
 }  // namespace clinaug::se

@@ -34,20 +34,29 @@ CLINAUG_HOST_DEVICE void stride(int i, int apart, int end, Step& step) {
   }
 }
 
-// Elements [begin, end) of a slice that begins `phase` elements after a 16-byte boundary; `vectors`: whether 16 bytes may be
-// moved at once.
+// What of [begin, end) are whole vectors, in a slice that begins `phase` elements after a 16-byte boundary.
+struct Body {
+  int begin, end;
+};
+
+template <int kVector>
+CLINAUG_HOST_DEVICE Body body_of(int begin, int end, int phase) {
+  const int ahead = -(phase + begin) & (kVector - 1);
+  const int body = ahead < end - begin ? begin + ahead : end;
+  return {body, body + ((end - body) & ~(kVector - 1))};
+}
+
+// Elements [begin, end) of such a slice; `vectors`: whether 16 bytes may be moved at once.
 template <int kVector, int kBatch, class Step>
 CLINAUG_HOST_DEVICE void walk(int begin, int end, int phase, bool vectors, int lane, int lanes, Step& step) {
   if (!vectors) {
     stride<1, 2>(begin + lane, lanes, end, step);
     return;
   }
-  const int ahead = -(phase + begin) & (kVector - 1);
-  const int body = ahead < end - begin ? begin + ahead : end;
-  const int tail = body + ((end - body) & ~(kVector - 1));
-  stride<1, 1>(begin + lane, lanes, body, step);
-  stride<kVector, kBatch>(body + lane * kVector, lanes * kVector, tail, step);
-  stride<1, 1>(tail + lane, lanes, end, step);
+  const Body body = body_of<kVector>(begin, end, phase);
+  stride<1, 1>(begin + lane, lanes, body.begin, step);
+  stride<kVector, kBatch>(body.begin + lane * kVector, lanes * kVector, body.end, step);
+  stride<1, 1>(body.end + lane, lanes, end, step);
 }
 
 // f(team) for "planes": the team of nearly all shapes is a constant, and so are the distances within it.
