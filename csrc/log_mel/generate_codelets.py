@@ -70,20 +70,21 @@ def emit(g, stores):
     return lines
 
 
-def function(signature, lines):
-    return [f"  CLINAUG_CODELET static void {signature} {{", *("    " + line for line in lines), "  }"]
+def function(signature, lines, template=""):
+    return [f"  {template}CLINAUG_CODELET static void {signature} {{", *("    " + line for line in lines), "  }"]
 
 
 def leaf(n):
     g = Graph()
-    x = [(g.mul(f"splat(weights + {j})", g.load(f"load(x + offsets[{j}])")), g.zero) for j in range(n)]
+    x = [(g.load(f"Samples::at(x, offsets, weights, before, carried, {j})"), g.zero) for j in range(n)]
     g.n_inputs = len(g.nodes)
     stores = []
     for k, (re, im) in enumerate(dft(g, x)[: n // 2 + 1]):
         stores.append(((re,), f"out[{k}] = {{}};"))
         if 0 < 2 * k < n:
             stores.append(((im,), f"out[{n - k}] = {{}};"))
-    body = function("run(const Real* x, const int* offsets, const Real* weights, V* out)", emit(g, stores))
+    source = "const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried"
+    body = function(f"run({source}, V* out)", emit(g, stores), "template <class Samples> ")
     return [f"template <> struct Leaf<{n}> {{", *body, "};"]
 
 

@@ -7,6 +7,7 @@
 
 #include "common/parallel.hpp"
 #include "log_mel/lanes/walk.hpp"
+#include "log_mel/redo.hpp"
 
 namespace clinaug {
 namespace {
@@ -17,9 +18,9 @@ using lanes::Index;
 constexpr Index kSamplesWorthAThread = 1 << 18;
 constexpr Index kLongClip = 2048;  // frames, beside which a vector of them is little
 
-// All tiles of a walk, on several threads where that pays. again(...) as Walk::run calls it.
-template <class Real, class Walk, class Again>
-void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_t threads, const Again& again) {
+// All tiles of a walk, on several threads where that pays. redo(): takes the frames that need another way.
+template <class Real, class Walk, class MakeRedo>
+void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_t threads, const MakeRedo& make_redo) {
   const Index n_tiles = walk.n_tiles();
   const Index worth_a_thread = kSamplesWorthAThread / (walk.tile() * plan.params().n_fft) + 1;
   const Index workers = std::clamp<Index>(n_tiles / worth_a_thread, 1, threads);
@@ -34,29 +35,46 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
   };
   parallel_for(workers, workers, 1, [&](Index, Index) {
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
+    auto redo = make_redo();
+    const auto again = [&](lanes::Way way, Index first, Index n, const lanes::Way* needs) { redo.take(walk, way, first, n, needs); };
     for (Index begin, end; claim(begin, end);) walk.run(begin, end, *work, again);
+    redo.finish();
     plan.workspaces().give_back(std::move(work));
   });
 }
 
-// A frame in double precision costs two in single precision: a clip most of whose frames are doubtful is better computed in
-// double precision at once. A glance at one of 32 frames, at most kGlanced, tells: those of several clips are looked at together,
-// a clip alone is worth it where it is long.
+// What a frame costs, in frames in single precision: computed with the others of its clip, or among few.
+constexpr double kEmphasised = 1.15, kFull = 2.2, kEmphasisedAlone = 2.0, kFullAlone = 3.5;
+
+lanes::Way cheapest(const lanes::Seen& seen) {
+  const auto frames = [&](lanes::Way way) { return static_cast<double>(seen[static_cast<int>(way)]); };
+  const double all = frames(lanes::Way::plain) + frames(lanes::Way::emphasised) + frames(lanes::Way::full);
+  const double full_alone = kFullAlone * frames(lanes::Way::full);
+  const double plain = all + kEmphasisedAlone * frames(lanes::Way::emphasised) + full_alone, emphasised = kEmphasised * all + full_alone;
+  if (all < 2.0 || plain <= std::min(emphasised, kFull * all)) return lanes::Way::plain;
+  return emphasised <= kFull * all ? lanes::Way::emphasised : lanes::Way::full;
+}
+
+// The way that is cheapest for all of a clip, by a glance at one of 32 frames, at most kScattered: those of several clips are
+// looked at together, a clip alone is worth it where it is long.
 template <class Walk>
-std::vector<char> doubtful_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames, std::int64_t threads) {
-  std::vector<char> doubtful(clips);
-  const Index each = std::min(frames / 32, lanes::kGlanced);
-  if (each < 2) return doubtful;
-  const Index at_once = lanes::kGlanced / each;
-  const Index grain = kSamplesWorthAThread / (lanes::kGlanced * plan.params().n_fft) + 1;
+std::vector<lanes::Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames, std::int64_t threads) {
+  std::vector<lanes::Way> ways(clips, lanes::Way::plain);
+  const Index each = std::min(frames / 32, lanes::kScattered);
+  if (each < 2) return ways;
+  const Index at_once = lanes::kScattered / each;
+  const Index grain = kSamplesWorthAThread / (lanes::kScattered * plan.params().n_fft) + 1;
   parallel_for((clips + at_once - 1) / at_once, threads, grain, [&](Index begin, Index end) {
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
     for (Index first = begin * at_once; first < std::min(end * at_once, clips); first += at_once) {
-      walk.glance(first, std::min(at_once, clips - first), each, *work, &doubtful[first]);
+      const Index n = std::min(at_once, clips - first);
+      lanes::Seen seen[lanes::kScattered] = {};
+      walk.glance(first, n, each, *work, seen);
+      std::transform(seen, seen + n, &ways[first], cheapest);
     }
     plan.workspaces().give_back(std::move(work));
   });
-  return doubtful;
+  return ways;
 }
 
 template <class T, std::size_t Rank>
@@ -68,50 +86,32 @@ View<T, Rank> part(View<T, Rank> whole, Index first, Index n) {
 
 }  // namespace
 
-const lanes::LanesPlan<float>& LogMelPlan::single() const {
-  std::call_once(single_.made, [&] { single_.plan = std::make_unique<lanes::LanesPlan<float>>(params_, lanes::kernel_of<float>(instruction_set_)); });
-  return *single_.plan;
-}
-
-const lanes::LanesPlan<double>& LogMelPlan::full() const {
-  std::call_once(full_.made, [&] { full_.plan = std::make_unique<lanes::LanesPlan<double>>(params_, lanes::kernel_of<double>(instruction_set_)); });
-  return *full_.plan;
-}
-
 template <class In, class Out>
 void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads, bool glance) const {
   if (x.extent[0] == 0 || out.extent[2] == 0) return;
-  if constexpr (std::is_same_v<In, double> || std::is_same_v<Out, double>) {
-    run_full(x, out, threads);
+  if constexpr (!kMaySingle<In, Out>) {
+    run_clips(lanes::Way::full, x, out, threads);
   } else {
     const Index clips = x.extent[0], frames = out.extent[2];
     if (!glance && frames < kLongClip) {
-      run_single(x, out, threads);
+      run_clips(lanes::Way::plain, x, out, threads);
       return;
     }
-    const lanes::Walk<float, In, Out> scattered(single(), single().scattered(), x, out);
-    const std::vector<char> doubtful = doubtful_clips(single(), scattered, clips, frames, threads);
+    const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
+    const std::vector<lanes::Way> ways = ways_of_clips(ways_.plain(), scattered, clips, frames, threads);
     for (Index first = 0; first < clips;) {
       Index n = 1;
-      while (first + n < clips && doubtful[first + n] == doubtful[first]) ++n;
-      doubtful[first] ? run_full(part(x, first, n), part(out, first, n), threads) : run_single(part(x, first, n), part(out, first, n), threads);
+      while (first + n < clips && ways[first + n] == ways[first]) ++n;
+      run_clips(ways[first], part(x, first, n), part(out, first, n), threads);
       first += n;
     }
   }
 }
 
 template <class In, class Out>
-void LogMelPlan::run_full(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
-  run_tiles(full(), lanes::Walk<double, In, Out>(full(), x, out), threads, [](Index, Index, const std::int32_t*) {});
-}
-
-template <class In, class Out>
-void LogMelPlan::run_single(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
-  const lanes::Walk<float, In, Out> walk(single(), x, out);
-  run_tiles(single(), walk, threads, [&](Index first, Index n, const std::int32_t* doubtful) {
-    std::unique_ptr<lanes::Workspace> work = full().workspaces().take();
-    lanes::Walk<double, In, Out>(full(), x, out).run_some(first, n, doubtful, *work);
-    full().workspaces().give_back(std::move(work));
+void LogMelPlan::run_clips(lanes::Way way, View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+  ways_.with<In, Out>(way, [&]<class Real>(const lanes::LanesPlan<Real>& plan) {
+    run_tiles(plan, lanes::Walk<Real, In, Out>(plan, x, out), threads, [&] { return Redo<In, Out>(ways_, x, out); });
   });
 }
 

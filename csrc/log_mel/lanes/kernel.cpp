@@ -62,7 +62,7 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
       transform(tables, scratch.waveform + tile.groups[g + i].column, spectra + i * tables.spectrum_size, prefetch);
     }
     const auto rows = n == 2 ? log_mel_rows<2, Out> : log_mel_rows<1, Out>;
-    rows(tables, spectra, tile.doubtful, tile.groups + g);
+    rows(tables, spectra, tile.needs, tile.groups + g);
   }
 }
 

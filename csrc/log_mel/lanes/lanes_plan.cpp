@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "log_mel/lanes/chirp_plan.hpp"
 
@@ -18,6 +19,7 @@ constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
 constexpr double kToleratedNoise = 1e-5;
 constexpr double kRounding = 0x1p-24;     // of a single precision number, relative
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
+constexpr double kSmallestWidth = 1e-30;  // of a band, the empty ones'
 
 // How far apart `n` blocks of `length` vectors lie. Not a power of two, as they would fight for the same cache sets; nor so that
 // what the last pass stores in one block lies whole pages from what it loads next from another, as the processor then takes
@@ -34,9 +36,10 @@ Index apart(Index length, Index n) {
 }  // namespace
 
 template <class Real>
-LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel)
+LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, double emphasis)
     : params_(params),
       kernel_(kernel),
+      emphasis_(emphasis),
       smooth_(std::isfinite(transform_cost(params.n_fft))),
       transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft), smooth_ ? Result::power : Result::spectrum) {
   const Transform<Real>& transform = transform_.tables();
@@ -47,22 +50,35 @@ LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kerne
   make_weights();
   make_mel();
   make_layout(params.n_fft, kLargestTile, separate_);
-  make_layout(params.n_fft, kGlanced, scattered_);
+  make_layout(params.n_fft, kScattered, scattered_);
   if (params.hop_length < params.n_fft) make_layout(params.hop_length, kLargestTile, overlapped_);
 }
 
 template <class Real>
+double LanesPlan<Real>::power_gain(double emphasis, Index bin) const {
+  const double turn = 2.0 * std::numbers::pi * static_cast<double>(bin) / static_cast<double>(params_.n_fft);
+  return 1.0 - 2.0 * emphasis * std::cos(turn) + emphasis * emphasis;
+}
+
+template <class Real>
 void LanesPlan<Real>::make_weights() {
-  const std::vector<double> window = make_window(params_);
+  const std::vector<double> values = make_window(params_);
+  const auto window = [&](Index t) { return in_window(t) ? values[t - window_start(params_)] : 0.0; };
   const Index size = transform_.tables().size;
   weights_.resize(size);
-  if (!smooth_) sine_weights_.resize(size);
+  carried_.resize(size);
+  sine_weights_.resize(smooth_ ? 0 : size);
+  sine_carried_.resize(smooth_ ? 0 : size);
   for (Index place = 0; place < size; ++place) {
-    const Index t = transform_.order()[place], i = t - window_start(params_);
-    if (i < 0 || i >= params_.win_length) continue;
+    const Index t = transform_.order()[place];
+    if (t >= params_.n_fft) continue;
+    const double weight = window(t), carried = weight - emphasis_ * window(before(t));
     const ChirpValue chirp = smooth_ ? ChirpValue{1.0, 0.0} : chirp_value(t, params_.n_fft);
-    weights_[place] = static_cast<Real>(window[i] * chirp.re);
-    if (!smooth_) sine_weights_[place] = static_cast<Real>(window[i] * chirp.im);
+    weights_[place] = static_cast<Real>(weight * chirp.re);
+    carried_[place] = static_cast<Real>(carried * chirp.re);
+    if (smooth_) continue;
+    sine_weights_[place] = static_cast<Real>(weight * chirp.im);
+    sine_carried_[place] = static_cast<Real>(carried * chirp.im);
   }
   if (smooth_) return;
   ones_.assign(size, Real{1});
@@ -77,37 +93,45 @@ void LanesPlan<Real>::make_mel() {
   for (const int bin : walk.starts) mel_starts_.push_back(static_cast<int>(slot(bin)));
   mel_slopes_.resize(2 * (mel_starts_.back() - mel_starts_.front()));
   for (int bin = walk.starts.front(); bin < walk.starts.back(); ++bin) {
-    std::copy_n(&walk.slopes[2 * (bin - walk.starts.front())], 2, &mel_slopes_[2 * (slot(bin) - mel_starts_.front())]);
+    for (int side = 0; side < 2; ++side) {
+      const double slope = walk.slopes[2 * (bin - walk.starts.front()) + side] / gain(emphasis_, bin);
+      mel_slopes_[2 * (slot(bin) - mel_starts_.front()) + side] = static_cast<Real>(slope);
+    }
   }
   const double scale = log_scale(params_);
   mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<Real>(params_.floor),
           static_cast<Real>(scale * std::log(params_.floor)), static_cast<Real>(scale)};
-  make_doubt(mel_edges_hz(params_), make_mel_bands(params_));
+  const bool magnitude = params_.power == 1;  // a sum of magnitudes is no power: these are squared and added bin by bin
+  inner_begin_ = magnitude ? params_.n_bins() : walk.starts[1];
+  inner_end_ = magnitude ? params_.n_bins() : walk.starts[params_.n_mels];
+  doubt_ = make_doubt(emphasis_, shares_, inverse_widths_);
+  emphasised_ = make_doubt(kEmphasis, emphasised_shares_, emphasised_inverse_widths_);
 }
 
+// With pre-emphasis, what a band adds to the power of the frame is not known; it is at most what its loudest bin would.
 template <class Real>
-void LanesPlan<Real>::make_doubt(const std::vector<double>& edges, const std::vector<MelBand>& bands) {
+Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const {
   const bool magnitude = params_.power == 1;
-  double widest = 0.0;
-  for (Index m = 0; m < params_.n_mels; ++m) {
+  const std::vector<double> edges = mel_edges_hz(params_);
+  const auto loudest = [&](Index begin, Index end) {  // of the bins there
+    double largest = 0.0;
+    for (Index bin = begin; bin < end; ++bin) largest = std::max(largest, power_gain(emphasis, bin));
+    return largest;
+  };
+  for (const MelBand& band : make_mel_bands(params_)) {
+    const Index m = static_cast<Index>(shares.size()), n = static_cast<Index>(band.weights.size());
     double width = 0.0;
-    for (const double weight : bands[m].weights) width += weight;
-    widest = std::max(widest, width);
+    for (Index i = 0; i < n; ++i) width += band.weights[i] / gain(emphasis, band.start + i);
     const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[m + 2] - edges[m]) : 1.0;
-    shares_.push_back(magnitude ? Real{0} : static_cast<Real>(1.0 / height));
-    inverse_widths_.push_back(width > 0.0 ? static_cast<Real>(1.0 / width) : Real{0});
+    shares.push_back(magnitude ? Real{0} : static_cast<Real>(loudest(band.start, band.start + n) / height));
+    inverse_widths.push_back(static_cast<Real>(1.0 / std::max(width, kSmallestWidth)));
   }
-  const double noise = kRounding / kToleratedNoise * (smooth_ ? 1.0 : kChirpNoise);
+  // Where frames are transformed with pre-emphasis, bins outside have it already.
+  const bool already = emphasis == emphasis_;
   // The noise comes near the floor where its own amplitude is a quarter of the floor's.
   const double quiet_amplitude = 0.25 / kToleratedNoise;
-  doubt_.shares = shares_.data();
-  doubt_.inverse_widths = inverse_widths_.data();
-  // A sum of magnitudes is no power: these are squared and added bin by bin.
-  const Index n_slots = slot(params_.n_bins() - 1) + 1;
-  doubt_.inner_begin = magnitude ? n_slots : mel_starts_[1];
-  doubt_.inner_end = magnitude ? n_slots : mel_starts_[params_.n_mels];
-  doubt_.noise = static_cast<Real>(noise * noise / static_cast<double>(params_.n_bins()));
-  doubt_.quiet = static_cast<Real>(params_.floor / std::max(widest, 1e-30) * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude));
+  return {shares.data(), static_cast<Real>(already ? 1.0 : loudest(0, inner_begin_)), static_cast<Real>(already ? 1.0 : loudest(inner_end_, params_.n_bins())),
+          inverse_widths.data(), static_cast<Real>(params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude))};
 }
 
 template <class Real>
@@ -119,7 +143,12 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   tables.transform = transform_.tables();
   tables.targets = targets_.empty() ? nullptr : targets_.data();
   tables.mel = mel_;
+  tables.inner_begin = params_.power == 1 ? tables.n_slots : mel_starts_[1];
+  tables.inner_end = params_.power == 1 ? tables.n_slots : mel_starts_[params_.n_mels];
+  const double noise = kRounding / kToleratedNoise * (smooth_ ? 1.0 : kChirpNoise);
+  tables.noise = static_cast<Real>(noise * noise / static_cast<double>(params_.n_bins()));
   tables.doubt = doubt_;
+  tables.emphasised = emphasised_;
   const Index size = tables.transform.size;
   tables.n_blocks = n_blocks_;
   tables.block_length = block_length_;
@@ -141,16 +170,21 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   if (leaf_distance % kPageBytes == 0) tables.row_gap = kLineBytes / static_cast<Index>(sizeof(Real));
 
   // Samples outside the window are never read, so that what is not a number there does no harm: zeros stand for them.
-  layout.offsets.resize(size);
-  for (Index place = 0; place < size; ++place) {
-    const Index t = transform_.order()[place], i = t - window_start(params_);
-    const bool inside = i >= 0 && i < params_.win_length;
-    const Index row = inside ? t % rows : rows, column = inside ? t / rows + tables.lead - layout.carry : 0;
-    layout.offsets[place] = static_cast<int>(tables.row(row) + column);
+  const auto offset = [&](Index t) {
+    const Index row = in_window(t) ? t % rows : rows, column = in_window(t) ? t / rows + tables.lead - layout.carry : 0;
+    return static_cast<int>(tables.row(row) + column);
+  };
+  for (const Index t : transform_.order()) {
+    layout.offsets.push_back(offset(t));
+    layout.before.push_back(offset(before(t)));
   }
-  tables.source = {layout.offsets.data(), weights_.data()};
+  const int* const before = layout.before.data();
+  const bool emphasised = emphasis_ != 0.0;
+  tables.source = {layout.offsets.data(), weights_.data(), before, carried_.data(), emphasised};
   if (smooth_) return;
-  layout.chirp = {tables.source, {layout.offsets.data(), sine_weights_.data()}, {natural_offsets_.data(), ones_.data()},
+  layout.chirp = {tables.source,
+                  {layout.offsets.data(), sine_weights_.data(), before, sine_carried_.data(), emphasised},
+                  {natural_offsets_.data(), ones_.data(), before, carried_.data(), false},
                   chirp_spectrum_.data()};
   tables.chirp = &layout.chirp;
 }

@@ -1,6 +1,7 @@
 // The frames-in-lanes log_mel in one precision: the tables of one contract for one instruction set.
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -19,15 +20,19 @@ constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * s
 template <class Real>
 struct Layout {
   Index carry;  // columns that a frame reaches beyond its first
-  std::vector<int> offsets;
+  std::vector<int> offsets, before;
   Tables<Real> tables;
   Chirp<Real> chirp;
 };
 
+// Of pre-emphasis. Falling spectra come out flat, down to some 25 dB, and a flat one still is far enough above the noise.
+inline constexpr double kEmphasis = 0.95;
+
 template <class Real>
 class LanesPlan {
  public:
-  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel);
+  // emphasis: frames are transformed as x[t] - emphasis x[t - 1], windowed before, and bands made up for it; or 0.
+  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, double emphasis = 0.0);
 
   const LogMelParams& params() const { return params_; }
   const Kernel<Real>& kernel() const { return kernel_; }
@@ -36,33 +41,40 @@ class LanesPlan {
   // For `clips` clips of `frames` frames; its columns are the same in both precisions.
   const Layout<Real>& layout(Index clips, Index frames) const;
 
-  // For kGlanced frames from anywhere.
+  // For kScattered frames from anywhere.
   const Layout<Real>& scattered() const { return scattered_; }
 
  private:
   Index slot(Index bin) const { return bin / block_length_ * block_stride_ + bin % block_length_; }
+  bool in_window(Index t) const { return t >= window_start(params_) && t < window_start(params_) + params_.win_length; }
+  Index before(Index t) const { return (t + params_.n_fft - 1) % params_.n_fft; }
+  double power_gain(double emphasis, Index bin) const;
+  double gain(double emphasis, Index bin) const { return params_.power == 1 ? std::sqrt(power_gain(emphasis, bin)) : power_gain(emphasis, bin); }
   void make_weights();
   void make_mel();
-  void make_doubt(const std::vector<double>& edges, const std::vector<MelBand>& bands);
+  Doubt<Real> make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const;
   void make_layout(Index rows, Index largest_tile, Layout<Real>& layout) const;
 
   LogMelParams params_;
   const Kernel<Real>& kernel_;
+  double emphasis_;
   bool smooth_;  // the transform's size is n_fft; else it is longer, and the chirp makes up for it
   TransformPlan<Real> transform_;
   Index n_blocks_, block_length_, block_stride_;
+  Index inner_begin_ = 0, inner_end_ = 0;  // bins: the first centre of a band, and the last
   std::vector<int> targets_;
   std::vector<Real> weights_;  // window, times the chirp's real part if not smooth; by place, zero outside the window
   std::vector<Real> sine_weights_;
+  std::vector<Real> carried_, sine_carried_;  // the same for the samples before
   std::vector<Real> ones_;
   std::vector<Real> chirp_spectrum_;
   std::vector<int> natural_offsets_;
   std::vector<int> mel_starts_;
   std::vector<Real> mel_slopes_;
-  std::vector<Real> shares_;
-  std::vector<Real> inverse_widths_;
+  std::vector<Real> shares_, emphasised_shares_;
+  std::vector<Real> inverse_widths_, emphasised_inverse_widths_;
   Mel<Real> mel_{};
-  Doubt<Real> doubt_{};
+  Doubt<Real> doubt_{}, emphasised_{};
   Layout<Real> overlapped_{};  // a column is a hop: neighbouring frames share their samples
   Layout<Real> separate_{};    // a column is a frame
   Layout<Real> scattered_{};   // the same, of few frames

@@ -49,9 +49,11 @@ static inline Parts split(DoubleV x) {
   return {__builtin_convertvector(e, SingleV), __builtin_convertvector(reinterpret_cast<DoubleV>(m), SingleV), upper >> 17};
 }
 
-// What a number that is not finite adds to its logarithm.
-static inline SingleV excess(SingleV) { return SingleV{}; }
-static inline SingleV excess(DoubleV x) { return __builtin_convertvector(x < __builtin_inf() ? DoubleV{} : x, SingleV); }
+// With what a number that is not finite adds to its logarithm.
+static inline SingleV with_excess(SingleV logarithm, SingleV) { return logarithm; }
+static inline SingleV with_excess(SingleV logarithm, DoubleV x) {
+  return logarithm + __builtin_convertvector(x < __builtin_inf() ? DoubleV{} : x, SingleV);
+}
 
 #ifdef CLINAUG_LOOKS_UP
 
@@ -90,7 +92,7 @@ class SingleLogarithm {
     SingleV p = r * (scale_ * -2.3829048533e-1f) + scale_ * 3.3346549121e-1f;  // of least largest error, 1.3e-7
     p = p * r + scale_ * -5.0000952022e-1f;
     p = p * r + scale_;
-    return p * r + (parts.e * (scale_ * 0.693147181f) + shifts_[parts.entry]) + excess(x);
+    return with_excess(p * r + (parts.e * (scale_ * 0.693147181f) + shifts_[parts.entry]), x);
   }
 
  private:
@@ -118,7 +120,7 @@ class SingleLogarithm {
     const SingleV p45 = f * -1.7325995460e-1f + 1.9888276917e-1f;
     const SingleV p67 = f * -1.0034618413e-1f + 1.6335646766e-1f;
     const SingleV p = (p67 * f2 + p45) * f4 + (p23 * f2 + p01);
-    return p * (f * scale_) + parts.e * (scale_ * 0.693147181f) + excess(x);
+    return with_excess(p * (f * scale_) + parts.e * (scale_ * 0.693147181f), x);
   }
 
  private:

@@ -7,8 +7,6 @@
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
-inline constexpr bool kSingle = sizeof(Real) == sizeof(float);
-
 // Of one group of frames: its power, and the level of its weakest band; see tables.hpp.
 struct Doubts {
   V power = {};
@@ -19,16 +17,24 @@ struct Doubts {
 
   inline void look_closely(const Doubt& doubt, int m, V value, Real floor) {
     const V quiet = V{} + doubt.quiet;
-    add(doubt.shares[m] * value, value < floor * Real(0.5) ? quiet : doubt.inverse_widths[m] * value);
+    add(doubt.shares[m] * value, doubt.inverse_widths[m] * (value < floor * Real(0.5) ? quiet : value));
   }
 
   // Below kFaint bins may have been denormal numbers, above kLoud infinite; nothing sure is said of NaN.
-  inline bool judge(const Tables& tables, std::int32_t* doubtful) const {
+  inline auto sure(const Tables& tables) const {
     constexpr Real kFaint = Real(1e-30), kLoud = Real(1e37);
     const V level = tables.magnitude ? weakest * weakest : weakest;
-    const auto sure = (level >= power * tables.doubt.noise + kFaint) & (power < kLoud);
+    return (level >= power * tables.noise + kFaint) & (power < kLoud);
+  }
+
+  // Whether a frame is doubtful; it then needs more than `plain`, and what is for a closer look to tell.
+  inline bool judge(const Tables& tables, Way* needs) const {
+    const auto mask = sure(tables);
     std::int32_t any = 0;
-    for (int i = 0; i < kLanes; ++i) any |= doubtful[i] = sure[i] == 0;
+    for (int i = 0; i < kLanes; ++i) {
+      any |= mask[i] == 0;
+      needs[i] = Way::plain;
+    }
     return any != 0;
   }
 
@@ -37,6 +43,13 @@ struct Doubts {
     power += share;
     weakest = level < weakest ? level : weakest;
   }
+};
+
+// Power of the bins that no band counts whole.
+struct Outside {
+  V below = {}, above = {};
+
+  inline V power(const Doubt& doubt) const { return doubt.below * below + doubt.above * above; }
 };
 
 // `groups` groups of frames, `stride` vectors apart; hands each band on to take(m, group, value). A band is
@@ -52,12 +65,13 @@ static inline void for_each_band(const Mel& mel, const V* power, Index stride, c
     for (int g = 0; g < groups; ++g) band[g] = rising[g];
     Index n = mel.starts[s + 1] - mel.starts[s];
     for (; n >= 2; n -= 2, bin += 2, slopes += 4) {
+      const V falling = splat(slopes), rise = splat(slopes + 1), odd_falling = splat(slopes + 2), odd_rise = splat(slopes + 3);
       for (int g = 0; g < groups; ++g) {
         const V even = bin[g * stride], odd = bin[g * stride + 1];
-        band[g] += slopes[0] * even;
-        next[g] += slopes[1] * even;
-        odd_band[g] += slopes[2] * odd;
-        odd_next[g] += slopes[3] * odd;
+        band[g] += falling * even;
+        next[g] += rise * even;
+        odd_band[g] += odd_falling * odd;
+        odd_next[g] += odd_rise * odd;
       }
     }
     if (n == 1) {
@@ -96,33 +110,45 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const
   for (int g = 0; g < groups; ++g) doubts[g] = local[g];
 }
 
-// Doubtful frames are looked at again with the floor in mind.
+// Doubtful frames are looked at again with the floor in mind, and for what pre-emphasis would make of them. A function of its own:
+// inlined, it would take registers from mel_rows.
 template <int groups, class Out>
-static void judge(const Tables& tables, const V* power, Doubts* doubts, const V* outside, std::int32_t* doubtful, const Group<Out>* of) {
-  bool any = false;
-  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, doubtful + of[g].column);
-  if (!any) return;
+__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Outside* outside, Way* needs, const Group<Out>* of) {
+  Doubts plain[groups], emphasised[groups];
   for (int g = 0; g < groups; ++g) {
-    doubts[g] = Doubts{};
-    doubts[g].power = outside[g];
+    plain[g].power = outside[g].power(tables.doubt);
+    emphasised[g].power = outside[g].power(tables.emphasised);
   }
-  for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) { doubts[g].look_closely(tables.doubt, m, value, tables.mel.floor); });
-  for (int g = 0; g < groups; ++g) doubts[g].judge(tables, doubtful + of[g].column);
+  for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) {
+    plain[g].look_closely(tables.doubt, m, value, tables.mel.floor);
+    emphasised[g].look_closely(tables.emphasised, m, value, tables.mel.floor);
+  });
+  for (int g = 0; g < groups; ++g) {
+    const auto sure = plain[g].sure(tables), sure_emphasised = emphasised[g].sure(tables);
+    for (int i = 0; i < kLanes; ++i) {
+      needs[of[g].column + i] = sure[i] ? Way::plain : sure_emphasised[i] ? Way::emphasised : Way::full;
+    }
+  }
 }
 
 template <int groups, class Out>
-static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful, const Group<Out>* to) {
+static void judge(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside, Way* needs, const Group<Out>* of) {
+  bool any = false;
+  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, needs + of[g].column);
+  if (any) judge_closely<groups>(tables, power, outside, needs, of);
+}
+
+template <int groups, class Out>
+static void log_mel_rows(const Tables& tables, V* power, Way* needs, const Group<Out>* to) {
   Doubts doubts[groups];
-  V outside[groups] = {};  // power of the bins that no band counts whole
+  Outside outside[groups];
   if constexpr (kSingle) {
-    const auto add = [&](Index begin, Index end) {
-      for (Index k = begin; k < end; ++k) {
-        for (int g = 0; g < groups; ++g) outside[g] += power[g * tables.spectrum_size + k];
-      }
-    };
-    add(0, tables.doubt.inner_begin);
-    add(tables.doubt.inner_end, tables.n_slots);
-    for (int g = 0; g < groups; ++g) doubts[g].power = outside[g];
+    for (int g = 0; g < groups; ++g) {
+      const V* bins = power + g * tables.spectrum_size;
+      for (Index k = 0; k < tables.inner_begin; ++k) outside[g].below += bins[k];
+      for (Index k = tables.inner_end; k < tables.n_slots; ++k) outside[g].above += bins[k];
+      doubts[g].power = outside[g].power(tables.doubt);
+    }
   }
   if (tables.magnitude) {
     for (int g = 0; g < groups; ++g) {
@@ -132,7 +158,7 @@ static void log_mel_rows(const Tables& tables, V* power, std::int32_t* doubtful,
   }
   tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, to)
                                      : mel_rows<groups, false>(tables, power, doubts, to);
-  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, doubtful, to);
+  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, needs, to);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

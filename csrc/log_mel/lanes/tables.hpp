@@ -10,7 +10,7 @@ namespace clinaug::lanes {
 using Index = std::ptrdiff_t;
 
 inline constexpr Index kLargestTile = 128, kFewestLanes = 2;
-inline constexpr Index kGlanced = 16;  // frames that are looked at together, whole vectors of any set
+inline constexpr Index kScattered = 16;  // frames from anywhere that are computed together, whole vectors of any set
 inline constexpr Index kLineBytes = 64, kPageBytes = 4096;
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
@@ -35,11 +35,16 @@ struct Transform {
   Pass<Real> passes[kMaxPasses];
 };
 
-// Where a transform's samples lie, and what they are multiplied by; in the order of the leaves.
+// Where a transform's samples lie, and what they are multiplied by; in the order of the leaves. `emphasised`, they are
+//     weight * (sample - sample before) + carried * sample before,
+// a windowed waveform with pre-emphasis: small differences of large samples, without the rounding of large products.
 template <class Real>
 struct Source {
   const int* offsets;
   const Real* weights;
+  const int* before;
+  const Real* carried;
+  bool emphasised;
 };
 
 // What a size with large prime factors needs besides a transform of a longer, smooth size; see chirp.hpp.
@@ -64,16 +69,19 @@ struct Mel {
 
 // When single precision will not do: rounding spreads a noise over the spectrum, some 2^-24 of the frame's own amplitude,
 // and a band that is not far above that noise comes out wrong. A frame is doubtful where
-//     noise * power > level of some band,  level = band * inverse_width, or `quiet` for a band below half the floor,
-// which ends as the floor unless the noise comes near it.
+//     noise * power > level of some band,  level = inverse_width * band, or of `quiet` for a band below half the floor,
+// which ends as the floor unless the noise comes near it. The power, of the frame as it is transformed, is the sum of what lies
+// between the centres of bands, by bands, and of what lies below and above, by bins.
 template <class Real>
 struct Doubt {
-  const Real* shares;            // of n_mels: what a band adds to the frame's power, so that a bin between centres counts once
-  const Real* inverse_widths;    // of n_mels: 1 / sum of the band's weights
-  Index inner_begin, inner_end;  // the slots between centres; the others are added one by one
-  Real noise;
+  const Real* shares;          // of n_mels: what a band adds to the power, so that a bin between centres counts once
+  Real below, above;           // what a bin there adds
+  const Real* inverse_widths;  // of n_mels: 1 / sum of the band's weights
   Real quiet;
 };
+
+// How a frame is computed: in single precision, in single precision with pre-emphasis, or in double precision.
+enum class Way : std::int32_t { plain, emphasised, full };
 
 template <class Real>
 struct Tables {
@@ -94,7 +102,10 @@ struct Tables {
   Source<Real> source;
   const Chirp<Real>* chirp;  // null where the transform's size is n_fft itself
   Mel<Real> mel;
+  Index inner_begin, inner_end;  // the slots between the first and the last centre of a band
+  Real noise;
   Doubt<Real> doubt;
+  Doubt<Real> emphasised;        // of the same frames with pre-emphasis
 
   Index row_stride() const { return lead + tile; }
 
@@ -128,7 +139,7 @@ struct Tile {
   Index prefetch_bytes;
   Index n_groups;
   Group<Out> groups[kLargestTile / kFewestLanes];
-  std::int32_t* doubtful;      // by column, of the groups: not 0 where single precision may not do
+  Way* needs;                  // by column, of the groups: `plain`, or the first of the other ways that will do
 };
 
 // One instruction set.

@@ -8,6 +8,24 @@
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
+// Sample j of a leaf, see Source. Pointers one by one, as they come in registers; a struct would come in memory.
+struct Windowed {
+  static constexpr bool kCarries = false;
+
+  static inline V at(const Real* x, const int* offsets, const Real* weights, const int*, const Real*, int j) {
+    return splat(weights + j) * load(x + offsets[j]);
+  }
+};
+
+struct Emphasised {
+  static constexpr bool kCarries = true;
+
+  static inline V at(const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried, int j) {
+    const V last = load(x + before[j]);
+    return splat(weights + j) * (load(x + offsets[j]) - last) + splat(carried + j) * last;
+  }
+};
+
 #include "codelets.hpp"
 
 template <int r>
@@ -56,13 +74,16 @@ static inline void finish(V* blocks, Index stride, const Pass& pass, const int* 
 
 // An odd n by the definition, from sums and differences of the samples j and n - j; four bins at a time.
 // table: for each four bins, for each j <= n / 2, their cosines and then their negated sines.
-static void direct_leaf(int n, const Real* x, const int* offsets, const Real* weights, const Real* table, V* out) {
+template <class Samples>
+static void direct_leaf(int n, const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried,
+                        const Real* table, V* out) {
+  const auto sample = [=](int j) { return Samples::at(x, offsets, weights, before, carried, j); };
   const int half = n / 2;
   V sums[kMaxDirectLeaf / 2], differences[kMaxDirectLeaf / 2];
-  const V first = weights[0] * load(x + offsets[0]);
+  const V first = sample(0);
   V total = first;
   for (int j = 1; j <= half; ++j) {
-    const V a = weights[j] * load(x + offsets[j]), b = weights[n - j] * load(x + offsets[n - j]);
+    const V a = sample(j), b = sample(n - j);
     sums[j - 1] = a + b;
     differences[j - 1] = a - b;
     total += a + b;
@@ -83,16 +104,25 @@ static void direct_leaf(int n, const Real* x, const int* offsets, const Real* we
   }
 }
 
+template <class Samples>
 static inline void leaf(const Transform& transform, const Source& source, const Real* x, Index index, V* out) {
-  const int* offsets = source.offsets + index * transform.leaf;
-  const Real* weights = source.weights + index * transform.leaf;
-  if (transform.direct) return direct_leaf(transform.leaf, x, offsets, weights, transform.direct, out);
+  const Index first = index * transform.leaf;
+  const int *const offsets = source.offsets + first, *const before = Samples::kCarries ? source.before + first : nullptr;
+  const Real *const weights = source.weights + first, *const carried = Samples::kCarries ? source.carried + first : nullptr;
+  if (transform.direct) return direct_leaf<Samples>(transform.leaf, x, offsets, weights, before, carried, transform.direct, out);
   switch (transform.leaf) {
 #define CLINAUG_CASE(n) \
-  case n: return Leaf<n>::run(x, offsets, weights, out);
+  case n: return Leaf<n>::template run<Samples>(x, offsets, weights, before, carried, out);
     CLINAUG_LEAVES(CLINAUG_CASE)
 #undef CLINAUG_CASE
   }
+}
+
+static inline void leaf(const Transform& transform, const Source& source, const Real* x, Index index, V* out) {
+  if constexpr (kSingle) {
+    if (source.emphasised) return leaf<Emphasised>(transform, source, x, index, out);
+  }
+  leaf<Windowed>(transform, source, x, index, out);
 }
 
 // The halfcomplex spectrum after the first `passes` passes, of the sub-sequence that starts at leaf `index`.

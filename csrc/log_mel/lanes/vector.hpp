@@ -16,6 +16,7 @@ namespace clinaug::lanes::CLINAUG_LANES_SET {
 inline constexpr int kLanes = CLINAUG_LANES;
 
 using Real = CLINAUG_REAL;
+inline constexpr bool kSingle = sizeof(Real) == sizeof(float);
 using Pass = lanes::Pass<Real>;
 using Transform = lanes::Transform<Real>;
 using Source = lanes::Source<Real>;
@@ -25,6 +26,7 @@ using Doubt = lanes::Doubt<Real>;
 using Tables = lanes::Tables<Real>;
 using Scratch = lanes::Scratch<Real>;
 using lanes::Group;
+using lanes::Way;
 template <class Out>
 using Tile = lanes::Tile<Real, Out>;
 using Kernel = lanes::Kernel<Real>;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <type_traits>
 
@@ -57,6 +58,8 @@ constexpr Sample sample_of() {
   return std::is_same_v<In, double> ? Sample::full : std::is_same_v<In, float> ? Sample::single : Sample::pcm16;
 }
 
+using Seen = std::array<Index, 3>;  // frames, by the way they need
+
 template <class Real, class In, class Out>
 class Walk {
  public:
@@ -69,7 +72,7 @@ class Walk {
   Index tile() const { return tables_.tile; }
   Index n_tiles() const { return (n_columns() + tables_.tile - 1) / tables_.tile; }
 
-  // The tiles [begin, end), in order. again(first, n, doubtful) is called for columns of which some are doubtful.
+  // The tiles [begin, end), in order. again(way, first, n, needs) is called for columns of which some need another way.
   template <class Again>
   void run(Index begin, Index end, Workspace& work, const Again& again) const {
     const Scratch<Real> scratch = prepare(work);
@@ -80,42 +83,55 @@ class Walk {
       write_directly(first, n, tile);
       run_kernel(scratch, tile);
       copy_staged(first, n, tile, work);
-      if constexpr (std::is_same_v<Real, float>) name_doubtful(first, n, tile.doubtful, again);
+      if constexpr (std::is_same_v<Real, float>) hand_on(first, n, tile.needs, again);
     }
   }
 
-  // Those of the columns [first, first + n) that are wanted, anew.
-  void run_some(Index first, Index n, const std::int32_t* wanted, Workspace& work) const {
+  // Those of the columns [first, first + n) that need `way`, anew.
+  template <class Again>
+  void run_some(Way way, Index first, Index n, const Way* needs, Workspace& work, const Again& again) const {
     const Scratch<Real> scratch = prepare(work);
     for (Index done = 0; done < n; done += tables_.tile) {
       const Index now = std::min(tables_.tile, n - done);
       const Tile<Real, Row> tile = tile_from(first + done, now, 0, work);
       run_kernel(scratch, tile);
-      copy_out(first + done, now, tile.groups[0], wanted + done);
+      copy_out(first + done, now, tile.groups[0], [&](Index j) { return needs[done + j] == way; });
+      if constexpr (std::is_same_v<Real, float>) {
+        for (Index j = 0; j < now; ++j) {
+          if (needs[done + j] != way) tile.needs[j] = Way::plain;
+        }
+        hand_on(first + done, now, tile.needs, again);
+      }
     }
   }
 
-  // Looks at `each` frames, evenly spaced, of each of n clips from `first`: mostly[i] tells whether three of four are
-  // doubtful, of those without NaN and infinity, which say nothing of the others. n * each <= kGlanced; for a walk in which a
-  // column is a frame.
-  void glance(Index first, Index n, Index each, Workspace& work, char* mostly) const {
+  // Frames, as `frame` names them, anew: at most kScattered; for a walk in which a column is a frame. again(way, frame) is called
+  // for those that need another way.
+  template <class Again>
+  void run_listed(const Index* frames, Index n, Workspace& work, const Again& again) const {
     const Scratch<Real> scratch = prepare(work);
-    In* const staged = stage(work);
-    const Index columns = round_up(n * each, kernel_.lanes);
-    work.columns.resize(columns);
-    for (Index j = 0; j < columns; ++j) {
-      const Index clip = std::min(j / each, n - 1), frame = (2 * (j % each) + 1) * n_frames() / (2 * each);
-      work.columns[j] = column(first + clip, frame, staged + j * tables_.rows);
-    }
-    run_kernel(scratch, tile_of(columns, 0, work));
-    for (Index i = 0; i < n; ++i) {
-      Index finite = 0, doubtful = 0;
-      for (Index j = i * each; j < (i + 1) * each; ++j) {
-        const bool says = work.doubtful[j] == 0 || all_finite(static_cast<const In*>(work.columns[j]), tables_.rows);
-        finite += says;
-        doubtful += says && work.doubtful[j] != 0;
+    const Tile<Real, Row> tile = tile_of_listed(n, [&](Index j) { return frames[j]; }, work);
+    run_kernel(scratch, tile);
+    for (Index j = 0; j < n; ++j) copy_out(frames[j], 1, {0, tile.groups[0].first + j, tile.groups[0].stride}, [](Index) { return true; });
+    if constexpr (std::is_same_v<Real, float>) {
+      for (Index j = 0; j < n; ++j) {
+        if (tile.needs[j] != Way::plain) again(tile.needs[j], frames[j]);
       }
-      mostly[i] = finite > 1 && 4 * doubtful >= 3 * finite;
+    }
+  }
+
+  // The frame that begins in a column, counted over the clips.
+  Index frame(Index column) const { return column / pitch() * n_frames() + column % pitch(); }
+
+  // Looks at `each` frames, evenly spaced, of each of n clips from `first`, and counts the ways they need: seen[i], by way. Those
+  // with NaN or infinity say nothing of the others. n * each <= kScattered; for a walk in which a column is a frame.
+  void glance(Index first, Index n, Index each, Workspace& work, Seen* seen) const {
+    const Scratch<Real> scratch = prepare(work);
+    const auto evenly = [&](Index j) { return (first + j / each) * n_frames() + (2 * (j % each) + 1) * n_frames() / (2 * each); };
+    run_kernel(scratch, tile_of_listed(n * each, evenly, work));
+    for (Index j = 0; j < n * each; ++j) {
+      const bool says = work.needs[j] == Way::plain || all_finite(static_cast<const In*>(work.columns[j]), tables_.rows);
+      seen[j / each][static_cast<int>(work.needs[j])] += says;
     }
   }
 
@@ -165,8 +181,21 @@ class Walk {
     for (Index g = 0; g < tile.n_groups; ++g) {
       tile.groups[g] = {g * kernel_.lanes, staged_rows(work) + g * kernel_.lanes, tables_.tile};
     }
-    tile.doubtful = work.doubtful;
+    tile.needs = work.needs;
     return tile;
+  }
+
+  // Of n frames, frame_of(j), that lie anywhere; for a walk in which a column is a frame.
+  template <class FrameOf>
+  Tile<Real, Row> tile_of_listed(Index n, const FrameOf& frame_of, Workspace& work) const {
+    In* const staged = stage(work);
+    const Index columns = round_up(n, kernel_.lanes);
+    work.columns.resize(columns);
+    for (Index j = 0; j < columns; ++j) {
+      const Index frame = frame_of(std::min(j, n - 1));
+      work.columns[j] = column(frame / n_frames(), frame % n_frames(), staged + j * tables_.rows);
+    }
+    return tile_of(columns, 0, work);
   }
 
   // Where `n` columns from column `first` lie.
@@ -234,21 +263,22 @@ class Walk {
       while (g < tile.n_groups && is_staged(g)) ++g;
       if (from == g) continue;
       const Index begin = from * kernel_.lanes, end = std::min(n, g * kernel_.lanes);
-      copy_out(first + begin, end - begin, tile.groups[from], nullptr);
+      copy_out(first + begin, end - begin, tile.groups[from], [](Index) { return true; });
     }
   }
 
-  // The frames of n columns; of those wanted, where that is asked.
-  void copy_out(Index first, Index n, const Group<Row>& rows, const std::int32_t* wanted) const {
+  // Those frames of n columns that are wanted.
+  template <class Wanted>
+  void copy_out(Index first, Index n, const Group<Row>& rows, const Wanted& wanted) const {
     for (Index j = 0; j < n;) {
       const Index clip = (first + j) / pitch(), frame = first + j - clip * pitch();
       const Index end = std::min(n, j + n_frames() - frame);
-      if (end <= j || (wanted && !wanted[j])) {
+      if (end <= j || !wanted(j)) {
         j = end <= j ? (clip + 1) * pitch() - first : j + 1;
         continue;
       }
       Index run = 1;
-      while (j + run < end && (!wanted || wanted[j + run])) ++run;
+      while (j + run < end && wanted(j + run)) ++run;
       for (Index m = 0; m < params_.n_mels; ++m) {
         copy_row(rows.first + m * rows.stride + j, run,
                  out_.data + clip * out_.stride[0] + m * out_.stride[1] + frame * out_.stride[2]);
@@ -269,25 +299,29 @@ class Walk {
     }
   }
 
-  // Runs of columns, from a doubtful one to a doubtful one, without a gap that is worth leaving out.
+  // Of either way, runs of columns, from one that needs it to another, without a gap that is worth leaving out.
   template <class Again>
-  void name_doubtful(Index first, Index n, std::int32_t* doubtful, const Again& again) const {
+  void hand_on(Index first, Index n, Way* needs, const Again& again) const {
     constexpr Index kGap = 8;
-    Index begin = n, last = n;
+    bool any = false;
+    for (Index j = 0; j < n; ++j) any |= needs[j] != Way::plain;
+    if (!any) return;
     for (Index j = 0; j < n; ++j) {
-      if (!doubtful[j]) continue;
-      if ((first + j) % pitch() >= n_frames()) {  // between two clips
-        doubtful[j] = 0;
-        continue;
-      }
-      if (begin < n && j - last > kGap) {
-        again(first + begin, last + 1 - begin, doubtful + begin);
-        begin = n;
-      }
-      if (begin == n) begin = j;
-      last = j;
+      if ((first + j) % pitch() >= n_frames()) needs[j] = Way::plain;  // between two clips
     }
-    if (begin < n) again(first + begin, last + 1 - begin, doubtful + begin);
+    for (const Way way : {Way::emphasised, Way::full}) {
+      Index begin = n, last = n;
+      for (Index j = 0; j < n; ++j) {
+        if (needs[j] != way) continue;
+        if (begin < n && j - last > kGap) {
+          again(way, first + begin, last + 1 - begin, needs + begin);
+          begin = n;
+        }
+        if (begin == n) begin = j;
+        last = j;
+      }
+      if (begin < n) again(way, first + begin, last + 1 - begin, needs + begin);
+    }
   }
 
   const LogMelParams& params_;

@@ -35,7 +35,7 @@ class Aligned {
 struct Workspace {
   Aligned waveform, spectra, rows, zeros, staged;
   std::vector<const void*> columns;
-  std::int32_t doubtful[kLargestTile];
+  Way needs[kLargestTile];
 };
 
 class WorkspacePool {
