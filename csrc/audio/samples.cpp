@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 #ifdef CLINAUG_HAS_CLONES
@@ -18,6 +19,7 @@ namespace {
 constexpr std::int64_t kLanes = 8;
 constexpr std::int64_t kBlock = 1 << 13;  // stays in the first-level cache; its counts and sums fit 16 and 32 bits
 constexpr float kClippedFrom = 1.0f - 0x1p-15f, kSilentBelow = 1e-3f;
+constexpr std::int32_t kInfinity = 0x7f800000;  // the bits
 constexpr std::int16_t kClippedFromInt = 32767, kSilentUpToInt = 32;  // the same limits times 32768
 
 float unit(std::int16_t sample) { return static_cast<float>(sample) * 0x1p-15f; }
@@ -79,6 +81,18 @@ CLINAUG_IN_CLONES void mix(std::span<const T> from, std::int64_t channels, Fresh
   }
 }
 
+template <class T>
+CLINAUG_IN_CLONES void energy_of_windows(View<const T, 2> windows, double* energy) {
+  const auto length = static_cast<double>(windows.extent[1]);
+  for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
+    const T* window = windows.data + i * windows.stride[0];
+    // A stride that is known at compile time: without it the loop does not vectorise.
+    const double sum = windows.stride[1] == 1 ? sum_of_squares(window, windows.extent[1], 1)
+                                              : sum_of_squares(window, windows.extent[1], windows.stride[1]);
+    energy[i] = sum / length;
+  }
+}
+
 }  // namespace
 
 CLINAUG_CLONES Level measure_level(std::span<const std::int16_t> samples) {
@@ -106,15 +120,25 @@ CLINAUG_CLONES Level measure_level(std::span<const std::int16_t> samples) {
 
 CLINAUG_CLONES Level measure_level(std::span<const float> samples) {
   Level level;
-  float peak = 0.0f;
-  for (const float sample : samples) {
-    const float size = std::abs(sample);
-    peak = size > peak ? size : peak;
-    level.clipped += size >= kClippedFrom;
-    level.silent += size < kSilentBelow;
-  }
   level.n = static_cast<std::int64_t>(samples.size());
-  level.peak = peak;
+  for (std::int64_t at = 0; at < level.n; at += kBlock) {
+    const std::span block = samples.subspan(at, std::min(kBlock, level.n - at));
+    std::int32_t clipped = 0, silent = 0;
+    for (const float sample : block) {
+      const float size = std::abs(sample);
+      clipped += static_cast<std::int32_t>(size >= kClippedFrom);
+      silent += static_cast<std::int32_t>(size < kSilentBelow);
+    }
+    level.clipped += clipped;
+    level.silent += silent;
+    // As bits, which order sizes as numbers do; what is not a number lies above infinity.
+    std::int32_t peak = 0;
+    for (const float sample : block) {
+      const std::int32_t bits = std::bit_cast<std::int32_t>(sample) & 0x7fffffff;
+      peak = std::max(peak, bits <= kInfinity ? bits : 0);
+    }
+    level.peak = std::max<double>(level.peak, std::bit_cast<float>(peak));
+  }
   level.square_sum = sum_of_squares(samples.data(), level.n, 1);
   return level;
 }
@@ -127,19 +151,8 @@ CLINAUG_CLONES void mix_to_mono(std::span<const float> interleaved, std::int64_t
   mix(interleaved, channels, mono);
 }
 
-template <class T>
-void window_energy(View<const T, 2> windows, double* energy) {
-  const auto length = static_cast<double>(windows.extent[1]);
-  for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
-    const T* window = windows.data + i * windows.stride[0];
-    // A stride that is known at compile time: without it the loop does not vectorise.
-    const double sum = windows.stride[1] == 1 ? sum_of_squares(window, windows.extent[1], 1)
-                                              : sum_of_squares(window, windows.extent[1], windows.stride[1]);
-    energy[i] = sum / length;
-  }
-}
+CLINAUG_CLONES void window_energy(View<const std::int16_t, 2> windows, double* energy) { energy_of_windows(windows, energy); }
 
-template void window_energy(View<const std::int16_t, 2>, double*);
-template void window_energy(View<const float, 2>, double*);
+CLINAUG_CLONES void window_energy(View<const float, 2> windows, double* energy) { energy_of_windows(windows, energy); }
 
 }  // namespace clinaug

@@ -26,8 +26,8 @@ Level measure_level(std::span<const float> samples);
 void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, Fresh<float>& mono);
 void mix_to_mono(std::span<const float> interleaved, std::int64_t channels, Fresh<float>& mono);
 
-// Mean of x^2 over each row of (n, length), any strides; `energy` holds n. T: int16, float.
-template <class T>
-void window_energy(View<const T, 2> windows, double* energy);
+// Mean of x^2 over each row of (n, length), any strides; `energy` holds n.
+void window_energy(View<const std::int16_t, 2> windows, double* energy);
+void window_energy(View<const float, 2> windows, double* energy);
 
 }  // namespace clinaug

@@ -232,14 +232,16 @@ class Walk {
     return staged;
   }
 
-  // The waveform under the tile of columns from `first`, where it is one piece of memory.
+  // The waveform under the tile of columns from `first`, where it is one piece of memory. Windows of one recording are, and what may
+  // lie between them does no harm.
   void prefetch(Index first, Tile<Real, Row>& tile) const {
     const Index clip = first / pitch();
-    const Index start = (first - clip * pitch()) * params_.hop_length - params_.padding();
-    if (clip >= x_.extent[0] || start < 0 || start >= x_.extent[1] || x_.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
+    const Index start = std::max<Index>(0, (first - clip * pitch()) * params_.hop_length - params_.padding());
+    if (clip >= x_.extent[0] || start >= x_.extent[1] || x_.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
+    const bool close = 0 < x_.stride[0] && x_.stride[0] < x_.extent[1] + params_.n_fft;
+    const Index end = x_.extent[1] + (close ? (x_.extent[0] - 1 - clip) * x_.stride[0] : 0);
     tile.prefetch = reinterpret_cast<const char*>(x_.data + clip * x_.stride[0] + start);
-    const Index together = x_.stride[0] == x_.extent[1] ? x_.extent[0] - clip : 1;  // clips that lie end to end
-    tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, together * x_.extent[1] - start);
+    tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, end - start);
   }
 
   // Sends the groups of n frames from column `first` to the caller's memory, where the frames of a group are all of one clip and
