@@ -43,12 +43,20 @@ def noise(*shape):
     return signals.make("noise", int(np.prod(shape))).reshape(shape).astype(np.float32)
 
 
+def falling(*shape):
+    """Clips that fall by 6 dB an octave: single precision carries all of their frames with pre-emphasis, few without."""
+    walk = np.cumsum(signals.make("noise", int(np.prod(shape))).reshape(shape), axis=-1)
+    steady = walk - np.linspace(walk[..., 0], walk[..., -1], shape[-1], axis=-1)
+    return (0.8 * steady / np.abs(steady).max(axis=-1, keepdims=True).clip(1e-9)).astype(np.float32)
+
+
 def uneven(*shape):
-    """Noise in which tones begin and end: frames that single precision can carry, and frames that it cannot."""
+    """Noise in which tones and falling sound begin and end: frames of every way to compute them."""
     x = signals.make("noise", int(np.prod(shape)))
     t = np.arange(x.size)
-    tone = np.sin(t / 700) * np.sin(t / 5000) > 0.3
-    return np.where(tone, 0.9 * np.sin(0.2 * t), 0.3 * x).reshape(shape).astype(np.float32)
+    turn = np.sin(t / 700) * np.sin(t / 5000)
+    pieces = [turn > 0.3, turn < -0.3]
+    return np.select(pieces, [0.9 * np.sin(0.2 * t), falling(x.size)], 0.3 * x).reshape(shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("n_fft", POWERS_OF_TWO + SMOOTH + SMALL_PRIMES + LARGE_PRIMES)
@@ -63,12 +71,13 @@ def test_every_size(n_fft, instruction_set):
 
 @pytest.mark.parametrize("n_fft", [16, 400, 509, 512, 2048, 16384])
 @pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("signal", [*signals.NAMES, "uneven", "low"])
+@pytest.mark.parametrize("signal", [*signals.NAMES, "uneven", "falling", "low"])
 def test_no_signal_is_beyond_single_precision_input(signal, n_fft, power, instruction_set):
     config = MelConfig(sample_rate=16000, n_fft=n_fft, n_mels=max(2, min(20, n_fft // 8)), power=power, log="db")
     n = 9000 + 3 * n_fft
     low = np.sin(0.01 * np.arange(n)) + 1e-4 * signals.make("noise", n)
-    x = {"uneven": lambda: uneven(n), "low": lambda: low}.get(signal, lambda: signals.make(signal, n))()
+    ours = {"uneven": lambda: uneven(n), "falling": lambda: falling(n), "low": lambda: low}
+    x = ours.get(signal, lambda: signals.make(signal, n))()
     for scale in (1.0, 1e-3, 1e3):
         scaled = (scale * x).astype(np.float32)[None]
         assert worst(lanes(scaled, config, instruction_set), exact(scaled, config)) < FLOAT32_DB
@@ -144,6 +153,34 @@ def test_a_glance_leads_to_double_precision(length, instruction_set):
     assert not np.array_equal(lanes(sure, SMALL, instruction_set), in_double(sure, instruction_set))
 
 
+@pytest.mark.parametrize(
+    "contract",
+    [
+        {},
+        {"power": 1},
+        {"window": "boxcar"},
+        {"window": "blackman", "win_length": 90},
+        {"norm": "none", "mel_scale": "htk", "log": "db"},
+        {"n_fft": 131, "win_length": 131},
+        {"n_fft": 400, "win_length": 400, "hop_length": 500},
+        {"n_fft": 97, "win_length": 97, "hop_length": 31},
+    ],
+)
+def test_falling_sound_takes_pre_emphasis(contract, instruction_set):
+    config = SMALL.with_changes(**contract)
+    x = falling(3, 40_000)
+    glanced, unseen = (lanes(x, config, instruction_set, glance=glance) for glance in (True, False))
+    double = lanes(x.astype(np.float64), config, instruction_set)
+
+    def same(a, b):  # of the frames, how many
+        return np.mean((a == b).all(axis=1))
+
+    assert worst(glanced, exact(x, config)) < FLOAT32_DB
+    assert worst(unseen, exact(x, config)) < FLOAT32_DB
+    assert same(glanced, double) < 0.5 and same(unseen, double) < 0.5
+    assert 0.05 < same(glanced, unseen) < 1  # frames that come to the same way by themselves
+
+
 def test_a_long_clip_is_glanced_at_in_any_case(instruction_set):
     x = tones(1, 2048 * SMALL.hop_length)
     assert np.array_equal(lanes(x, SMALL, instruction_set), in_double(x, instruction_set))
@@ -169,8 +206,8 @@ def test_the_logarithm_of_every_mantissa(log, instruction_set):
 
 
 @pytest.mark.parametrize("length", [2600, 9000, 40_000])
-def test_clips_of_either_precision_in_a_batch(length, instruction_set):
-    clips = (noise, noise, tones, tones, uneven, noise, tones, uneven)
+def test_clips_of_every_way_in_a_batch(length, instruction_set):
+    clips = (noise, noise, tones, tones, falling, uneven, noise, falling, falling, tones, uneven)
     x = np.concatenate([make(1, length) for make in clips])
     one_by_one = np.concatenate([lanes(row[None], SMALL, instruction_set, glance=True) for row in x])
     for threads in (1, 3):

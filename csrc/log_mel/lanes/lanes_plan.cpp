@@ -101,9 +101,10 @@ void LanesPlan<Real>::make_mel() {
   const double scale = log_scale(params_);
   mel_ = {static_cast<int>(params_.n_mels), mel_starts_.data(), mel_slopes_.data(), static_cast<Real>(params_.floor),
           static_cast<Real>(scale * std::log(params_.floor)), static_cast<Real>(scale)};
-  const bool magnitude = params_.power == 1;  // a sum of magnitudes is no power: these are squared and added bin by bin
-  inner_begin_ = magnitude ? params_.n_bins() : walk.starts[1];
-  inner_end_ = magnitude ? params_.n_bins() : walk.starts[params_.n_mels];
+  gains_.resize(slot(params_.n_bins() - 1) + 1);
+  for (Index bin = 0; bin < params_.n_bins(); ++bin) {
+    gains_[slot(bin)] = static_cast<Real>(emphasis_ == 0.0 ? power_gain(kEmphasis, bin) : 1.0);
+  }
   doubt_ = make_doubt(emphasis_, shares_, inverse_widths_);
   emphasised_ = make_doubt(kEmphasis, emphasised_shares_, emphasised_inverse_widths_);
 }
@@ -113,25 +114,20 @@ template <class Real>
 Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const {
   const bool magnitude = params_.power == 1;
   const std::vector<double> edges = mel_edges_hz(params_);
-  const auto loudest = [&](Index begin, Index end) {  // of the bins there
-    double largest = 0.0;
-    for (Index bin = begin; bin < end; ++bin) largest = std::max(largest, power_gain(emphasis, bin));
-    return largest;
-  };
   for (const MelBand& band : make_mel_bands(params_)) {
     const Index m = static_cast<Index>(shares.size()), n = static_cast<Index>(band.weights.size());
-    double width = 0.0;
-    for (Index i = 0; i < n; ++i) width += band.weights[i] / gain(emphasis, band.start + i);
+    double width = 0.0, loudest = 0.0;
+    for (Index i = 0; i < n; ++i) {
+      width += band.weights[i] / gain(emphasis, band.start + i);
+      loudest = std::max(loudest, power_gain(emphasis, band.start + i));
+    }
     const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[m + 2] - edges[m]) : 1.0;
-    shares.push_back(magnitude ? Real{0} : static_cast<Real>(loudest(band.start, band.start + n) / height));
+    shares.push_back(magnitude ? Real{0} : static_cast<Real>(loudest / height));
     inverse_widths.push_back(static_cast<Real>(1.0 / std::max(width, kSmallestWidth)));
   }
-  // Where frames are transformed with pre-emphasis, bins outside have it already.
-  const bool already = emphasis == emphasis_;
   // The noise comes near the floor where its own amplitude is a quarter of the floor's.
   const double quiet_amplitude = 0.25 / kToleratedNoise;
-  return {shares.data(), static_cast<Real>(already ? 1.0 : loudest(0, inner_begin_)), static_cast<Real>(already ? 1.0 : loudest(inner_end_, params_.n_bins())),
-          inverse_widths.data(), static_cast<Real>(params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude))};
+  return {shares.data(), inverse_widths.data(), static_cast<Real>(params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude))};
 }
 
 template <class Real>
@@ -143,12 +139,14 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   tables.transform = transform_.tables();
   tables.targets = targets_.empty() ? nullptr : targets_.data();
   tables.mel = mel_;
-  tables.inner_begin = params_.power == 1 ? tables.n_slots : mel_starts_[1];
-  tables.inner_end = params_.power == 1 ? tables.n_slots : mel_starts_[params_.n_mels];
+  // A sum of magnitudes is no power: these are squared and added bin by bin.
+  tables.inner_begin = tables.magnitude ? tables.n_slots : mel_starts_[1];
+  tables.inner_end = tables.magnitude ? tables.n_slots : mel_starts_[params_.n_mels];
   const double noise = kRounding / kToleratedNoise * (smooth_ ? 1.0 : kChirpNoise);
   tables.noise = static_cast<Real>(noise * noise / static_cast<double>(params_.n_bins()));
   tables.doubt = doubt_;
   tables.emphasised = emphasised_;
+  tables.gains = gains_.data();
   const Index size = tables.transform.size;
   tables.n_blocks = n_blocks_;
   tables.block_length = block_length_;

@@ -61,7 +61,6 @@ class LanesPlan {
   bool smooth_;  // the transform's size is n_fft; else it is longer, and the chirp makes up for it
   TransformPlan<Real> transform_;
   Index n_blocks_, block_length_, block_stride_;
-  Index inner_begin_ = 0, inner_end_ = 0;  // bins: the first centre of a band, and the last
   std::vector<int> targets_;
   std::vector<Real> weights_;  // window, times the chirp's real part if not smooth; by place, zero outside the window
   std::vector<Real> sine_weights_;
@@ -73,6 +72,7 @@ class LanesPlan {
   std::vector<Real> mel_slopes_;
   std::vector<Real> shares_, emphasised_shares_;
   std::vector<Real> inverse_widths_, emphasised_inverse_widths_;
+  std::vector<Real> gains_;
   Mel<Real> mel_{};
   Doubt<Real> doubt_{}, emphasised_{};
   Layout<Real> overlapped_{};  // a column is a hop: neighbouring frames share their samples

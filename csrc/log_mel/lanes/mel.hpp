@@ -45,11 +45,9 @@ struct Doubts {
   }
 };
 
-// Power of the bins that no band counts whole.
+// Power of the bins that no band counts whole, as it is and with pre-emphasis.
 struct Outside {
-  V below = {}, above = {};
-
-  inline V power(const Doubt& doubt) const { return doubt.below * below + doubt.above * above; }
+  V plain = {}, emphasised = {};
 };
 
 // `groups` groups of frames, `stride` vectors apart; hands each band on to take(m, group, value). A band is
@@ -116,8 +114,8 @@ template <int groups, class Out>
 __attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Outside* outside, Way* needs, const Group<Out>* of) {
   Doubts plain[groups], emphasised[groups];
   for (int g = 0; g < groups; ++g) {
-    plain[g].power = outside[g].power(tables.doubt);
-    emphasised[g].power = outside[g].power(tables.emphasised);
+    plain[g].power = outside[g].plain;
+    emphasised[g].power = outside[g].emphasised;
   }
   for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) {
     plain[g].look_closely(tables.doubt, m, value, tables.mel.floor);
@@ -143,12 +141,18 @@ static void log_mel_rows(const Tables& tables, V* power, Way* needs, const Group
   Doubts doubts[groups];
   Outside outside[groups];
   if constexpr (kSingle) {
-    for (int g = 0; g < groups; ++g) {
-      const V* bins = power + g * tables.spectrum_size;
-      for (Index k = 0; k < tables.inner_begin; ++k) outside[g].below += bins[k];
-      for (Index k = tables.inner_end; k < tables.n_slots; ++k) outside[g].above += bins[k];
-      doubts[g].power = outside[g].power(tables.doubt);
-    }
+    const auto add = [&](Index begin, Index end) {
+      for (Index k = begin; k < end; ++k) {
+        for (int g = 0; g < groups; ++g) {
+          const V bin = power[g * tables.spectrum_size + k];
+          outside[g].plain += bin;
+          outside[g].emphasised += tables.gains[k] * bin;
+        }
+      }
+    };
+    add(0, tables.inner_begin);
+    add(tables.inner_end, tables.n_slots);
+    for (int g = 0; g < groups; ++g) doubts[g].power = outside[g].plain;
   }
   if (tables.magnitude) {
     for (int g = 0; g < groups; ++g) {

@@ -71,11 +71,10 @@ struct Mel {
 // and a band that is not far above that noise comes out wrong. A frame is doubtful where
 //     noise * power > level of some band,  level = inverse_width * band, or of `quiet` for a band below half the floor,
 // which ends as the floor unless the noise comes near it. The power, of the frame as it is transformed, is the sum of what lies
-// between the centres of bands, by bands, and of what lies below and above, by bins.
+// between the centres of bands, by bands, and of the bins below and above.
 template <class Real>
 struct Doubt {
   const Real* shares;          // of n_mels: what a band adds to the power, so that a bin between centres counts once
-  Real below, above;           // what a bin there adds
   const Real* inverse_widths;  // of n_mels: 1 / sum of the band's weights
   Real quiet;
 };
@@ -105,7 +104,8 @@ struct Tables {
   Index inner_begin, inner_end;  // the slots between the first and the last centre of a band
   Real noise;
   Doubt<Real> doubt;
-  Doubt<Real> emphasised;        // of the same frames with pre-emphasis
+  Doubt<Real> emphasised;        // of the same frames with pre-emphasis,
+  const Real* gains;             // of n_slots: which multiplies a bin's power by so much
 
   Index row_stride() const { return lead + tile; }
 
