@@ -178,18 +178,24 @@ def against_ourselves() -> None:
 
 
 def hard_signals() -> None:
-    """What it costs that frames which single precision cannot carry are computed again: a tone has nothing else."""
+    """What frames cost that single precision cannot carry as they are: falling sound takes pre-emphasis, a tone double
+    precision."""
     name = _native.instruction_sets[0]
-    print(f"\nours on {name}: time of {SECONDS} s of a tone over that of noise")
+    print(f"\nours on {name}: time of {SECONDS} s over that of noise")
+    print(f"{'':<20}{'falls by 6 dB an octave':>25}{'a tone':>10}")
     for config in CONTRACTS:
         t = np.arange(SECONDS * config.sample_rate) / config.sample_rate
+        noise = np.random.default_rng(0).standard_normal(len(t))
+        walk = np.cumsum(noise) - np.linspace(0.0, noise.sum(), len(t))
         waves = {
-            "noise": 0.1 * np.random.default_rng(0).standard_normal(len(t)),
+            "noise": 0.1 * noise,
+            "falls": 0.5 * walk / np.abs(walk).max(),
             "a tone": 0.5 * np.sin(2 * np.pi * 440 * t),
         }
         calls = {label: ours(x.astype(np.float32)[None], config, name) for label, x in waves.items()}
-        ratio = interleaved(calls, ROUNDS)["a tone"].ratio
-        print(f"{config.n_fft}/{config.hop_length}/{config.n_mels:<10}{ratio:>10.2f}")
+        timing = interleaved(calls, ROUNDS)
+        sizes = f"{config.n_fft}/{config.hop_length}/{config.n_mels}"
+        print(f"{sizes:<20}{timing['falls'].ratio:>25.2f}{timing['a tone'].ratio:>10.2f}")
 
 
 def growth() -> None:

@@ -44,7 +44,7 @@ def noise(*shape):
 
 
 def falling(*shape):
-    """Clips that fall by 6 dB an octave: single precision carries all of their frames with pre-emphasis, few without."""
+    """Clips that fall by 6 dB an octave: single precision carries their frames with pre-emphasis, and few without."""
     walk = np.cumsum(signals.make("noise", int(np.prod(shape))).reshape(shape), axis=-1)
     steady = walk - np.linspace(walk[..., 0], walk[..., -1], shape[-1], axis=-1)
     return (0.8 * steady / np.abs(steady).max(axis=-1, keepdims=True).clip(1e-9)).astype(np.float32)
@@ -177,12 +177,13 @@ def test_falling_sound_takes_pre_emphasis(contract, instruction_set):
 
     assert worst(glanced, exact(x, config)) < FLOAT32_DB
     assert worst(unseen, exact(x, config)) < FLOAT32_DB
-    assert same(glanced, double) < 0.5 and same(unseen, double) < 0.5
+    assert same(glanced, double) < 0.5
+    assert same(unseen, double) < 0.5
     assert 0.05 < same(glanced, unseen) < 1  # frames that come to the same way by themselves
 
 
 def test_a_long_clip_is_glanced_at_in_any_case(instruction_set):
-    x = tones(1, 2048 * SMALL.hop_length)
+    x = tones(1, 512 * SMALL.hop_length)
     assert np.array_equal(lanes(x, SMALL, instruction_set), in_double(x, instruction_set))
 
 

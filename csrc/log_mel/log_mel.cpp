@@ -16,7 +16,7 @@ using lanes::Index;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
-constexpr Index kLongClip = 2048;  // frames, beside which a vector of them is little
+constexpr Index kLongClip = 512;  // frames, beside which a vector of them is little
 
 // All tiles of a walk, on several threads where that pays. redo(): takes the frames that need another way.
 template <class Real, class Walk, class MakeRedo>
@@ -36,7 +36,9 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
   parallel_for(workers, workers, 1, [&](Index, Index) {
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
     auto redo = make_redo();
-    const auto again = [&](lanes::Way way, Index first, Index n, const lanes::Way* needs) { redo.take(walk, way, first, n, needs); };
+    const auto again = [&](lanes::Way way, Index first, Index n, const lanes::Way* needs) {
+      redo.take(walk, way, first, n, needs);
+    };
     for (Index begin, end; claim(begin, end);) walk.run(begin, end, *work, again);
     redo.finish();
     plan.workspaces().give_back(std::move(work));
@@ -50,7 +52,8 @@ lanes::Way cheapest(const lanes::Seen& seen) {
   const auto frames = [&](lanes::Way way) { return static_cast<double>(seen[static_cast<int>(way)]); };
   const double all = frames(lanes::Way::plain) + frames(lanes::Way::emphasised) + frames(lanes::Way::full);
   const double full_alone = kFullAlone * frames(lanes::Way::full);
-  const double plain = all + kEmphasisedAlone * frames(lanes::Way::emphasised) + full_alone, emphasised = kEmphasised * all + full_alone;
+  const double plain = all + kEmphasisedAlone * frames(lanes::Way::emphasised) + full_alone;
+  const double emphasised = kEmphasised * all + full_alone;
   if (all < 2.0 || plain <= std::min(emphasised, kFull * all)) return lanes::Way::plain;
   return emphasised <= kFull * all ? lanes::Way::emphasised : lanes::Way::full;
 }
@@ -58,7 +61,8 @@ lanes::Way cheapest(const lanes::Seen& seen) {
 // The way that is cheapest for all of a clip, by a glance at one of 32 frames, at most kScattered: those of several clips are
 // looked at together, a clip alone is worth it where it is long.
 template <class Walk>
-std::vector<lanes::Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames, std::int64_t threads) {
+std::vector<lanes::Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames,
+                                      std::int64_t threads) {
   std::vector<lanes::Way> ways(clips, lanes::Way::plain);
   const Index each = std::min(frames / 32, lanes::kScattered);
   if (each < 2) return ways;

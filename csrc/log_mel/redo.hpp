@@ -26,7 +26,9 @@ class Redo {
     const Index wanted = std::count(needs, needs + n, way);
     if (kLongRun <= wanted && n <= 2 * wanted) {
       use<false>(way, [&](const auto& again, lanes::Workspace& work) {
-        again.run_some(way, first, n, needs, work, [&](Way other, Index begin, Index count, const Way* still) { take(again, other, begin, count, still); });
+        again.run_some(way, first, n, needs, work, [&](Way other, Index begin, Index count, const Way* still) {
+          take(again, other, begin, count, still);
+        });
       });
       return;
     }

@@ -59,11 +59,12 @@ def log_mel(
     x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides.
     out: (n_mels, n_frames) or (B, n_mels, n_frames), float32, float64 or float16, any strides; made (float64 for
         float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
-        else in single precision with double precision for the frames that need it: within 2e-4 dB on any signal.
+        else in single precision, with pre-emphasis or double precision for the frames that need it: within 2e-4 dB on
+        any signal.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
-    glance: look at one of 32 frames of each clip first; where most of these need double precision, the clip is computed
-        in it throughout, sooner than in both. Good for batches of short clips; a clip of 2048 frames or more is looked
-        at in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
+    glance: look at one of 32 frames of each clip first; where many of these need pre-emphasis or double precision, the
+        clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 512 frames or more is
+        looked at in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
 
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.

@@ -127,7 +127,8 @@ Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shar
   }
   // The noise comes near the floor where its own amplitude is a quarter of the floor's.
   const double quiet_amplitude = 0.25 / kToleratedNoise;
-  return {shares.data(), inverse_widths.data(), static_cast<Real>(params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude))};
+  const double quiet = params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude);
+  return {shares.data(), inverse_widths.data(), static_cast<Real>(quiet)};
 }
 
 template <class Real>

@@ -49,7 +49,9 @@ class LanesPlan {
   bool in_window(Index t) const { return t >= window_start(params_) && t < window_start(params_) + params_.win_length; }
   Index before(Index t) const { return (t + params_.n_fft - 1) % params_.n_fft; }
   double power_gain(double emphasis, Index bin) const;
-  double gain(double emphasis, Index bin) const { return params_.power == 1 ? std::sqrt(power_gain(emphasis, bin)) : power_gain(emphasis, bin); }
+  double gain(double emphasis, Index bin) const {
+    return params_.power == 1 ? std::sqrt(power_gain(emphasis, bin)) : power_gain(emphasis, bin);
+  }
   void make_weights();
   void make_mel();
   Doubt<Real> make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const;

@@ -111,7 +111,8 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const
 // Doubtful frames are looked at again with the floor in mind, and for what pre-emphasis would make of them. A function of its own:
 // inlined, it would take registers from mel_rows.
 template <int groups, class Out>
-__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Outside* outside, Way* needs, const Group<Out>* of) {
+__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Outside* outside, Way* needs,
+                                                    const Group<Out>* of) {
   Doubts plain[groups], emphasised[groups];
   for (int g = 0; g < groups; ++g) {
     plain[g].power = outside[g].plain;
@@ -130,7 +131,8 @@ __attribute__((noinline)) static void judge_closely(const Tables& tables, const 
 }
 
 template <int groups, class Out>
-static void judge(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside, Way* needs, const Group<Out>* of) {
+static void judge(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside, Way* needs,
+                  const Group<Out>* of) {
   bool any = false;
   for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, needs + of[g].column);
   if (any) judge_closely<groups>(tables, power, outside, needs, of);

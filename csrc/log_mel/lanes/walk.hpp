@@ -112,7 +112,9 @@ class Walk {
     const Scratch<Real> scratch = prepare(work);
     const Tile<Real, Row> tile = tile_of_listed(n, [&](Index j) { return frames[j]; }, work);
     run_kernel(scratch, tile);
-    for (Index j = 0; j < n; ++j) copy_out(frames[j], 1, {0, tile.groups[0].first + j, tile.groups[0].stride}, [](Index) { return true; });
+    for (Index j = 0; j < n; ++j) {
+      copy_out(frames[j], 1, {0, tile.groups[0].first + j, tile.groups[0].stride}, [](Index) { return true; });
+    }
     if constexpr (std::is_same_v<Real, float>) {
       for (Index j = 0; j < n; ++j) {
         if (tile.needs[j] != Way::plain) again(tile.needs[j], frames[j]);
@@ -127,7 +129,9 @@ class Walk {
   // with NaN or infinity say nothing of the others. n * each <= kScattered; for a walk in which a column is a frame.
   void glance(Index first, Index n, Index each, Workspace& work, Seen* seen) const {
     const Scratch<Real> scratch = prepare(work);
-    const auto evenly = [&](Index j) { return (first + j / each) * n_frames() + (2 * (j % each) + 1) * n_frames() / (2 * each); };
+    const auto evenly = [&](Index j) {
+      return (first + j / each) * n_frames() + (2 * (j % each) + 1) * n_frames() / (2 * each);
+    };
     run_kernel(scratch, tile_of_listed(n * each, evenly, work));
     for (Index j = 0; j < n * each; ++j) {
       const bool says = work.needs[j] == Way::plain || all_finite(static_cast<const In*>(work.columns[j]), tables_.rows);
