@@ -148,10 +148,11 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
         merge(parts, out)
 
 
-@pytest.mark.parametrize("harm", ["no shard", "cut shard", "no index", "other index"])
+@pytest.mark.parametrize("harm", ["no shard", "cut shard", "no index", "other index", "other JSON", "no digest"])
 def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: Path, harm: str):
     parts = make_parts(corpus, tmp_path / "out", 2)
     shard, index = sorted(parts[1].glob("shards/*"))[-1], sorted(parts[1].glob("blocks/*.index.parquet"))[-1]
+    about = sorted(parts[1].glob("blocks/*.json"))[-1]
     match harm:
         case "no shard":
             shard.unlink()
@@ -161,8 +162,13 @@ def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: 
             index.unlink()
         case "other index":
             index.write_bytes(index.read_bytes()[:-1] + b"x")
+        case "other JSON":
+            about.write_text("[]")
+        case "no digest":
+            about.write_text(json.dumps(json.loads(about.read_text()) | {"digests": {}}))
     left = [files(part) for part in parts]
-    with pytest.raises(InputError, match=f"({shard.name}|{index.name}).*Remove .* and make this part anew"):
+    named = f"({shard.name}|{index.name}|{about.name})"
+    with pytest.raises(InputError, match=f"{named}.*Remove .* and make this part anew"):
         merge(parts, tmp_path / "out")
     assert [files(part) for part in parts] == left
     shutil.rmtree(parts[1])

@@ -155,11 +155,22 @@ def test_a_draft_made_with_other_settings_is_refused_by_name(corpus: Path, tmp_p
     assert files(tmp_path / ".out.draft") == before
 
 
-@pytest.mark.parametrize("damaged", ["set/shards/00001.npy", "blocks/00001.index.parquet", "blocks/00001.json"])
-def test_a_block_that_lost_bytes_in_a_power_cut_is_made_anew(corpus: Path, tmp_path: Path, monkeypatch, damaged: str):
+@pytest.mark.parametrize(
+    ("damaged", "content"),
+    [
+        ("set/shards/00001.npy", b""),
+        ("blocks/00001.index.parquet", b""),
+        ("blocks/00001.json", b""),
+        ("blocks/00001.json", b"[]"),
+        ("blocks/00001.json", b"{}"),
+    ],
+)
+def test_a_block_that_lost_bytes_in_a_power_cut_is_made_anew(
+    corpus: Path, tmp_path: Path, monkeypatch, damaged: str, content: bytes
+):
     interrupted(corpus, tmp_path / "out", monkeypatch)
     path = tmp_path / ".out.draft" / damaged
-    path.write_bytes(bytes(path.stat().st_size))
+    path.write_bytes(content or bytes(path.stat().st_size))
     preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
     preprocess(corpus, tmp_path / "expected", MEL, CLIP, max_bad=0.5)
     assert files(tmp_path / "out") == files(tmp_path / "expected")

@@ -24,6 +24,7 @@ from clinaug_fast.runs import fingerprint_file, read_json
 
 BLOCK_BYTES = 64 << 20  # of files
 BLOCK_RECORDINGS = 2048
+ABOUT = {"rows": int, "found": int, "quiet_clips": int, "rejected": list, "digests": dict}  # what is told of a block
 
 
 def cut_into_blocks(table: pa.Table) -> list[range]:
@@ -68,7 +69,11 @@ class BlockFiles:
         return self.sidecars / f"{number:05d}.facts.parquet"
 
     def read(self, number: int) -> dict[str, Any]:
-        return read_json(self.about(number), "a block's sidecar file")
+        """What `complete` wrote of a block; InputError where something else is there."""
+        about = read_json(self.about(number), "a block's sidecar file")
+        if not isinstance(about, dict) or not all(isinstance(about.get(key), kind) for key, kind in ABOUT.items()):
+            raise InputError(f"{self.about(number)} is not a block's sidecar file. Restore the file or make it anew")
+        return about
 
     def is_whole(self, number: int) -> bool:
         """Its files are there and hold the bytes that were written: power may have gone before the disk had them."""
@@ -94,6 +99,8 @@ class BlockFiles:
                     return f"{theirs[name]} is not what was written"
             if len(np.load(at["shard"], mmap_mode="r", allow_pickle=False)) != about["rows"]:
                 return f"{theirs['shard']} does not hold {about['rows']} clips"
+        except (InputError, KeyError):
+            return f"{self.about(number)} is not what was written"
         except FileNotFoundError as error:
             return f"{error.filename} is missing"
         except (OSError, ValueError, EOFError) as error:
