@@ -168,7 +168,7 @@ def test_a_glance_leads_to_double_precision(length, instruction_set):
 )
 def test_falling_sound_takes_pre_emphasis(contract, instruction_set):
     config = SMALL.with_changes(**contract)
-    x = falling(3, 40_000)
+    x = falling(3, 450 * config.hop_length)
     glanced, unseen = (lanes(x, config, instruction_set, glance=glance) for glance in (True, False))
     double = lanes(x.astype(np.float64), config, instruction_set)
 
