@@ -168,7 +168,7 @@ def test_a_glance_leads_to_double_precision(length, instruction_set):
 )
 def test_falling_sound_takes_pre_emphasis(contract, instruction_set):
     config = SMALL.with_changes(**contract)
-    x = falling(3, 450 * config.hop_length)
+    x = falling(3, 230 * config.hop_length)
     glanced, unseen = (lanes(x, config, instruction_set, glance=glance) for glance in (True, False))
     double = lanes(x.astype(np.float64), config, instruction_set)
 
@@ -183,7 +183,7 @@ def test_falling_sound_takes_pre_emphasis(contract, instruction_set):
 
 
 def test_a_long_clip_is_glanced_at_in_any_case(instruction_set):
-    x = tones(1, 512 * SMALL.hop_length)
+    x = tones(1, 256 * SMALL.hop_length)
     assert np.array_equal(lanes(x, SMALL, instruction_set), in_double(x, instruction_set))
 
 

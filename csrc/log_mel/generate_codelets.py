@@ -5,7 +5,7 @@
 Every lane of a vector V is another frame, so a codelet is scalar code on V: no shuffles, one broadcast per constant.
 A real transform of N = leaf * radix * ... * radix points is a decimation in time:
 
-    Leaf<n>      n windowed samples -> their n-point spectrum
+    Leaf<n>      n samples, read through Samples::at, which windows them -> their n-point spectrum
     Combine<r>   r spectra of m points that stand side by side -> one of r * m points, in place
     Final<r>     the last such step: r spectra of m points -> |X|^2 of the lower half of r * m points, in place
     Coprime<r>   the same without twiddles (Good-Thomas), where r and m have no common factor

@@ -16,9 +16,9 @@ using lanes::Index;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
-constexpr Index kLongClip = 512;  // frames, beside which a vector of them is little
+constexpr Index kLongClip = 256;  // frames, beside which a vector of them is little
 
-// All tiles of a walk, on several threads where that pays. redo(): takes the frames that need another way.
+// All tiles of a walk, on several threads where that pays. make_redo() makes each of them a Redo.
 template <class Real, class Walk, class MakeRedo>
 void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_t threads, const MakeRedo& make_redo) {
   const Index n_tiles = walk.n_tiles();

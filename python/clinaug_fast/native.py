@@ -63,7 +63,7 @@ def log_mel(
         any signal.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
     glance: look at one of 32 frames of each clip first; where many of these need pre-emphasis or double precision, the
-        clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 512 frames or more is
+        clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 256 frames or more is
         looked at in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
 
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.

@@ -1,4 +1,4 @@
-// Power spectra of a tile -> log-mel rows, and in single precision which frames deserve more.
+// Power spectra of a tile -> log-mel rows, and in single precision which way each frame needs.
 #pragma once
 
 #include "log_mel/lanes/logarithm.hpp"
@@ -27,15 +27,11 @@ struct Doubts {
     return (level >= power * tables.noise + kFaint) & (power < kLoud);
   }
 
-  // Whether a frame is doubtful; it then needs more than `plain`, and what is for a closer look to tell.
-  inline bool judge(const Tables& tables, Way* needs) const {
-    const auto mask = sure(tables);
-    std::int32_t any = 0;
-    for (int i = 0; i < kLanes; ++i) {
-      any |= mask[i] == 0;
-      needs[i] = Way::plain;
-    }
-    return any != 0;
+  inline bool any_doubtful(const Tables& tables) const {
+    const auto frames = sure(tables);
+    bool any = false;
+    for (int i = 0; i < kLanes; ++i) any |= frames[i] == 0;
+    return any;
   }
 
  private:
@@ -134,8 +130,11 @@ template <int groups, class Out>
 static void judge(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside, Way* needs,
                   const Group<Out>* of) {
   bool any = false;
-  for (int g = 0; g < groups; ++g) any |= doubts[g].judge(tables, needs + of[g].column);
-  if (any) judge_closely<groups>(tables, power, outside, needs, of);
+  for (int g = 0; g < groups; ++g) any |= doubts[g].any_doubtful(tables);
+  if (any) return judge_closely<groups>(tables, power, outside, needs, of);
+  for (int g = 0; g < groups; ++g) {
+    for (int i = 0; i < kLanes; ++i) needs[of[g].column + i] = Way::plain;
+  }
 }
 
 template <int groups, class Out>
