@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.audio import WAV_SUFFIXES, Code, Rejected, decode, is_riff, named_wav
+from clinaug_fast.data.audio import WAV_SUFFIXES, AudioFile, Code, Rejected, decode, is_riff, named_wav
 from clinaug_fast.data.corpus import Recording, recordings_of
 from clinaug_fast.data.double_buffer import DoubleBuffer
 from clinaug_fast.data.long_recording import COPIES, LongRecording, open_long
@@ -198,13 +198,20 @@ def clips_of(recording: Recording, n_bytes: int, settings: ClipSettings, sink: C
             raise too_long(opened.seconds, settings)
         if opened.is_long:
             return _long(opened, settings, sink, budget)
-    return _whole(recording, opened.working_bytes, settings, sink, budget)
+        return _whole(recording, opened.working_bytes, settings, sink, budget, opened.file)
 
 
-def _whole(recording: Recording, needed: int, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Kept:
+def _whole(
+    recording: Recording,
+    needed: int,
+    settings: ClipSettings,
+    sink: ClipSink,
+    budget: Budget,
+    file: AudioFile | None = None,
+) -> Kept:
     with budget.hold(needed):
         begun = time.perf_counter()
-        waveform = decode(recording, settings.mel.sample_rate, settings.clip.min_seconds)
+        waveform = decode(recording, settings.mel.sample_rate, settings.clip.min_seconds, file)
         n_samples = waveform.level.n // waveform.channels
         seconds = n_samples / waveform.file_rate
         if seconds > settings.max_seconds:

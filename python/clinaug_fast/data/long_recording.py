@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from clinaug_fast import native
-from clinaug_fast.data.audio import MAX_SAMPLES_PER_BYTE, Code, Rejected, as_float, inspect, mixed, segment_of
+from clinaug_fast.data.audio import AudioFile, Code, Rejected, as_float, mixed, open_audio
 from clinaug_fast.data.corpus import Recording
 
 PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
@@ -27,27 +27,18 @@ def open_long(recording: Recording, sample_rate: int, clip_values: float) -> "Lo
     clip_values: of the log-mels made of one sample at `sample_rate`; many where clips overlap.
     """
     try:
-        n_bytes = inspect(recording.path)
-        file = soundfile.SoundFile(recording.path)
-    except (Rejected, soundfile.LibsndfileError, OSError):
+        return LongRecording(open_audio(recording), sample_rate, clip_values)
+    except (Rejected, OSError):
         return None
-    try:
-        if file.frames <= MAX_SAMPLES_PER_BYTE * n_bytes:
-            return LongRecording(file, segment_of(recording, file.frames, file.samplerate), sample_rate, clip_values)
-    except Rejected:
-        pass
-    file.close()
-    return None
 
 
 class LongRecording:
     """An open audio file, or a segment of it."""
 
-    def __init__(self, file: soundfile.SoundFile, segment: tuple[int, int], sample_rate: int, clip_values: float):
-        self._file, self._sample_rate = file, sample_rate
-        self.rate, self.channels = file.samplerate, file.channels
-        self._start, stop = segment
-        self.n_samples = stop - self._start  # a channel
+    def __init__(self, file: AudioFile, sample_rate: int, clip_values: float):
+        self.file, self._sound, self._sample_rate = file, file.sound, sample_rate
+        self.rate, self.channels = file.sound.samplerate, file.sound.channels
+        self.n_samples = file.stop - file.start  # a channel
         self.level: Any = None  # of the pieces so far
         # Values that a sample of the file stands for, at its widest.
         self._width = max(self.channels, math.ceil(sample_rate / self.rate * max(1.0, clip_values)))
@@ -56,10 +47,7 @@ class LongRecording:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
+        self.file.sound.close()
 
     @property
     def seconds(self) -> float:
@@ -76,7 +64,7 @@ class LongRecording:
 
     def pieces(self, seconds: Any) -> Iterator[np.ndarray]:
         """(T,) mono samples at the contract's rate, piece by piece; `seconds` (clips.Seconds) learns the time taken."""
-        dtype = "int16" if self._file.subtype == "PCM_16" else "float32"
+        dtype = "int16" if self._sound.subtype == "PCM_16" else "float32"
         size = PIECE_VALUES // self._width
         stream = None
         if self.rate != self._sample_rate:
@@ -101,13 +89,13 @@ class LongRecording:
     def _read(self, done: int, size: int, dtype: str) -> np.ndarray:
         try:
             if done == 0:
-                self._file.seek(self._start)
-            samples = self._file.read(size, dtype=dtype)
+                self._sound.seek(self.file.start)
+            samples = self._sound.read(size, dtype=dtype)
         except soundfile.LibsndfileError as error:
             raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
         if len(samples) < size:
-            reason = f"{self._start + done + len(samples)} of {self._file.frames} declared samples could be decoded"
-            raise Rejected(Code.TRUNCATED, reason)
+            reached = self.file.start + done + len(samples)
+            raise Rejected(Code.TRUNCATED, f"{reached} of {self._sound.frames} declared samples could be decoded")
         if samples.dtype != np.int16 and not np.isfinite(samples).all():
             raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
         return samples
