@@ -98,9 +98,7 @@ def open_audio(recording: Recording) -> AudioFile:
         raise
 
 
-def decode(
-    recording: Recording, sample_rate: int, min_seconds: float = 0.0, file: AudioFile | None = None
-) -> Waveform:
+def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0, file: AudioFile | None = None) -> Waveform:
     """Decode, mix the channels down to their mean, resample to `sample_rate` Hz and cut out the segment.
 
     file: the recording's, if it is open already; to open some formats takes half as long as to decode a short clip.
