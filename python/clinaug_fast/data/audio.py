@@ -6,6 +6,7 @@ what a FLAC corpus takes; all else, and every verdict, is soundfile's. Resamplin
 contract's rate stays int16, which the log-mel kernel takes as it is.
 """
 
+import math
 import os
 import stat
 import struct
@@ -109,7 +110,7 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0, fil
     if isinstance(wav, str):
         with file or open_audio(recording) as source:
             samples, rate = _samples(source), source.sound.samplerate
-        channels, level = 1 if samples.ndim == 1 else samples.shape[1], native.level(samples)
+        channels, level = 1 if samples.ndim == 1 else samples.shape[1], finite_level(samples)
         if samples.ndim == 2:
             samples = mixed(samples)
     else:
@@ -120,6 +121,14 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0, fil
     if rate != sample_rate:
         samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")
     return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
+
+
+def finite_level(samples: np.ndarray) -> native.Level:
+    """native.level; raises Rejected for NaN and infinity, which no sum of squares hides."""
+    level = native.level(samples)
+    if not math.isfinite(level.square_sum):
+        raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
+    return level
 
 
 def named_wav(path: Path | str) -> bool:
@@ -138,15 +147,13 @@ def is_riff(path: Path | str) -> bool:
 
 
 def _samples(file: AudioFile) -> np.ndarray:
-    """(T,) or (T, channels) int16 where the file holds PCM16, finite float32 otherwise."""
+    """(T,) or (T, channels) int16 where the file holds PCM16, float32 otherwise."""
     sound, samples = file.sound, None
     whole = (file.start, file.stop, sound.format, sound.subtype) == (0, sound.frames, "FLAC", "PCM_16")
     if whole and file.n_bytes <= 2 * sound.frames * sound.channels + FLAC_EXTRA_BYTES:
         samples = _read_flac(sound.name, sound)
     if samples is None:
         samples = _read_part(sound, file.start, file.stop)
-    if samples.dtype != np.int16 and not np.isfinite(samples).all():
-        raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
     return samples
 
 

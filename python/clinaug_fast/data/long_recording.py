@@ -13,8 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from clinaug_fast import native
-from clinaug_fast.data.audio import AudioFile, Code, Rejected, as_float, mixed, open_audio
+from clinaug_fast.data.audio import AudioFile, Code, Rejected, as_float, finite_level, mixed, open_audio
 from clinaug_fast.data.corpus import Recording
 
 PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
@@ -74,7 +73,7 @@ class LongRecording:
             begun = time.perf_counter()
             samples = self._read(done, min(size, self.n_samples - done), dtype)
             done += len(samples)
-            level = native.level(samples)
+            level = finite_level(samples)
             self.level = level if self.level is None else self.level + level
             if samples.ndim == 2:
                 samples = mixed(samples)
@@ -96,6 +95,4 @@ class LongRecording:
         if len(samples) < size:
             reached = self.file.start + done + len(samples)
             raise Rejected(Code.TRUNCATED, f"{reached} of {self._sound.frames} declared samples could be decoded")
-        if samples.dtype != np.int16 and not np.isfinite(samples).all():
-            raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
         return samples
