@@ -114,13 +114,34 @@ class ClipSink:
     device: DoubleBuffer | None = None
 
 
-def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Verdicts:
-    """The clips of some recordings, rows of RECORDINGS_SCHEMA, into the sink, in order; a verdict on each."""
-    n_bytes = sizes(rows)
-    plain = _plain(rows, n_bytes) if sink.device is None else np.arange(0)
-    batch = _native_batch(rows if len(plain) == len(rows) else rows.take(pa.array(plain)), root, settings, sink)
+@dataclass(frozen=True)
+class Recordings:
+    """Some recordings, and what is known of them by columns before any is opened."""
+
+    rows: pa.Table  # of RECORDINGS_SCHEMA
+    n_bytes: np.ndarray  # (n,) of each recording's file, 0 where it is not known
+    plain: np.ndarray  # (n,) bool: maybe a plain WAV file
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> "Recordings":
+        n_bytes = rows.column("bytes").fill_null(0).to_numpy()
+        names = pc.utf8_lower(rows.column("path"))
+        named = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in WAV_SUFFIXES])
+        refused = rows.column("refused").is_valid().to_numpy()
+        return cls(rows, n_bytes, named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused)
+
+    def part(self, span: range) -> "Recordings":
+        within = slice(span.start, span.stop)
+        return Recordings(self.rows.slice(span.start, len(span)), self.n_bytes[within], self.plain[within])
+
+
+def clips_of_batch(batch: Recordings, root: Path, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Verdicts:
+    """The clips of some recordings into the sink, in order; a verdict on each."""
+    rows = batch.rows
+    plain = np.flatnonzero(batch.plain) if sink.device is None else np.arange(0)
+    made = _native_batch(rows if len(plain) == len(rows) else rows.take(pa.array(plain)), root, settings, sink)
     verdicts = Verdicts(np.zeros(len(rows), native.MEASURED), [], {})
-    verdicts.measured[plain] = batch.measured
+    verdicts.measured[plain] = made.measured
     ends = np.cumsum(verdicts.measured["clips"])  # of each recording's clips in the native batch
     found = verdicts.measured
     taken = (found["rate"] > 0) & (found["samples"] <= settings.max_seconds * found["rate"])
@@ -129,8 +150,8 @@ def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: Cli
 
     def send(stop: int) -> None:
         if sent < stop:
-            sink.emit(batch.mels[sent:stop])
-            verdicts.numbers.append(batch.numbers[sent:stop])
+            sink.emit(made.mels[sent:stop])
+            verdicts.numbers.append(made.numbers[sent:stop])
 
     recordings = recordings_of(rows, root) if len(left) else []
     for number in left.tolist():
@@ -138,29 +159,15 @@ def clips_of_batch(rows: pa.Table, root: Path, settings: ClipSettings, sink: Cli
         sent = int(ends[number])
         verdicts.measured[number] = 0
         try:
-            kept = clips_of(recordings[number], int(n_bytes[number]), settings, sink, budget)
+            kept = clips_of(recordings[number], int(batch.n_bytes[number]), settings, sink, budget)
             verdicts.measured[number] = kept.measured
             verdicts.numbers.append(kept.numbers)
         except Rejected as reason:
             verdicts.rejected[number] = reason
         sink.settle()
-    send(len(batch.mels))
+    send(len(made.mels))
     flush(sink)
     return verdicts
-
-
-def sizes(rows: pa.Table) -> np.ndarray:
-    """(n,) the bytes of each recording's file, 0 where they are not known."""
-    column = rows.column("bytes")
-    return (column.fill_null(0) if column.null_count else column).to_numpy()
-
-
-def _plain(rows: pa.Table, n_bytes: np.ndarray) -> np.ndarray:
-    """The rows that may be plain WAV files."""
-    names = pc.utf8_lower(rows.column("path"))
-    named = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in WAV_SUFFIXES])
-    refused = rows.column("refused").is_valid().to_numpy()
-    return np.flatnonzero(named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused)
 
 
 def _native_batch(plain: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink) -> native.WavBatch:

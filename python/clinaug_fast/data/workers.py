@@ -20,7 +20,7 @@ from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
-from clinaug_fast.data.clips import ClipSettings, ClipSink, Seconds, Verdicts, clips_of_batch, sizes
+from clinaug_fast.data.clips import ClipSettings, ClipSink, Recordings, Seconds, Verdicts, clips_of_batch
 from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
 from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
@@ -136,7 +136,7 @@ class _Block:
 
     def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
         self.job, self.number, self.rows, self.budget, self.lanes = job, number, rows, budget, lanes
-        self.n_bytes = sizes(rows).tolist()
+        self.recordings = Recordings.of(rows)
         self.batches = list(self._cut())
         self.verdicts: list[Verdicts] = []  # of the batches whose turn it was
         self.seconds = Seconds()
@@ -153,31 +153,30 @@ class _Block:
         """The rows of each batch; of no consequence for the result."""
         n_mels, n_frames = self.job.settings.clip_shape
         start = size = 0
-        for row, n_bytes in enumerate(self.n_bytes):
+        for row, n_bytes in enumerate(self.recordings.n_bytes.tolist()):
             cost = n_bytes + 4 * n_mels * n_frames * (1 + n_bytes / 2 / self.job.settings.stride)
             if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
                 yield range(start, row)
                 start, size = row, 0
             size += cost
-        yield range(start, len(self.n_bytes))
+        yield range(start, self.rows.num_rows)
 
     def work(self, batch: int) -> None:
         """Decode a batch and hand it in; the last one to do so finishes the block."""
-        span = self.batches[batch]
-        rows = self.rows.slice(span.start, len(span))
+        recordings = self.recordings.part(self.batches[batch])
         turn = _Turn(self, batch)
         sink = ClipSink(turn.emit, turn.settle, turn.begin_long, turn.end_long)
         if self.lanes is not None:
             sink.device = DoubleBuffer(self.lanes.of_this_thread(), turn.emit)
         try:
-            verdicts = clips_of_batch(rows, self.job.root, self.job.settings, sink, self.budget)
+            verdicts = clips_of_batch(recordings, self.job.root, self.job.settings, sink, self.budget)
         except BaseException:
             if sink.device is not None:
                 sink.device.drop()
             raise
         if self.job.fail_at_first and verdicts.rejected:
             number, reason = min(verdicts.rejected.items())
-            (recording,) = recordings_of(rows.slice(number, 1), self.job.root)
+            (recording,) = recordings_of(recordings.rows.slice(number, 1), self.job.root)
             raise RejectedError(
                 f"{recording.path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
                 "Repair it or take it out, or give --on-error skip"
