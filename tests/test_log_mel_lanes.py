@@ -215,7 +215,7 @@ def test_clips_of_every_way_in_a_batch(length, instruction_set):
         assert np.array_equal(lanes(x, SMALL, instruction_set, threads=threads, glance=True), one_by_one)
 
 
-@pytest.mark.parametrize("shape", [(1, 700_000), (90, 8000), (3, 250_000)])
+@pytest.mark.parametrize("shape", [(1, 700_000), (90, 8000), (90, 8250), (3, 250_000)])
 @pytest.mark.parametrize(
     "contract", [SMALL, SMALL.with_changes(n_fft=509, win_length=400), SMALL.with_changes(hop_length=500)]
 )

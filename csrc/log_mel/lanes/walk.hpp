@@ -2,7 +2,7 @@
 //
 // The clips of a batch are laid end to end as columns, so that a tile holds frames of as many clips as it takes: clip b
 // owns the columns [b * pitch, (b + 1) * pitch), pitch = frames + carry. Lanes that fall on the carried columns between
-// two clips are computed and dropped.
+// two clips are computed and dropped. Clips whose frames nearly fill whole vectors have tiles of their own.
 #pragma once
 
 #include <algorithm>
@@ -69,17 +69,18 @@ class Walk {
   Walk(const LanesPlan<Real>& plan, const Layout<Real>& layout, View<const In, 2> x, View<Out, 3> out)
       : params_(plan.params()), kernel_(plan.kernel()), layout_(layout), tables_(layout.tables), x_(x), out_(out) {}
 
-  Index tile() const { return tables_.tile; }
-  Index n_tiles() const { return (n_columns() + tables_.tile - 1) / tables_.tile; }
+  Index tile() const { return apart() ? std::min(tables_.tile, n_frames()) : tables_.tile; }  // frames of the largest
+  Index n_tiles() const { return apart() ? x_.extent[0] * tiles(n_frames()) : tiles(n_columns()); }
 
   // The tiles [begin, end), in order. again(way, first, n, needs) is called for columns of which some need another way.
   template <class Again>
   void run(Index begin, Index end, Workspace& work, const Again& again) const {
     const Scratch<Real> scratch = prepare(work);
     for (Index index = begin; index < end; ++index) {
-      const Index first = index * tables_.tile, n = std::min(tables_.tile, n_columns() - first);
-      Tile<Real, Row> tile = tile_from(first, n, index == begin ? 0 : tables_.lead, work);
-      if (index + 1 < end) prefetch(first + layout_.carry + tables_.tile, tile);
+      const Index first = first_column(index), left = apart() ? n_frames() - first % pitch() : n_columns() - first;
+      const Index n = std::min(tables_.tile, left), known = index == begin || begins_anew(index) ? 0 : tables_.lead;
+      Tile<Real, Row> tile = tile_from(first, n, known, work);
+      if (index + 1 < end) prefetch(first_column(index + 1) + (begins_anew(index + 1) ? 0 : layout_.carry), tile);
       write_directly(first, n, tile);
       run_kernel(scratch, tile);
       copy_staged(first, n, tile, work);
@@ -153,6 +154,15 @@ class Walk {
   Index n_frames() const { return out_.extent[2]; }
   Index pitch() const { return n_frames() + layout_.carry; }
   Index n_columns() const { return x_.extent[0] * pitch() - layout_.carry; }
+
+  // Whether each clip has tiles of its own: where it fills fewer vectors so.
+  bool apart() const { return round_up(n_frames(), kernel_.lanes) < pitch(); }
+  Index tiles(Index columns) const { return (columns + tables_.tile - 1) / tables_.tile; }
+  Index first_column(Index tile) const {
+    const Index of_clip = tiles(n_frames());
+    return apart() ? tile / of_clip * pitch() + tile % of_clip * tables_.tile : tile * tables_.tile;
+  }
+  bool begins_anew(Index tile) const { return apart() && tile % tiles(n_frames()) == 0; }
 
   Scratch<Real> prepare(Workspace& work) const {
     const auto numbers = [](Aligned& memory, Index n) { return reinterpret_cast<Real*>(memory.at_least(sizeof(Real) * n)); };
