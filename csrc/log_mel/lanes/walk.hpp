@@ -113,8 +113,9 @@ class Walk {
     const Scratch<Real> scratch = prepare(work);
     const Tile<Real, Row> tile = tile_of_listed(n, [&](Index j) { return frames[j]; }, work);
     run_kernel(scratch, tile);
-    for (Index j = 0; j < n; ++j) {
-      copy_out(frames[j], 1, {0, tile.groups[0].first + j, tile.groups[0].stride}, [](Index) { return true; });
+    for (Index j = 0, run; j < n; j += run) {
+      for (run = 1; j + run < n && frames[j + run] == frames[j] + run;) ++run;
+      copy_out(frames[j], run, {0, tile.groups[0].first + j, tile.groups[0].stride}, [](Index) { return true; });
     }
     if constexpr (std::is_same_v<Real, float>) {
       for (Index j = 0; j < n; ++j) {
