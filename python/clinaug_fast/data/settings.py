@@ -14,7 +14,7 @@ def flat_settings(made_with: Mapping[str, Any]) -> dict[str, Any]:
     fields = {f"{part}.{key}": value for part in ("mel", "clip") for key, value in made_with.get(part, {}).items()}
     fields |= {key: made_with.get(key) for key in ("subject_pattern", "max_hours", "deidentified")}
     fields["device"] = made_with.get("device", "cpu")
-    fields["arithmetic, which CLINAUG_ISA chooses,"] = made_with.get("arithmetic")
+    fields["arithmetic, which CLINAUG_ISA and the build choose,"] = made_with.get("arithmetic")
     return fields | {"the corpus's fingerprint": made_with["lineage"].get("corpus")}
 
 

@@ -64,7 +64,7 @@ def run_blocks(
     if job.arithmetic != native.ARITHMETIC:
         raise SettingsError(
             f"a worker computes in the arithmetic {native.ARITHMETIC!r}; expected {job.arithmetic!r}, as asked for. "
-            "Set CLINAUG_ISA=baseline for all, here and there"
+            "Set CLINAUG_ISA=baseline for all, here and there, and install one build"
         )
     keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
