@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <type_traits>
+#include <memory>
 #include <vector>
 
 #include "common/parallel.hpp"
@@ -13,6 +13,7 @@ namespace clinaug {
 namespace {
 
 using lanes::Index;
+using lanes::Way;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
@@ -36,7 +37,7 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
   parallel_for(workers, workers, 1, [&](Index, Index) {
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
     auto redo = make_redo();
-    const auto again = [&](lanes::Way way, Index first, Index n, const lanes::Way* needs) {
+    const auto again = [&](Way way, Index first, Index n, const Way* needs) {
       redo.take(walk, way, first, n, needs);
     };
     for (Index begin, end; claim(begin, end);) walk.run(begin, end, *work, again);
@@ -48,22 +49,22 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
 // What a frame costs, in frames in single precision: computed with the others of its clip, or among few.
 constexpr double kEmphasised = 1.15, kFull = 2.2, kEmphasisedAlone = 2.0, kFullAlone = 3.5;
 
-lanes::Way cheapest(const lanes::Seen& seen) {
-  const auto frames = [&](lanes::Way way) { return static_cast<double>(seen[static_cast<int>(way)]); };
-  const double all = frames(lanes::Way::plain) + frames(lanes::Way::emphasised) + frames(lanes::Way::full);
-  const double full_alone = kFullAlone * frames(lanes::Way::full);
-  const double plain = all + kEmphasisedAlone * frames(lanes::Way::emphasised) + full_alone;
+Way cheapest(const lanes::Seen& seen) {
+  const auto frames = [&](Way way) { return static_cast<double>(seen[static_cast<int>(way)]); };
+  const double all = frames(Way::plain) + frames(Way::emphasised) + frames(Way::full);
+  const double full_alone = kFullAlone * frames(Way::full);
+  const double plain = all + kEmphasisedAlone * frames(Way::emphasised) + full_alone;
   const double emphasised = kEmphasised * all + full_alone;
-  if (all < 2.0 || plain <= std::min(emphasised, kFull * all)) return lanes::Way::plain;
-  return emphasised <= kFull * all ? lanes::Way::emphasised : lanes::Way::full;
+  if (all < 2.0 || plain <= std::min(emphasised, kFull * all)) return Way::plain;
+  return emphasised <= kFull * all ? Way::emphasised : Way::full;
 }
 
 // The way that is cheapest for all of a clip, by a glance at one of 32 frames, at most kScattered: those of several clips are
 // looked at together, a clip alone is worth it where it is long.
 template <class Walk>
-std::vector<lanes::Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames,
+std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames,
                                       std::int64_t threads) {
-  std::vector<lanes::Way> ways(clips, lanes::Way::plain);
+  std::vector<Way> ways(clips, Way::plain);
   const Index each = std::min(frames / 32, lanes::kScattered);
   if (each < 2) return ways;
   const Index at_once = lanes::kScattered / each;
@@ -94,15 +95,15 @@ template <class In, class Out>
 void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads, bool glance) const {
   if (x.extent[0] == 0 || out.extent[2] == 0) return;
   if constexpr (!kMaySingle<In, Out>) {
-    run_clips(lanes::Way::full, x, out, threads);
+    run_clips(Way::full, x, out, threads);
   } else {
     const Index clips = x.extent[0], frames = out.extent[2];
     if (!glance && frames < kLongClip) {
-      run_clips(lanes::Way::plain, x, out, threads);
+      run_clips(Way::plain, x, out, threads);
       return;
     }
     const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
-    const std::vector<lanes::Way> ways = ways_of_clips(ways_.plain(), scattered, clips, frames, threads);
+    const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, clips, frames, threads);
     for (Index first = 0; first < clips;) {
       Index n = 1;
       while (first + n < clips && ways[first + n] == ways[first]) ++n;
@@ -113,7 +114,7 @@ void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads
 }
 
 template <class In, class Out>
-void LogMelPlan::run_clips(lanes::Way way, View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+void LogMelPlan::run_clips(Way way, View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
   ways_.with<In, Out>(way, [&]<class Real>(const lanes::LanesPlan<Real>& plan) {
     run_tiles(plan, lanes::Walk<Real, In, Out>(plan, x, out), threads, [&] { return Redo<In, Out>(ways_, x, out); });
   });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -25,7 +26,7 @@ class Redo {
   void take(const Walk& walk, Way way, Index first, Index n, const Way* needs) {
     const Index wanted = std::count(needs, needs + n, way);
     if (kLongRun <= wanted && n <= 2 * wanted) {
-      use<false>(way, [&](const auto& again, lanes::Workspace& work) {
+      use(way, false, [&](const auto& again, lanes::Workspace& work) {
         again.run_some(way, first, n, needs, work, [&](Way other, Index begin, Index count, const Way* still) {
           take(again, other, begin, count, still);
         });
@@ -54,13 +55,13 @@ class Redo {
   void run_waiting(Way way) {
     const std::vector<Index> frames = std::exchange(waiting(way), {});
     if (frames.empty()) return;
-    use<true>(way, [&](const auto& again, lanes::Workspace& work) {
+    use(way, true, [&](const auto& again, lanes::Workspace& work) {
       again.run_listed(frames.data(), static_cast<Index>(frames.size()), work, [&](Way other, Index frame) { take(other, frame); });
     });
   }
 
-  template <bool scattered, class Run>
-  void use(Way way, const Run& run) {
+  template <class Run>
+  void use(Way way, bool scattered, const Run& run) {
     ways_.with<In, Out>(way, [&]<class Real>(const lanes::LanesPlan<Real>& plan) {
       std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
       const lanes::Layout<Real>& layout = scattered ? plan.scattered() : plan.layout(x_.extent[0], out_.extent[2]);

@@ -175,15 +175,14 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   };
   for (const Index t : transform_.order()) {
     layout.offsets.push_back(offset(t));
-    layout.before.push_back(offset(before(t)));
+    if (emphasis_ != 0.0) layout.before.push_back(offset(before(t)));
   }
-  const int* const before = layout.before.data();
-  const bool emphasised = emphasis_ != 0.0;
-  tables.source = {layout.offsets.data(), weights_.data(), before, carried_.data(), emphasised};
+  const int* const before = layout.before.empty() ? nullptr : layout.before.data();
+  tables.source = {layout.offsets.data(), weights_.data(), before, carried_.data()};
   if (smooth_) return;
   layout.chirp = {tables.source,
-                  {layout.offsets.data(), sine_weights_.data(), before, sine_carried_.data(), emphasised},
-                  {natural_offsets_.data(), ones_.data(), before, carried_.data(), false},
+                  {layout.offsets.data(), sine_weights_.data(), before, sine_carried_.data()},
+                  {natural_offsets_.data(), ones_.data(), nullptr, nullptr},
                   chirp_spectrum_.data()};
   tables.chirp = &layout.chirp;
 }

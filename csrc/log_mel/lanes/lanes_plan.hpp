@@ -20,7 +20,7 @@ constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * s
 template <class Real>
 struct Layout {
   Index carry;  // columns that a frame reaches beyond its first
-  std::vector<int> offsets, before;
+  std::vector<int> offsets, before;  // before: empty without pre-emphasis
   Tables<Real> tables;
   Chirp<Real> chirp;
 };
@@ -32,7 +32,7 @@ template <class Real>
 class LanesPlan {
  public:
   // emphasis: frames are transformed as x[t] - emphasis x[t - 1], windowed before, and bands made up for it; or 0.
-  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, double emphasis = 0.0);
+  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, double emphasis);
 
   const LogMelParams& params() const { return params_; }
   const Kernel<Real>& kernel() const { return kernel_; }

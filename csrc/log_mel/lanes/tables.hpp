@@ -35,16 +35,15 @@ struct Transform {
   Pass<Real> passes[kMaxPasses];
 };
 
-// Where a transform's samples lie, and what they are multiplied by; in the order of the leaves. `emphasised`, they are
+// Where a transform's samples lie, and what they are multiplied by; in the order of the leaves. With `before`, they are
 //     weight * (sample - sample before) + carried * sample before,
 // a windowed waveform with pre-emphasis: small differences of large samples, without the rounding of large products.
 template <class Real>
 struct Source {
   const int* offsets;
   const Real* weights;
-  const int* before;
+  const int* before;  // or null
   const Real* carried;
-  bool emphasised;
 };
 
 // What a size with large prime factors needs besides a transform of a longer, smooth size; see chirp.hpp.

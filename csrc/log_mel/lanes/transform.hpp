@@ -120,7 +120,7 @@ static inline void leaf(const Transform& transform, const Source& source, const 
 
 static inline void leaf(const Transform& transform, const Source& source, const Real* x, Index index, V* out) {
   if constexpr (kSingle) {
-    if (source.emphasised) return leaf<Emphasised>(transform, source, x, index, out);
+    if (source.before) return leaf<Emphasised>(transform, source, x, index, out);
   }
   leaf<Windowed>(transform, source, x, index, out);
 }

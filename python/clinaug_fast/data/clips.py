@@ -200,7 +200,7 @@ def clips_of(recording: Recording, n_bytes: int, settings: ClipSettings, sink: C
     opened = open_long(recording, mel.sample_rate, settings.clip_shape[0] * settings.clip_shape[1] / settings.stride)
     if opened is None:
         return _whole(recording, 0, settings, sink, budget)
-    with opened:
+    with opened.file:
         if opened.seconds > settings.max_seconds:
             raise too_long(opened.seconds, settings)
         if opened.is_long:

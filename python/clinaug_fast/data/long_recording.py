@@ -6,8 +6,7 @@ A piece has a fixed size, so nothing depends on the memory at hand; soxr's strea
 import math
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -41,12 +40,6 @@ class LongRecording:
         self.level: Any = None  # of the pieces so far
         # Values that a sample of the file stands for, at its widest.
         self._width = max(self.channels, math.ceil(sample_rate / self.rate * max(1.0, clip_values)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.file.sound.close()
 
     @property
     def seconds(self) -> float:

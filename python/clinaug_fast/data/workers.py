@@ -135,7 +135,7 @@ class _Block:
     """A block under way: its shard grows batch by batch."""
 
     def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
-        self.job, self.number, self.rows, self.budget, self.lanes = job, number, rows, budget, lanes
+        self.job, self.number, self.budget, self.lanes = job, number, budget, lanes
         self.recordings = Recordings.of(rows)
         self.batches = list(self._cut())
         self.verdicts: list[Verdicts] = []  # of the batches whose turn it was
@@ -159,7 +159,7 @@ class _Block:
                 yield range(start, row)
                 start, size = row, 0
             size += cost
-        yield range(start, self.rows.num_rows)
+        yield range(start, self.recordings.rows.num_rows)
 
     def work(self, batch: int) -> None:
         """Decode a batch and hand it in; the last one to do so finishes the block."""
@@ -231,22 +231,23 @@ class _Block:
     def _finish(self) -> None:
         digest = self.shard.finish()
         key = self.job.key
-        public = public_table(self.rows, self.job.root, key)
+        rows = self.recordings.rows
+        public = public_table(rows, self.job.root, key)
         verdicts = Verdicts.joined(self.verdicts)
         measured, numbers = verdicts.measured, np.concatenate([np.empty(0, np.int64), *verdicts.numbers])
         refused = sorted(verdicts.rejected)
-        at = np.delete(np.arange(self.rows.num_rows), refused)
+        at = np.delete(np.arange(rows.num_rows), refused)
         stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
         index = index_table(public, at, measured["clips"][at], numbers, self.number, stride_s)
         facts = facts_table(public, at, measured[at])
-        recordings = recordings_of(self.rows.take(pa.array(refused, pa.int64())), self.job.root) if refused else []
+        recordings = recordings_of(rows.take(pa.array(refused, pa.int64())), self.job.root) if refused else []
         reasons = (verdicts.rejected[row] for row in refused)
         rejected = [
             rejected_row(recording, reason.code, reason.reason, key)
             for recording, reason in zip(recordings, reasons, strict=True)
         ]
         quiet = int(np.sum(measured["windows"] - measured["clips"]))
-        about = {"block": self.number, "found": self.rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
+        about = {"block": self.number, "found": rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
         self.job.files.complete(self.number, self.draft, digest, index, facts, about)
         self.finished = True
         self._open.close()
