@@ -152,9 +152,10 @@ class _Block:
     def _cut(self) -> Iterable[range]:
         """The rows of each batch; of no consequence for the result."""
         n_mels, n_frames = self.job.settings.clip_shape
+        n_bytes = self.recordings.n_bytes
+        costs = n_bytes + 4 * n_mels * n_frames * (1 + n_bytes / 2 / self.job.settings.stride)
         start = size = 0
-        for row, n_bytes in enumerate(self.recordings.n_bytes.tolist()):
-            cost = n_bytes + 4 * n_mels * n_frames * (1 + n_bytes / 2 / self.job.settings.stride)
+        for row, cost in enumerate(costs.tolist()):
             if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
                 yield range(start, row)
                 start, size = row, 0
