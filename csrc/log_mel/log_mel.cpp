@@ -63,7 +63,7 @@ Way cheapest(const lanes::Seen& seen) {
 // looked at together, a clip alone is worth it where it is long.
 template <class Walk>
 std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames,
-                                      std::int64_t threads) {
+                               std::int64_t threads) {
   std::vector<Way> ways(clips, Way::plain);
   const Index each = std::min(frames / 32, lanes::kScattered);
   if (each < 2) return ways;
