@@ -55,7 +55,7 @@ def test_segments_of_one_file_count_its_bytes_once():
 def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
     kept = np.zeros((0, 3, 2), np.float32)
     file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed and gone with the test
-    shard = Shard(file, (3, 2))
+    shard = Shard(file, (3, 2), data.draw(st.integers(0, 40), "expected"))
     for k, n in enumerate(sizes):
         some = np.random.default_rng(k).normal(size=(n, 3, 2)).astype(np.float32)
         mark = shard.rows
@@ -70,10 +70,11 @@ def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
     assert digest == fingerprint_shard(Path(file.name))
 
 
-def test_a_shard_takes_no_more_of_the_disk_than_its_clips(tmp_path: Path):
+@pytest.mark.parametrize("expected", [0, 2, 1000])
+def test_a_shard_takes_no_more_of_the_disk_than_its_clips(tmp_path: Path, expected: int):
     clips = np.ones((2, 3, 1000), np.float32)
     with open(tmp_path / "shard", "w+b") as file:
-        shard = Shard(file, (3, 1000))
+        shard = Shard(file, (3, 1000), expected)
         shard.append(clips)
         assert (tmp_path / "shard").stat().st_size <= NPY_HEADER_BYTES + clips.nbytes  # set aside, not yet the file's
         shard.finish()

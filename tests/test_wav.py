@@ -230,10 +230,12 @@ def test_one_bad_file_leaves_the_others_as_they_are(tmp_path: Path):
         soundfile.write(tmp_path / f"{i}.wav", sound("hum", i), RATE, "PCM_16")
     soundfile.write(tmp_path / "rate.wav", sound("hum", 3), 16000, "PCM_16")
     soundfile.write(tmp_path / "short.wav", sound("hum", 3)[:400], RATE, "PCM_16")
-    names = ["0.wav", "missing.wav", "1.wav", "rate.wav", "short.wav", "2.wav"]
-    batch = native.wav_log_mel([tmp_path / name for name in names], MEL, clip)
-    assert batch.not_taken == {1: "No such file or directory", 3: "another sample rate", 4: "too short"}
-    assert batch.measured["clips"].astype(bool).tolist() == [True, False, True, False, False, True]
+    soundfile.write(tmp_path / "long.wav", np.append(sound("hum", 3), 0.5), RATE, "PCM_16")
+    names = ["0.wav", "missing.wav", "1.wav", "rate.wav", "short.wav", "long.wav", "2.wav"]
+    batch = native.wav_log_mel([tmp_path / name for name in names], MEL, clip, max_seconds=9600 / RATE)
+    reasons = {1: "No such file or directory", 3: "another sample rate", 4: "too short", 5: "too long"}
+    assert batch.not_taken == reasons
+    assert batch.measured["clips"].astype(bool).tolist() == [True, False, True, False, False, False, True]
     alone = [native.wav_log_mel([tmp_path / f"{i}.wav"], MEL, clip).mels for i in range(3)]
     assert batch.mels.tobytes() == np.concatenate(alone).tobytes()
     empty = native.wav_log_mel([], MEL, clip)

@@ -37,6 +37,14 @@ CLINAUG_IN_CLONES std::int64_t squares_of_block(const std::int16_t* x, std::int6
   return 65536LL * high_high + 512LL * high_low + low_low;
 }
 
+CLINAUG_IN_CLONES std::int16_t clipped_of_block(std::span<const std::int16_t> block) {
+  std::int16_t clipped = 0;
+  for (const std::int16_t sample : block) {
+    clipped += static_cast<std::int16_t>((sample >= kClippedFromInt) | (sample <= -kClippedFromInt));
+  }
+  return clipped;
+}
+
 CLINAUG_IN_CLONES double sum_of_squares(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
   std::int64_t sum = 0;
   for (std::int64_t at = 0; at < n; at += kBlock) sum += squares_of_block(x + at * stride, std::min(kBlock, n - at), stride);
@@ -102,15 +110,17 @@ CLINAUG_CLONES Level measure_level(std::span<const std::int16_t> samples) {
   std::int64_t squares = 0;
   for (std::int64_t at = 0; at < level.n; at += kBlock) {
     const std::span block = samples.subspan(at, std::min(kBlock, level.n - at));
-    std::int16_t clipped = 0, silent = 0;
+    std::int16_t low = 0, high = 0, silent = 0;
     for (const std::int16_t sample : block) {
-      lowest = std::min(lowest, sample);
-      highest = std::max(highest, sample);
-      clipped += static_cast<std::int16_t>((sample >= kClippedFromInt) | (sample <= -kClippedFromInt));
-      silent += static_cast<std::int16_t>((sample <= kSilentUpToInt) & (sample >= -kSilentUpToInt));
+      low = std::min(low, sample);
+      high = std::max(high, sample);
+      // |sample| <= kSilentUpToInt, in one comparison.
+      silent += static_cast<std::int16_t>(static_cast<std::uint16_t>(sample + kSilentUpToInt) <= 2 * kSilentUpToInt);
     }
-    level.clipped += clipped;
     level.silent += silent;
+    if (high >= kClippedFromInt || low <= -kClippedFromInt) level.clipped += clipped_of_block(block);
+    lowest = std::min(lowest, low);
+    highest = std::max(highest, high);
     squares += squares_of_block(block.data(), static_cast<std::int64_t>(block.size()), 1);
   }
   level.peak = std::max<double>(highest, -static_cast<double>(lowest)) * 0x1p-15;

@@ -147,7 +147,9 @@ WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& 
   clips.rate = wav.rate;
   clips.channels = wav.channels;
   clips.n_samples = segment.stop - segment.start;
-  if (static_cast<double>(clips.n_samples) < cut.min_seconds * static_cast<double>(wav.rate)) throw NotPlain("too short");
+  const auto length = static_cast<double>(clips.n_samples), rate = static_cast<double>(wav.rate);
+  if (length < cut.min_seconds * rate) throw NotPlain("too short");
+  if (length > cut.max_seconds * rate) throw NotPlain("too long");
 
   const auto finish = [&](auto mono) {
     const auto windows = windows_of(at_least_a_window(mono, cut, scratch), cut);

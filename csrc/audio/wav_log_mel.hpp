@@ -17,7 +17,8 @@ struct ClipCut {
   std::int64_t length;   // samples of a window
   std::int64_t stride;   // samples from one to the next
   bool tile;
-  double min_seconds;    // shorter recordings are not taken
+  double min_seconds;    // shorter recordings are not taken,
+  double max_seconds;    // nor longer ones
   double quiet_ratio;
 };
 
@@ -46,7 +47,7 @@ struct WavBatch {
   std::int64_t read_ns = 0, mel_ns = 0;
 };
 
-// A file that is not plain, of another rate than the plan's, too short or unreadable is not taken. Result i depends on
+// A file that is not plain, of another rate than the plan's, too short, too long or unreadable is not taken. Result i depends on
 // request i alone.
 WavBatch wav_log_mel(const LogMelPlan& plan, const ClipCut& cut, const std::vector<WavRequest>& requests);
 

@@ -34,7 +34,7 @@ std::string file_name(const py::handle& path) {
 
 // `segments` is None, or has a (start, end) for each path.
 py::tuple run(const LogMelPlan& plan, const py::list& paths, const py::object& segments, std::int64_t length, std::int64_t stride,
-              bool tile, double min_seconds, double quiet_ratio) {
+              bool tile, double min_seconds, double max_seconds, double quiet_ratio) {
   if (length < 1 || stride < 1) throw std::invalid_argument("wav_log_mel: length and stride are at least 1");
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   std::vector<WavRequest> files;
@@ -51,7 +51,7 @@ py::tuple run(const LogMelPlan& plan, const py::list& paths, const py::object& s
   WavBatch batch;
   {
     py::gil_scoped_release released;
-    batch = wav_log_mel(plan, {length, stride, tile, min_seconds, quiet_ratio}, files);
+    batch = wav_log_mel(plan, {length, stride, tile, min_seconds, max_seconds, quiet_ratio}, files);
   }
   py::dict not_taken;
   for (const auto& [number, reason] : batch.not_taken) not_taken[py::int_(number)] = reason;
@@ -128,7 +128,7 @@ void bind_audio(py::module_& module) {
   bind_owned<std::int16_t>(module, "Int16s");
   module.attr("segment_overhang_s") = kOverhang;
   module.def("wav_log_mel", &run, py::arg("plan"), py::arg("paths"), py::arg("segments"), py::arg("length"), py::arg("stride"),
-             py::arg("tile"), py::arg("min_seconds"), py::arg("quiet_ratio"),
+             py::arg("tile"), py::arg("min_seconds"), py::arg("max_seconds"), py::arg("quiet_ratio"),
              "Plain WAV files to log-mels: (mels, measured, numbers, not_taken, read_ns, mel_ns)");
   module.def("read_wav", &read, py::arg("path"), py::arg("start_s"), py::arg("end_s"),
              "(mono samples, rate, channels, level) of a plain WAV file, or the reason why it is not one");

@@ -5,6 +5,7 @@ Takes waveforms as arrays or plain WAV files, leaves log-mels as arrays. The sam
 """
 
 import json
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -158,6 +159,7 @@ def wav_log_mel(
     mel: MelConfig,
     clip: ClipConfig,
     segments: Sequence[tuple[float | None, float | None]] | None = None,
+    max_seconds: float = math.inf,
 ) -> WavBatch:
     """Plain WAV files to the log-mels of their clips, on one thread and without the interpreter lock.
 
@@ -165,14 +167,14 @@ def wav_log_mel(
     segments: start and end of each recording in its file, in seconds; None for the file's own.
 
     A file is not taken, and no verdict on it is meant, where it is not plain (see csrc/audio/wav.hpp), where its rate
-    is not the contract's, where it is shorter than clip.min_seconds, holds a NaN or cannot be read, and where only a
-    part of a large file is wanted. Files are held in memory whole, one at a time.
+    is not the contract's, where it is shorter than clip.min_seconds or longer than max_seconds, holds a NaN or cannot
+    be read, and where only a part of a large file is wanted. Files are held in memory whole, one at a time.
     """
     length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
     tile, ratio = clip.short == "tile", quiet_ratio(clip.quiet_db)
     times = None if segments is None else list(segments)
     mels, measured, numbers, *rest = _native.wav_log_mel(
-        plan(mel), list(paths), times, length, stride, tile, clip.min_seconds, ratio
+        plan(mel), list(paths), times, length, stride, tile, clip.min_seconds, max_seconds, ratio
     )
     mels = np.asarray(mels).reshape(-1, mel.n_mels, clip.n_frames)
     return WavBatch(mels, np.frombuffer(measured, MEASURED), np.asarray(numbers), *rest)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.data.card import write_card
 from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
-from clinaug_fast.data.feature_set import INDEX_SCHEMA, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.data.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, feature_set_fingerprint
 from clinaug_fast.data.memory import give_back
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.runs import provenance, write_json, write_json_lines
@@ -87,7 +87,7 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
 def _write_index(path: Path, files: BlockFiles, n_blocks: int) -> Counter[str]:
     """Join the blocks' rows; returns the number of clips by label."""
     clips: Counter[str] = Counter()
-    with pq.ParquetWriter(path, INDEX_SCHEMA) as writer:
+    with pq.ParquetWriter(path, INDEX_SCHEMA, use_dictionary=REPEATING) as writer:
         for number in range(n_blocks):
             index = _read(files.index(number)).cast(INDEX_SCHEMA)
             writer.write_table(index)

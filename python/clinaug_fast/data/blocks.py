@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clinaug_fast.data.feature_set import REPEATING
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import fingerprint_file, read_json
@@ -130,7 +131,7 @@ class BlockFiles:
         """Put the block's files in their places; draft: the shard, `digest` its fingerprint."""
         for table, path in ((index, self.index(number)), (facts, self.facts(number))):
             hidden = draft.with_name(f"{draft.name}.parquet")
-            pq.write_table(table, hidden)
+            pq.write_table(table, hidden, use_dictionary=REPEATING)
             os.replace(hidden, path)
         os.replace(draft, self.shard(number))
         about = {**about, "rows": index.num_rows, "digests": self._digests(number, digest)}

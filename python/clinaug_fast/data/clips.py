@@ -25,6 +25,8 @@ WAV_BYTES = 4 << 20  # larger WAV files are decoded under the memory budget
 SMALL_WAV_BYTES = 1 << 20  # is no long recording, so nobody looks whether it is
 MEL_BYTES = 8 << 20  # of log-mels made at once
 
+Segment = tuple[float | None, float | None]  # start and end in seconds; None: the file's own
+
 
 @dataclass(frozen=True)
 class ClipSettings:
@@ -68,24 +70,13 @@ class Kept:
         return *sizes, peak, clipped, square_sum, silent
 
 
-@dataclass
 class Verdicts:
-    """What became of some recordings, by columns: no Python object for each that was used."""
+    """What became of a block's recordings, by columns: no Python object for each that was used. Batches fill in their
+    own rows, several at once."""
 
-    measured: np.ndarray  # (n,) native.MEASURED; zeros where rejected
-    numbers: list[np.ndarray]  # (n_clips,) int64 in all: the place of each clip's window in its recording
-    rejected: dict[int, Rejected]  # by the recording's place
-
-    @classmethod
-    def joined(cls, batches: "list[Verdicts]") -> "Verdicts":
-        """Those of some batches, one after another."""
-        all_of_them, n = cls(np.empty(0, native.MEASURED), [], {}), 0
-        for batch in batches:
-            all_of_them.numbers += batch.numbers
-            all_of_them.rejected |= {n + number: reason for number, reason in batch.rejected.items()}
-            n += len(batch.measured)
-        all_of_them.measured = np.concatenate([all_of_them.measured, *(batch.measured for batch in batches)])
-        return all_of_them
+    def __init__(self, n: int):
+        self.measured = np.zeros(n, native.MEASURED)  # zeros where rejected
+        self.rejected: dict[int, Rejected] = {}  # by row
 
 
 @dataclass
@@ -96,7 +87,14 @@ class Seconds:
     resample: float = 0.0
     mel: float = 0.0
     write: float = 0.0
-    audio: float = 0.0  # decoded
+    audio: float = 0.0  # of the recordings that were used
+
+    def add(self, more: "Seconds") -> None:
+        self.decode += more.decode
+        self.resample += more.resample
+        self.mel += more.mel
+        self.write += more.write
+        self.audio += more.audio
 
 
 @dataclass
@@ -116,70 +114,73 @@ class ClipSink:
 
 @dataclass(frozen=True)
 class Recordings:
-    """Some recordings, and what is known of them by columns before any is opened."""
+    """The recordings of a block, and what is known of them before any is opened: made once, since a batch would find
+    Arrow and numpy cold each time."""
 
     rows: pa.Table  # of RECORDINGS_SCHEMA
+    root: Path
+    paths: list[str]  # of the files
+    segments: list[Segment] | None  # None: all are whole files
     n_bytes: np.ndarray  # (n,) of each recording's file, 0 where it is not known
-    plain: np.ndarray  # (n,) bool: maybe a plain WAV file
+    plain: list[bool]  # maybe a plain WAV file
 
     @classmethod
-    def of(cls, rows: pa.Table) -> "Recordings":
-        n_bytes = rows.column("bytes").fill_null(0).to_numpy()
-        names = pc.utf8_lower(rows.column("path"))
+    def of(cls, rows: pa.Table, root: Path) -> "Recordings":
+        paths, n_bytes = rows.column("path"), rows.column("bytes").fill_null(0).to_numpy()
+        segments = None
+        if any(rows.column(name).null_count < len(rows) for name in ("start_s", "end_s")):
+            segments = list(zip(*(rows.column(name).to_pylist() for name in ("start_s", "end_s")), strict=True))
+        names = pc.utf8_lower(paths)
         named = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in WAV_SUFFIXES])
         refused = rows.column("refused").is_valid().to_numpy()
-        return cls(rows, n_bytes, named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused)
-
-    def part(self, span: range) -> "Recordings":
-        within = slice(span.start, span.stop)
-        return Recordings(self.rows.slice(span.start, len(span)), self.n_bytes[within], self.plain[within])
+        plain = named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused
+        folder = f"{root}/"
+        return cls(rows, root, [folder + path for path in paths.to_pylist()], segments, n_bytes, plain.tolist())
 
 
-def clips_of_batch(batch: Recordings, root: Path, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Verdicts:
-    """The clips of some recordings into the sink, in order; a verdict on each."""
-    rows = batch.rows
-    plain = np.flatnonzero(batch.plain) if sink.device is None else np.arange(0)
-    made = _native_batch(rows if len(plain) == len(rows) else rows.take(pa.array(plain)), root, settings, sink)
-    verdicts = Verdicts(np.zeros(len(rows), native.MEASURED), [], {})
-    verdicts.measured[plain] = made.measured
-    ends = np.cumsum(verdicts.measured["clips"])  # of each recording's clips in the native batch
-    found = verdicts.measured
-    taken = (found["rate"] > 0) & (found["samples"] <= settings.max_seconds * found["rate"])
-    sink.seconds.audio += float(np.sum(found["samples"][taken] / found["rate"][taken]))
-    left, sent = np.flatnonzero(~taken), 0  # sent: of the native batch's clips
+def clips_of_batch(
+    recordings: Recordings, batch: range, settings: ClipSettings, sink: ClipSink, verdicts: Verdicts, budget: Budget
+) -> list[np.ndarray]:
+    """The clips of some recordings into the sink, in order; a verdict on each. Returns the places of the clips' windows
+    in their recordings, (n_clips,) int64 in all."""
+    plain = [row for row in batch if recordings.plain[row]] if sink.device is None else []
+    made = _native_batch(recordings, plain, settings, sink)
+    taken = set(plain).difference(plain[place] for place in made.not_taken)
+    left = [row for row in batch if row not in taken]
+    verdicts.measured[plain if left else slice(batch.start, batch.stop)] = made.measured
+    numbers, sent = [], 0  # sent: of the native batch's clips
 
     def send(stop: int) -> None:
         if sent < stop:
             sink.emit(made.mels[sent:stop])
-            verdicts.numbers.append(made.numbers[sent:stop])
+            numbers.append(made.numbers[sent:stop])
 
-    recordings = recordings_of(rows, root) if len(left) else []
-    for number in left.tolist():
-        send(int(ends[number] - found["clips"][number]))
-        sent = int(ends[number])
-        verdicts.measured[number] = 0
+    if left:
+        ends = np.cumsum(verdicts.measured["clips"][batch.start : batch.stop])  # those of `left` have none yet
+        described = recordings_of(recordings.rows.slice(batch.start, len(batch)), recordings.root)
+    for row in left:
+        stop = int(ends[row - batch.start])
+        send(stop)
+        sent = stop
         try:
-            kept = clips_of(recordings[number], int(batch.n_bytes[number]), settings, sink, budget)
-            verdicts.measured[number] = kept.measured
-            verdicts.numbers.append(kept.numbers)
+            kept = clips_of(described[row - batch.start], int(recordings.n_bytes[row]), settings, sink, budget)
+            verdicts.measured[row] = kept.measured
+            numbers.append(kept.numbers)
         except Rejected as reason:
-            verdicts.rejected[number] = reason
+            verdicts.rejected[row] = reason
         sink.settle()
     send(len(made.mels))
     flush(sink)
-    return verdicts
+    return numbers
 
 
-def _native_batch(plain: pa.Table, root: Path, settings: ClipSettings, sink: ClipSink) -> native.WavBatch:
-    if not len(plain):
+def _native_batch(recordings: Recordings, rows: list[int], settings: ClipSettings, sink: ClipSink) -> native.WavBatch:
+    if not rows:
         nothing = np.empty((0, *settings.clip_shape), np.float32)
         return native.WavBatch(nothing, np.empty(0, native.MEASURED), np.empty(0, np.int64), {}, 0, 0)
-    folder = f"{root}/"
-    paths = [folder + path for path in plain.column("path").to_pylist()]
-    segments = None
-    if any(plain.column(name).null_count < len(plain) for name in ("start_s", "end_s")):
-        segments = list(zip(*(plain.column(name).to_pylist() for name in ("start_s", "end_s")), strict=True))
-    batch = native.wav_log_mel(paths, settings.mel, settings.clip, segments)
+    paths = [recordings.paths[row] for row in rows]
+    segments = recordings.segments and [recordings.segments[row] for row in rows]
+    batch = native.wav_log_mel(paths, settings.mel, settings.clip, segments, settings.max_seconds)
     sink.seconds.decode += batch.read_ns / 1e9
     sink.seconds.mel += batch.mel_ns / 1e9
     return batch
@@ -225,7 +226,6 @@ def _whole(
             raise too_long(seconds, settings)
         sink.seconds.decode += time.perf_counter() - begun - waveform.resampling_s
         sink.seconds.resample += waveform.resampling_s
-        sink.seconds.audio += seconds
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
         loud = native.loud(native.window_energy(windows), settings.clip.quiet_db)
         _mels(windows if len(loud) == len(windows) else windows[loud], settings, sink)

@@ -55,8 +55,7 @@ def run_blocks_on_dask(
                 raise ResourceError(
                     f"several Dask workers died on one block ({error}); a cause may be their memory. Give them more"
                 ) from None
-            for name, value in seconds.items():
-                setattr(total, name, getattr(total, name) + value)
+            total.add(Seconds(**seconds))
             progress.advance(n_recordings[future.key])
             if not stop() and (block := next(blocks, None)) is not None:
                 under_way.add(submit(*block))

@@ -38,6 +38,7 @@ INDEX_SCHEMA = pa.schema(
         pa.field("row", pa.int32(), nullable=False),
     ]
 )
+REPEATING = ["subject", "site", "device", "label"]  # worth a dictionary in Parquet; one of ids would be given up again
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class FeatureSetWriter:
         if self._pending:
             self._flush()
         index = self.folder / "index.parquet"
-        pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index)
+        pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index, use_dictionary=REPEATING)
         self.about |= {"n_clips": len(self._rows), "shards": self._shards}
         digest = feature_set_fingerprint(self.about, index)
         write_json(self.folder / "features.json", self.about | {"fingerprint": digest, "provenance": provenance()})

@@ -76,7 +76,6 @@ class LongRecording:
                 samples = stream.resample_chunk(as_float(samples), last=done == self.n_samples)
                 seconds.resample += time.perf_counter() - decoded
             yield samples
-        seconds.audio += self.seconds
 
     def _read(self, done: int, size: int, dtype: str) -> np.ndarray:
         try:

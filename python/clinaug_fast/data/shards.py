@@ -33,10 +33,13 @@ def fingerprint_shard(path: Path) -> str:
 class Shard:
     """A `.npy` file of clips that grows while it is written: its header has a fixed size and is corrected last."""
 
-    def __init__(self, file: BinaryIO, clip_shape: tuple[int, int]):
+    def __init__(self, file: BinaryIO, clip_shape: tuple[int, int], expected: int):
+        """expected: clips, a guess; to reserve less than what comes costs little, but to give back what was too much
+        may wait for the disk."""
         self._file = file
         self._clip_shape = clip_shape
         self._clip_bytes = 4 * clip_shape[0] * clip_shape[1]
+        self._expected = NPY_HEADER_BYTES + expected * self._clip_bytes
         self.rows = 0
         self._sent = 0  # bytes, from the front, that the system was asked to write
         self._reserved = 0  # bytes, from the front
@@ -47,8 +50,10 @@ class Shard:
         """(n, n_mels, n_frames) float32, C order."""
         self.rows += len(clips)
         while self._reserved < self._end:
-            native.reserve(self._file.fileno(), self._reserved, RESERVED_BYTES)
-            self._reserved += RESERVED_BYTES
+            left = self._expected - self._reserved
+            ahead = min(left, RESERVED_BYTES) if left > 0 else RESERVED_BYTES
+            native.reserve(self._file.fileno(), self._reserved, ahead)
+            self._reserved += ahead
         self._file.write(clips.data)
         if self._hash is not None:
             self._hash.update(clips.data)
@@ -73,8 +78,9 @@ class Shard:
                 clip = self._file.read(self._clip_bytes)
                 self._file.seek(NPY_HEADER_BYTES + (first + to) * self._clip_bytes)
                 self._file.write(clip)
-        if self.rows > first + len(numbers):
-            self._hash = None
+        if self.rows == first + len(numbers):
+            return
+        self._hash = None
         self.rows = first + len(numbers)
         self._sent = min(self._sent, NPY_HEADER_BYTES + first * self._clip_bytes)
         self._file.seek(self._end)
@@ -82,8 +88,9 @@ class Shard:
 
     def _give_back(self) -> None:
         """What was reserved behind the last clip."""
-        self._file.truncate(self._end)
-        self._reserved = self._end
+        if self._reserved > self._end:
+            self._file.truncate(self._end)
+            self._reserved = self._end
 
     def finish(self) -> str:
         """Write the header; returns the digest of the whole file, as `fingerprint_shard` gives it."""

@@ -92,8 +92,9 @@ def _deal(classes: np.ndarray, groups: np.ndarray, rng: Any) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """(n,) float32 in [0, 1): equal values have equal ranks, so the units do not matter."""
-    return np.searchsorted(np.sort(values), values).astype(np.float32) / len(values)
+    """(n,) int16 from 0 on, of at most MAX_RECORDINGS values, so that sums of three stay small: equal values have equal
+    ranks, and the units do not matter."""
+    return np.searchsorted(np.sort(values), values).astype(np.int16)
 
 
 def _f1(true: np.ndarray, predicted: np.ndarray) -> float:

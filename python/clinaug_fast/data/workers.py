@@ -78,7 +78,7 @@ def run_blocks(
         pending.popleft()
         progress.advance(n)
         if not pending or pending[0][0] is not block:
-            _add(total, block.seconds)
+            total.add(block.seconds)
 
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -98,11 +98,6 @@ def run_blocks(
             pool.shutdown(cancel_futures=True)
             raise
     return total
-
-
-def _add(total: Seconds, more: Seconds) -> None:
-    for name in total.__dataclass_fields__:
-        setattr(total, name, getattr(total, name) + getattr(more, name))
 
 
 MakeLanes = Callable[[MelConfig, int, tuple[int, int]], list[Lane]]
@@ -136,24 +131,29 @@ class _Block:
 
     def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
         self.job, self.number, self.budget, self.lanes = job, number, budget, lanes
-        self.recordings = Recordings.of(rows)
+        self.recordings = Recordings.of(rows, job.root)
         self.batches = list(self._cut())
-        self.verdicts: list[Verdicts] = []  # of the batches whose turn it was
+        self.verdicts = Verdicts(rows.num_rows)
+        self.numbers: list[np.ndarray] = []  # of the clips' windows, of the batches whose turn it was
         self.seconds = Seconds()
         self.finished = self.abandoned = False
         self._turn = threading.Condition()
         self._next = 0  # the batch whose turn it is
         self._being_written = False
-        self._handed_in: dict[int, tuple[Verdicts, list[np.ndarray]]] = {}
+        self._handed_in: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # numbers, log-mels
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
-        self.shard = Shard(file, job.settings.clip_shape)
+        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(self._expected_clips())))
+
+    def _expected_clips(self) -> np.ndarray:
+        """(n,) of each recording, were it a whole file of PCM16 at the contract's rate."""
+        settings = self.job.settings
+        return np.maximum(1, 1 + (self.recordings.n_bytes // 2 - settings.length) // settings.stride)
 
     def _cut(self) -> Iterable[range]:
         """The rows of each batch; of no consequence for the result."""
         n_mels, n_frames = self.job.settings.clip_shape
-        n_bytes = self.recordings.n_bytes
-        costs = n_bytes + 4 * n_mels * n_frames * (1 + n_bytes / 2 / self.job.settings.stride)
+        costs = self.recordings.n_bytes + 4 * n_mels * n_frames * self._expected_clips()
         start = size = 0
         for row, cost in enumerate(costs.tolist()):
             if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
@@ -164,25 +164,31 @@ class _Block:
 
     def work(self, batch: int) -> None:
         """Decode a batch and hand it in; the last one to do so finishes the block."""
-        recordings = self.recordings.part(self.batches[batch])
+        job, rows = self.job, self.batches[batch]
         turn = _Turn(self, batch)
         sink = ClipSink(turn.emit, turn.settle, turn.begin_long, turn.end_long)
         if self.lanes is not None:
             sink.device = DoubleBuffer(self.lanes.of_this_thread(), turn.emit)
         try:
-            verdicts = clips_of_batch(recordings, self.job.root, self.job.settings, sink, self.budget)
+            numbers = clips_of_batch(self.recordings, rows, job.settings, sink, self.verdicts, self.budget)
         except BaseException:
             if sink.device is not None:
                 sink.device.drop()
             raise
-        if self.job.fail_at_first and verdicts.rejected:
-            number, reason = min(verdicts.rejected.items())
-            (recording,) = recordings_of(recordings.rows.slice(number, 1), self.job.root)
-            raise RejectedError(
-                f"{recording.path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
-                "Repair it or take it out, or give --on-error skip"
-            )
-        self._hand_in(batch, verdicts, turn.pending, sink.seconds)
+        if job.fail_at_first and self.verdicts.rejected:
+            self._refuse_rejected(rows)
+        self._hand_in(batch, numbers, turn.pending, sink.seconds)
+
+    def _refuse_rejected(self, rows: range) -> None:
+        row = next((row for row in rows if row in self.verdicts.rejected), None)
+        if row is None:
+            return
+        reason = self.verdicts.rejected[row]
+        (recording,) = recordings_of(self.recordings.rows.slice(row, 1), self.job.root)
+        raise RejectedError(
+            f"{recording.path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
+            "Repair it or take it out, or give --on-error skip"
+        )
 
     def take_turn(self, batch: int) -> None:
         with self._turn:
@@ -197,20 +203,20 @@ class _Block:
         if not self.finished:
             self._open.close()
 
-    def _hand_in(self, batch: int, verdicts: Verdicts, mels: list[np.ndarray], seconds: Seconds) -> None:
+    def _hand_in(self, batch: int, numbers: list[np.ndarray], mels: list[np.ndarray], seconds: Seconds) -> None:
         """Write what is due; whoever is writing already takes this batch along, so nobody waits."""
         with self._turn:
             if self.abandoned:
                 raise Abandoned
-            _add(self.seconds, seconds)
-            self._handed_in[batch] = verdicts, mels
+            self.seconds.add(seconds)
+            self._handed_in[batch] = numbers, mels
             if self._being_written:
                 return
             self._being_written = True
         begun = time.perf_counter()
         while (due := self._due()) is not None:
-            verdicts, mels = due
-            self.verdicts.append(verdicts)
+            numbers, mels = due
+            self.numbers += numbers
             for clips in mels:
                 self.shard.append(clips)
             with self._turn:
@@ -220,7 +226,7 @@ class _Block:
                 self._finish()
         self.seconds.write += time.perf_counter() - begun
 
-    def _due(self) -> tuple[Verdicts, list[np.ndarray]] | None:
+    def _due(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
         """The batch whose turn it is, if it was handed in; else nobody is writing any more."""
         with self._turn:
             if self.abandoned:
@@ -234,15 +240,15 @@ class _Block:
         key = self.job.key
         rows = self.recordings.rows
         public = public_table(rows, self.job.root, key)
-        verdicts = Verdicts.joined(self.verdicts)
-        measured, numbers = verdicts.measured, np.concatenate([np.empty(0, np.int64), *verdicts.numbers])
-        refused = sorted(verdicts.rejected)
+        measured, numbers = self.verdicts.measured, np.concatenate([np.empty(0, np.int64), *self.numbers])
+        refused = sorted(self.verdicts.rejected)
         at = np.delete(np.arange(rows.num_rows), refused)
+        self.seconds.audio = float(np.sum(measured["samples"][at] / measured["rate"][at]))
         stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
         index = index_table(public, at, measured["clips"][at], numbers, self.number, stride_s)
         facts = facts_table(public, at, measured[at])
         recordings = recordings_of(rows.take(pa.array(refused, pa.int64())), self.job.root) if refused else []
-        reasons = (verdicts.rejected[row] for row in refused)
+        reasons = (self.verdicts.rejected[row] for row in refused)
         rejected = [
             rejected_row(recording, reason.code, reason.reason, key)
             for recording, reason in zip(recordings, reasons, strict=True)
