@@ -47,8 +47,8 @@ def test_blocks_follow_one_another_and_are_as_large_as_they_may_be(n_bytes: list
 
 
 def test_segments_of_one_file_count_its_bytes_once():
-    assert len(cut_into_blocks(listing([50 << 20] * 9, ["a.wav"] * 9))) == 1
-    assert len(cut_into_blocks(listing([50 << 20] * 9))) == 9
+    assert len(cut_into_blocks(listing([100 << 20] * 9, ["a.wav"] * 9))) == 1
+    assert len(cut_into_blocks(listing([100 << 20] * 9))) == 9
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.data())

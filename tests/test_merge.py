@@ -127,22 +127,26 @@ def test_a_part_of_an_earlier_build_is_refused(corpus: Path, tmp_path: Path):
         merge([part], tmp_path / "out")
 
 
-def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path: Path):
+def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path: Path, monkeypatch):
     parts, out = make_parts(corpus, tmp_path / "out", 3), tmp_path / "out"
     other = make_parts(corpus, tmp_path / "other", 3, max_hours=1.0)
     four = make_parts(corpus, tmp_path / "four", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_RECORDINGS", 5)
+        fewer = make_parts(corpus, tmp_path / "fewer", 3)
     copy = shutil.copytree(parts[0], tmp_path / "copy")
-    before = [files(part) for part in (*parts, *other, *four, copy)]
+    before = [files(part) for part in (*parts, *other, *four, *fewer, copy)]
     for given, sentence in [
         (parts[:2], r"the parts 2/3 are missing; expected all 3"),
         ([*parts, copy], r"out\.part-0-of-3 and .*copy are both part 0/3"),
         ([*parts[:2], other[2]], r"other\.part-2-of-3 is a part of another .*: max_hours is 1\.0 there, 24\.0 in"),
         ([*parts[:2], four[2]], r"four\.part-2-of-4 is a part of another feature set: number of parts is 4 there, 3"),
+        ([*parts[:2], fewer[2]], r"fewer\.part-2-of-3 is a part of another .*: number of blocks is 4 there, 5 in"),
         ([*parts[:2], corpus], r"part\.json does not exist; expected a part's part\.json"),
     ]:
         with pytest.raises(InputError, match=sentence):
             merge(given, out)
-    assert [files(part) for part in (*parts, *other, *four, copy)] == before
+    assert [files(part) for part in (*parts, *other, *four, *fewer, copy)] == before
     (parts[1] / "blocks/00004.json").unlink()
     with pytest.raises(InputError, match=r"out\.part-1-of-3 lacks block 4"):
         merge(parts, out)

@@ -149,6 +149,10 @@ def test_a_draft_made_with_other_settings_is_refused_by_name(corpus: Path, tmp_p
     before = files(tmp_path / ".out.draft")
     with pytest.raises(InputError, match=r"out\.draft was made with other .*: mel\.n_mels is 32 there, 24 asked\."):
         preprocess(corpus, tmp_path / "out", MEL.with_changes(n_mels=24), CLIP)
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_RECORDINGS", 3)
+        with pytest.raises(InputError, match=r"block is '2 recordings or \d+ bytes' there, '3 recordings or"):
+            preprocess(corpus, tmp_path / "out", MEL, CLIP)
     (corpus / "hum/p0_0.wav").unlink()
     with pytest.raises(InputError, match=r"the corpus's fingerprint is '\w{16}' there, '\w{16}' asked"):
         preprocess(corpus, tmp_path / "out", MEL, CLIP)

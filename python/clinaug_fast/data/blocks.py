@@ -23,8 +23,8 @@ from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import fingerprint_file, read_json
 
-BLOCK_BYTES = 64 << 20  # of files
-BLOCK_RECORDINGS = 2048
+BLOCK_BYTES = 128 << 20  # of files
+BLOCK_RECORDINGS = 4096
 ABOUT = {"rows": int, "found": int, "quiet_clips": int, "rejected": list, "digests": dict}  # what is told of a block
 
 
@@ -42,6 +42,11 @@ def cut_into_blocks(table: pa.Table) -> list[range]:
         blocks.append(range(start, min(stop, start + BLOCK_RECORDINGS, table.num_rows)))
         start = blocks[-1].stop
     return blocks
+
+
+def cutting() -> str:
+    """How large blocks are; those of another cutting are not the same blocks."""
+    return f"{BLOCK_RECORDINGS} recordings or {BLOCK_BYTES} bytes"
 
 
 class BlockFiles:

@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,10 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
 
 
 def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> None:
-    first, count = flat_settings(abouts[0]["made_with"]), abouts[0]["count"]
+    count = abouts[0]["count"]
+    mine = _described(abouts[0])
     for part, about in zip(parts, abouts, strict=True):
-        other = flat_settings(about["made_with"]) | {"number of parts": about["count"]}
-        mine = first | {"number of parts": count}
+        other = _described(about)
         fields = sorted(key for key in mine if mine[key] != other.get(key))
         if fields:
             listed = "; ".join(f"{key} is {other.get(key)!r} there, {mine[key]!r} in {parts[0]}" for key in fields)
@@ -87,3 +87,8 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
     if missing:
         named = ", ".join(f"{number}/{count}" for number in missing)
         raise InputError(f"the parts {named} are missing; expected all {count}. Make them with --shard, or name them")
+
+
+def _described(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parts of one set have in common."""
+    return flat_settings(about["made_with"]) | {"number of parts": about["count"], "number of blocks": about["n_blocks"]}

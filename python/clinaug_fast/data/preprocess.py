@@ -18,7 +18,7 @@ import pyarrow as pa
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.data.assemble import Counts, assemble
-from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
+from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks, cutting
 from clinaug_fast.data.clips import ClipSettings, Seconds
 from clinaug_fast.data.corpus import read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
@@ -169,7 +169,7 @@ def _in_public_order(table: pa.Table, key: bytes | None) -> pa.Table:
 
 def _settings(made_with: Mapping[str, Any], part: Part | None) -> dict[str, Any]:
     """What a draft or a part follows from, as a refusal names it."""
-    return flat_settings(made_with) | {"shard": None if part is None else str(part)}
+    return flat_settings(made_with) | {"shard": None if part is None else str(part), "block": cutting()}
 
 
 def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None) -> Counts | None:
