@@ -95,6 +95,7 @@ class Windows {
 
   template <class T>
   void gather(View<const T, 2> windows, Pending<T>& pending) {
+    pending.samples.reserve(kTogether * windows.extent[1]);
     for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
       const T* window = windows.data + i * windows.stride[0];
       const std::size_t before = pending.samples.size();
