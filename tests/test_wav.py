@@ -293,6 +293,8 @@ def test_windows_below_the_loudest_by_quiet_db_are_dropped():
     assert native.loud(energy, 19.9).tolist() == [0, 2]
     assert native.loud(energy, 20.0).tolist() == [0, 1, 2]
     assert native.loud(np.zeros(3), 20.0).tolist() == [0, 1, 2]
+    assert native.loud_windows(windows, 19.9).tolist() == [0, 2]
+    assert native.loud_windows(windows[3:], 19.9).tolist() == native.loud(energy[3:], 19.9).tolist() == [0]
 
 
 def test_a_cut_file_is_rejected_by_decode(tmp_path: Path):

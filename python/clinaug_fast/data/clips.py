@@ -7,6 +7,7 @@ recording of any length needs little memory. Plain WAV files of the contract's r
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,11 @@ class Recordings:
         folder = f"{root}/"
         return cls(rows, root, [folder + path for path in paths.to_pylist()], segments, n_bytes, plain.tolist())
 
+    @cached_property
+    def described(self) -> list[Recording]:
+        """All of them, since few of the files or nearly all are not plain."""
+        return recordings_of(self.rows, self.root)
+
 
 def clips_of_batch(
     recordings: Recordings, batch: range, settings: ClipSettings, sink: ClipSink, verdicts: Verdicts, budget: Budget
@@ -157,13 +163,12 @@ def clips_of_batch(
 
     if left:
         ends = np.cumsum(verdicts.measured["clips"][batch.start : batch.stop])  # those of `left` have none yet
-        described = recordings_of(recordings.rows.slice(batch.start, len(batch)), recordings.root)
     for row in left:
         stop = int(ends[row - batch.start])
         send(stop)
         sent = stop
         try:
-            kept = clips_of(described[row - batch.start], int(recordings.n_bytes[row]), settings, sink, budget)
+            kept = clips_of(recordings.described[row], int(recordings.n_bytes[row]), settings, sink, budget)
             verdicts.measured[row] = kept.measured
             numbers.append(kept.numbers)
         except Rejected as reason:
@@ -227,7 +232,7 @@ def _whole(
         sink.seconds.decode += time.perf_counter() - begun - waveform.resampling_s
         sink.seconds.resample += waveform.resampling_s
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
-        loud = native.loud(native.window_energy(windows), settings.clip.quiet_db)
+        loud = native.loud_windows(windows, settings.clip.quiet_db)
         _mels(windows if len(loud) == len(windows) else windows[loud], settings, sink)
     return Kept(loud, len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
 

@@ -21,7 +21,6 @@ from clinaug_fast.config import MelConfig
 from clinaug_fast.data.block_tables import facts_table, index_table, public_table
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.data.clips import ClipSettings, ClipSink, Recordings, Seconds, Verdicts, clips_of_batch
-from clinaug_fast.data.corpus import recordings_of
 from clinaug_fast.data.deidentify import rejected_row
 from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
 from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, keep_freed
@@ -183,10 +182,9 @@ class _Block:
         row = next((row for row in rows if row in self.verdicts.rejected), None)
         if row is None:
             return
-        reason = self.verdicts.rejected[row]
-        (recording,) = recordings_of(self.recordings.rows.slice(row, 1), self.job.root)
+        reason, path = self.verdicts.rejected[row], self.recordings.paths[row]
         raise RejectedError(
-            f"{recording.path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
+            f"{path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
             "Repair it or take it out, or give --on-error skip"
         )
 
@@ -247,11 +245,9 @@ class _Block:
         stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
         index = index_table(public, at, measured["clips"][at], numbers, self.number, stride_s)
         facts = facts_table(public, at, measured[at])
-        recordings = recordings_of(rows.take(pa.array(refused, pa.int64())), self.job.root) if refused else []
-        reasons = (self.verdicts.rejected[row] for row in refused)
         rejected = [
-            rejected_row(recording, reason.code, reason.reason, key)
-            for recording, reason in zip(recordings, reasons, strict=True)
+            rejected_row(self.recordings.described[row], reason.code, reason.reason, key)
+            for row, reason in sorted(self.verdicts.rejected.items())
         ]
         quiet = int(np.sum(measured["windows"] - measured["clips"]))
         about = {"block": self.number, "found": rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
