@@ -25,17 +25,19 @@ constexpr std::int16_t kClippedFromInt = 32767, kSilentUpToInt = 32;  // the sam
 float unit(std::int16_t sample) { return static_cast<float>(sample) * 0x1p-15f; }
 float unit(float sample) { return sample; }
 
-// Times 2^30, of one block. With x = 256 high + low the three sums fit 32 bits, which twice as many vector lanes add up as 64.
-CLINAUG_IN_CLONES std::int64_t squares_of_block(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
+// The sum of x^2, times 2^30, of one block. With x = 256 high + low the three sums fit 32 bits, which twice as many vector
+// lanes add up as 64.
+struct Squares {
   std::int32_t high_high = 0, high_low = 0, low_low = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const auto high = static_cast<std::int16_t>(x[i * stride] >> 8), low = static_cast<std::int16_t>(x[i * stride] & 255);
+
+  CLINAUG_IN_CLONES void add(std::int16_t x) {
+    const auto high = static_cast<std::int16_t>(x >> 8), low = static_cast<std::int16_t>(x & 255);
     high_high += high * high;
     high_low += high * low;
     low_low += low * low;
   }
-  return 65536LL * high_high + 512LL * high_low + low_low;
-}
+  CLINAUG_IN_CLONES std::int64_t sum() const { return 65536LL * high_high + 512LL * high_low + low_low; }
+};
 
 CLINAUG_IN_CLONES std::int16_t clipped_of_block(std::span<const std::int16_t> block) {
   std::int16_t clipped = 0;
@@ -47,7 +49,11 @@ CLINAUG_IN_CLONES std::int16_t clipped_of_block(std::span<const std::int16_t> bl
 
 CLINAUG_IN_CLONES double sum_of_squares(const std::int16_t* x, std::int64_t n, std::int64_t stride) {
   std::int64_t sum = 0;
-  for (std::int64_t at = 0; at < n; at += kBlock) sum += squares_of_block(x + at * stride, std::min(kBlock, n - at), stride);
+  for (std::int64_t at = 0; at < n; at += kBlock) {
+    Squares squares;
+    for (std::int64_t i = at; i < std::min(at + kBlock, n); ++i) squares.add(x[i * stride]);
+    sum += squares.sum();
+  }
   return static_cast<double>(sum) * 0x1p-30;
 }
 
@@ -111,17 +117,19 @@ CLINAUG_CLONES Level measure_level(std::span<const std::int16_t> samples) {
   for (std::int64_t at = 0; at < level.n; at += kBlock) {
     const std::span block = samples.subspan(at, std::min(kBlock, level.n - at));
     std::int16_t low = 0, high = 0, silent = 0;
+    Squares of_block;
     for (const std::int16_t sample : block) {
       low = std::min(low, sample);
       high = std::max(high, sample);
       // |sample| <= kSilentUpToInt, in one comparison.
       silent += static_cast<std::int16_t>(static_cast<std::uint16_t>(sample + kSilentUpToInt) <= 2 * kSilentUpToInt);
+      of_block.add(sample);
     }
     level.silent += silent;
     if (high >= kClippedFromInt || low <= -kClippedFromInt) level.clipped += clipped_of_block(block);
     lowest = std::min(lowest, low);
     highest = std::max(highest, high);
-    squares += squares_of_block(block.data(), static_cast<std::int64_t>(block.size()), 1);
+    squares += of_block.sum();
   }
   level.peak = std::max<double>(highest, -static_cast<double>(lowest)) * 0x1p-15;
   level.square_sum = static_cast<double>(squares) * 0x1p-30;

@@ -175,7 +175,8 @@ def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | No
 
     By the C functions that miniaudio wraps, straight into an array: its own copies take a fourteenth more.
     """
-    encoded = Path(path).read_bytes()
+    with open(path, "rb", buffering=0) as file:
+        encoded = file.read()
     flac = dr.ma_dr_flac_open_memory(encoded, len(encoded), ffi.NULL)
     if flac == ffi.NULL:
         return None
