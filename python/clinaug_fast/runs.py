@@ -130,13 +130,13 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 def put_in_place(draft: Path, out: Path) -> None:
     """Rename a finished folder, all of it being on disk before and the rename after."""
     with ThreadPoolExecutor(4) as pool:  # each waits for the disk
-        for _ in pool.map(_flush, [*draft.rglob("*"), draft]):
+        for _ in pool.map(flush, [*draft.rglob("*"), draft]):
             pass
     os.rename(draft, out)
-    _flush(out.parent)
+    flush(out.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until a file's bytes, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -10,12 +10,13 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import put_in_place, read_json, refuse_changed, write_json
+from clinaug_fast.runs import flush, put_in_place, read_json, refuse_changed, write_json
 
 
 class Draft:
@@ -33,6 +34,13 @@ class Draft:
         for left in [*files.sidecars.glob(".*"), *self.set.glob(".*")]:  # by a process that was killed
             left.unlink()
         return files
+
+    @contextlib.contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Have the disk take the shards while the rest is made; `publish` sees to all of it."""
+        with ThreadPoolExecutor(1) as pool:
+            pool.map(flush, sorted(self.set.glob("shards/*")))
+            yield
 
     def publish(self) -> None:
         """The set is whole: flush it to disk, put it in its place and remove the rest."""

@@ -133,10 +133,11 @@ def preprocess(
                 n_blocks = len(blocks)
                 del source, table, job, blocks, mine  # the listing makes room for the facts
                 give_back()
-                if part is None:
-                    counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
-                else:
-                    write_part(draft.set, part, n_blocks, made_with, max_bad)
+                with draft.flushing():
+                    if part is None:
+                        counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
+                    else:
+                        write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
             receipt = _receipt(run, seconds, threads)
             # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
