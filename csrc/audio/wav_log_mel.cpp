@@ -13,7 +13,7 @@
 namespace clinaug {
 namespace {
 
-constexpr std::size_t kMostReserved = 4 << 20;  // values, where the other files are as long as the first
+constexpr std::size_t kMostReserved = 4 << 20;  // values, where the other files or windows are as long as the first
 
 // Memory that one file leaves to the next.
 struct Scratch {
@@ -95,7 +95,7 @@ class Windows {
 
   template <class T>
   void gather(View<const T, 2> windows, Pending<T>& pending) {
-    pending.samples.reserve(kTogether * windows.extent[1]);
+    pending.samples.reserve(std::min<std::size_t>(kTogether * windows.extent[1], kMostReserved));
     for (std::int64_t i = 0; i < windows.extent[0]; ++i) {
       const T* window = windows.data + i * windows.stride[0];
       const std::size_t before = pending.samples.size();
