@@ -131,7 +131,8 @@ class _Block:
     def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
         self.job, self.number, self.budget, self.lanes = job, number, budget, lanes
         self.recordings = Recordings.of(rows, job.root)
-        self.batches = list(self._cut())
+        expected = self._expected_clips()
+        self.batches = list(self._cut(expected))
         self.verdicts = Verdicts(rows.num_rows)
         self.numbers: list[np.ndarray] = []  # of the clips' windows, of the batches whose turn it was
         self.seconds = Seconds()
@@ -142,17 +143,17 @@ class _Block:
         self._handed_in: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # numbers, log-mels
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
-        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(self._expected_clips())))
+        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(expected)))
 
     def _expected_clips(self) -> np.ndarray:
         """(n,) of each recording, were it a whole file of PCM16 at the contract's rate."""
         settings = self.job.settings
         return np.maximum(1, 1 + (self.recordings.n_bytes // 2 - settings.length) // settings.stride)
 
-    def _cut(self) -> Iterable[range]:
+    def _cut(self, expected: np.ndarray) -> Iterable[range]:
         """The rows of each batch; of no consequence for the result."""
         n_mels, n_frames = self.job.settings.clip_shape
-        costs = self.recordings.n_bytes + 4 * n_mels * n_frames * self._expected_clips()
+        costs = self.recordings.n_bytes + 4 * n_mels * n_frames * expected
         start = size = 0
         for row, cost in enumerate(costs.tolist()):
             if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
@@ -174,19 +175,17 @@ class _Block:
             if sink.device is not None:
                 sink.device.drop()
             raise
-        if job.fail_at_first and self.verdicts.rejected:
+        if job.fail_at_first:
             self._refuse_rejected(rows)
         self._hand_in(batch, numbers, turn.pending, sink.seconds)
 
     def _refuse_rejected(self, rows: range) -> None:
-        row = next((row for row in rows if row in self.verdicts.rejected), None)
-        if row is None:
-            return
-        reason, path = self.verdicts.rejected[row], self.recordings.paths[row]
-        raise RejectedError(
-            f"{path} was rejected ({reason.code}: {reason}), and --on-error is fail. "
-            "Repair it or take it out, or give --on-error skip"
-        )
+        for row in rows:
+            if reason := self.verdicts.rejected.get(row):
+                raise RejectedError(
+                    f"{self.recordings.paths[row]} was rejected ({reason.code}: {reason}), and --on-error is fail. "
+                    "Repair it or take it out, or give --on-error skip"
+                )
 
     def take_turn(self, batch: int) -> None:
         with self._turn:
@@ -239,15 +238,14 @@ class _Block:
         rows = self.recordings.rows
         public = public_table(rows, self.job.root, key)
         measured, numbers = self.verdicts.measured, np.concatenate([np.empty(0, np.int64), *self.numbers])
-        refused = sorted(self.verdicts.rejected)
-        at = np.delete(np.arange(rows.num_rows), refused)
+        refused = sorted(self.verdicts.rejected.items())
+        at = np.delete(np.arange(rows.num_rows), [row for row, _ in refused])
         self.seconds.audio = float(np.sum(measured["samples"][at] / measured["rate"][at]))
         stride_s = self.job.settings.stride / self.job.settings.mel.sample_rate
         index = index_table(public, at, measured["clips"][at], numbers, self.number, stride_s)
         facts = facts_table(public, at, measured[at])
         rejected = [
-            rejected_row(self.recordings.described[row], reason.code, reason.reason, key)
-            for row, reason in sorted(self.verdicts.rejected.items())
+            rejected_row(self.recordings.described[row], reason.code, reason.reason, key) for row, reason in refused
         ]
         quiet = int(np.sum(measured["windows"] - measured["clips"]))
         about = {"block": self.number, "found": rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
