@@ -122,8 +122,8 @@ def test_a_part_of_an_earlier_build_is_refused(corpus: Path, tmp_path: Path):
     (part,) = make_parts(corpus, tmp_path / "out", 1)
     about = json.loads((part / "part.json").read_text())
     del about["max_bad"]
-    (part / "part.json").write_text(json.dumps(about | {"schema_version": 1}))
-    with pytest.raises(InputError, match=r"part\.json is not of schema version 2\. Make the part anew"):
+    (part / "part.json").write_text(json.dumps(about | {"schema_version": 2}))
+    with pytest.raises(InputError, match=r"part\.json is not of schema version 3\. Make the part anew"):
         merge([part], tmp_path / "out")
 
 
@@ -134,6 +134,8 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(blocks, "BLOCK_RECORDINGS", 5)
         fewer = make_parts(corpus, tmp_path / "fewer", 3)
+        with pytest.raises(InputError, match=r"block is '4 recordings or \d+ bytes' there, '5 rec.* asked"):
+            make_parts(corpus, tmp_path / "out", 3)
     copy = shutil.copytree(parts[0], tmp_path / "copy")
     before = [files(part) for part in (*parts, *other, *four, *fewer, copy)]
     for given, sentence in [
@@ -141,7 +143,7 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
         ([*parts, copy], r"out\.part-0-of-3 and .*copy are both part 0/3"),
         ([*parts[:2], other[2]], r"other\.part-2-of-3 is a part of another .*: max_hours is 1\.0 there, 24\.0 in"),
         ([*parts[:2], four[2]], r"four\.part-2-of-4 is a part of another feature set: number of parts is 4 there, 3"),
-        ([*parts[:2], fewer[2]], r"fewer\.part-2-of-3 is a part of another .*: number of blocks is 4 there, 5 in"),
+        ([*parts[:2], fewer[2]], r"fewer\.part-2-of-3 is .*: block is '5 rec.*' there, '4 recordings or"),
         ([*parts[:2], corpus], r"part\.json does not exist; expected a part's part\.json"),
     ]:
         with pytest.raises(InputError, match=sentence):

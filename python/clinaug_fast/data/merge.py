@@ -91,5 +91,4 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
 
 def _described(about: Mapping[str, Any]) -> dict[str, Any]:
     """What the parts of one set have in common."""
-    counts = {"number of parts": about["count"], "number of blocks": about["n_blocks"]}
-    return flat_settings(about["made_with"]) | counts
+    return flat_settings(about["made_with"]) | {"number of parts": about["count"], "block": about["block"]}

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.data.blocks import BlockFiles
+from clinaug_fast.data.blocks import BlockFiles, cutting
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import read_json, write_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SLURM, WHOLE = "slurm", "none"
 
 
@@ -96,7 +96,8 @@ def part_files(folder: Path) -> BlockFiles:
 def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, Any], max_bad: float) -> None:
     """Say in `folder` what it is; n_blocks: of the whole set, which `merge` will judge by `max_bad`."""
     about = {"schema_version": SCHEMA_VERSION, "number": part.number, "count": part.count, "n_blocks": n_blocks}
-    write_json(folder / "part.json", about | {"made_with": made_with, "max_bad": max_bad})
+    about |= {"block": cutting(), "made_with": made_with, "max_bad": max_bad}
+    write_json(folder / "part.json", about)
 
 
 def read_part(folder: Path) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def preprocess(
             remove_left(out)
         else:
             run = Receipt()
-            with open_draft(out, _settings(made_with, part)) as draft:
+            with open_draft(out, _settings(made_with, part, cutting())) as draft:
                 if draft is None:  # another process has just made it
                     return PreprocessResult(out, _standing(out, made_with, part), True, None)
                 files = draft.files(sidecars_stay=part is not None)
@@ -168,9 +168,9 @@ def _in_public_order(table: pa.Table, key: bytes | None) -> pa.Table:
     return table.take(pa.array(np.argsort(hashed, kind="stable"))).combine_chunks()
 
 
-def _settings(made_with: Mapping[str, Any], part: Part | None) -> dict[str, Any]:
+def _settings(made_with: Mapping[str, Any], part: Part | None, block: str) -> dict[str, Any]:
     """What a draft or a part follows from, as a refusal names it."""
-    return flat_settings(made_with) | {"shard": None if part is None else str(part), "block": cutting()}
+    return flat_settings(made_with) | {"shard": None if part is None else str(part), "block": block}
 
 
 def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None) -> Counts | None:
@@ -181,7 +181,7 @@ def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None) -> Cou
         return Counts(**refuse_other_set(out, flat_settings(made_with)).about["counts"])
     about = read_part(out)
     made = Part(about["number"], about["count"])
-    refuse_changed(out, _settings(about["made_with"], made), _settings(made_with, part))
+    refuse_changed(out, _settings(about["made_with"], made, about["block"]), _settings(made_with, part, cutting()))
     return None
 
 
