@@ -19,34 +19,36 @@ namespace clinaug::lanes::CLINAUG_LANES_SET {
 
 inline constexpr float kSmallestNormal = 1.17549435e-38f;
 
-// e and m in single precision; the lower three bits of `entry` tell in which eighth of [start, 2 start), by bits, m lies.
+// e, counted in kExponentUnit, and m; the lower three bits of `entry` tell in which eighth of [start, 2 start), by bits, m lies.
 struct Parts {
   SingleV e, m;
   IntV entry;
 };
 
+// The exponent's weight among the bits from which it is taken: those of a float, or the upper half of a double's.
+inline constexpr float kExponentUnit = kSingle ? 0x1p-23f : 0x1p-20f;
+
 // start: the upper half of the bits of a double; the lower one is zero.
 template <bool denormals, std::int32_t start>
 static inline Parts split(SingleV x) {
-  constexpr std::int32_t kStart = (start - ((1023 - 127) << 20)) << 3;
-  IntV bits, extra = {};
+  constexpr std::int32_t kStart = (start - ((1023 - 127) << 20)) << 3, kExponent = -1 << 23;
+  IntV bits = reinterpret_cast<IntV>(x), extra = {};
   if constexpr (denormals) {
     const IntV tiny = x < kSmallestNormal;
-    bits = reinterpret_cast<IntV>(tiny ? x * 33554432.0f : x) - kStart;  // 2^25
-    extra = tiny & 25;
-  } else {
-    bits = reinterpret_cast<IntV>(x) - kStart;
+    bits = reinterpret_cast<IntV>(tiny ? x * 33554432.0f : x);  // 2^25
+    extra = tiny & (25 << 23);
   }
-  return {__builtin_convertvector((bits >> 23) - extra, SingleV), reinterpret_cast<SingleV>((bits & 0x007fffff) + kStart), bits >> 20};
+  const IntV above = bits - kStart, e = above & kExponent;
+  return {__builtin_convertvector(e - extra, SingleV), reinterpret_cast<SingleV>(bits - e), above >> 20};
 }
 
 // The floors of a log-mel are no denormal doubles.
 template <bool denormals, std::int32_t start>
 static inline Parts split(DoubleV x) {
   const UnsignedLongV bits = reinterpret_cast<UnsignedLongV>(x);
-  const IntV upper = __builtin_convertvector(bits >> 32, IntV) - start, e = upper >> 20;
-  const UnsignedLongV m = bits - (__builtin_convertvector(e, UnsignedLongV) << 52);
-  return {__builtin_convertvector(e, SingleV), __builtin_convertvector(reinterpret_cast<DoubleV>(m), SingleV), upper >> 17};
+  const IntV above = __builtin_convertvector(bits >> 32, IntV) - start, e = above & (-1 << 20);
+  const UnsignedLongV m = bits - (__builtin_convertvector(e, UnsignedLongV) << 32);
+  return {__builtin_convertvector(e, SingleV), __builtin_convertvector(reinterpret_cast<DoubleV>(m), SingleV), above >> 17};
 }
 
 // With what a number that is not finite adds to its logarithm.
@@ -92,7 +94,7 @@ class SingleLogarithm {
     SingleV p = r * (scale_ * -2.3829048533e-1f) + scale_ * 3.3346549121e-1f;  // of least largest error, 1.3e-7
     p = p * r + scale_ * -5.0000952022e-1f;
     p = p * r + scale_;
-    return with_excess(p * r + (parts.e * (scale_ * 0.693147181f) + shifts_[parts.entry]), x);
+    return with_excess(p * r + (parts.e * (scale_ * 0.693147181f * kExponentUnit) + shifts_[parts.entry]), x);
   }
 
  private:
@@ -120,7 +122,7 @@ class SingleLogarithm {
     const SingleV p45 = f * -1.7325995460e-1f + 1.9888276917e-1f;
     const SingleV p67 = f * -1.0034618413e-1f + 1.6335646766e-1f;
     const SingleV p = (p67 * f2 + p45) * f4 + (p23 * f2 + p01);
-    return with_excess(p * (f * scale_) + parts.e * (scale_ * 0.693147181f), x);
+    return with_excess(p * (f * scale_) + parts.e * (scale_ * 0.693147181f * kExponentUnit), x);
   }
 
  private:

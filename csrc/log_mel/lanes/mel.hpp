@@ -46,6 +46,15 @@ struct Outside {
   V plain = {}, emphasised = {};
 };
 
+template <int groups>
+static inline void add_bin(const V* bin, Index stride, const Real* slopes, V* band, V* next) {
+  const V falling = splat(slopes), rise = splat(slopes + 1);
+  for (int g = 0; g < groups; ++g) {
+    band[g] += falling * bin[g * stride];
+    next[g] += rise * bin[g * stride];
+  }
+}
+
 // `groups` groups of frames, `stride` vectors apart; hands each band on to take(m, group, value). A band is
 // complete when the segment it falls in is done. Even and odd bins have sums of their own, for shorter chains of additions
 // and smaller errors.
@@ -59,20 +68,11 @@ static inline void for_each_band(const Mel& mel, const V* power, Index stride, c
     for (int g = 0; g < groups; ++g) band[g] = rising[g];
     Index n = mel.starts[s + 1] - mel.starts[s];
     for (; n >= 2; n -= 2, bin += 2, slopes += 4) {
-      const V falling = splat(slopes), rise = splat(slopes + 1), odd_falling = splat(slopes + 2), odd_rise = splat(slopes + 3);
-      for (int g = 0; g < groups; ++g) {
-        const V even = bin[g * stride], odd = bin[g * stride + 1];
-        band[g] += falling * even;
-        next[g] += rise * even;
-        odd_band[g] += odd_falling * odd;
-        odd_next[g] += odd_rise * odd;
-      }
+      add_bin<groups>(bin, stride, slopes, band, next);
+      add_bin<groups>(bin + 1, stride, slopes + 2, odd_band, odd_next);
     }
     if (n == 1) {
-      for (int g = 0; g < groups; ++g) {
-        band[g] += slopes[0] * bin[g * stride];
-        next[g] += slopes[1] * bin[g * stride];
-      }
+      add_bin<groups>(bin, stride, slopes, band, next);
       bin += 1;
       slopes += 2;
     }
