@@ -9,9 +9,14 @@ import math
 
 
 class Graph:
-    """Arithmetic on numbered nodes; asking twice for the same term gives the same node."""
+    """Arithmetic on numbered nodes; asking twice for the same term gives the same node.
 
-    def __init__(self):
+    melting: a turn by c - i s is c (1 - i t), t = s / c, or s (t - i), t = c / s, whatever t is smaller; so the factor
+    melts into the sums that follow.
+    """
+
+    def __init__(self, melting=False):
+        self.melting = melting
         self.nodes = []  # ("load", text) | ("add" | "sub", a, b) | ("mul", factor text, a) | ("neg", a)
         self.index = {}
         self.n_inputs = 0  # nodes below are emitted where they are first needed, the others in order of creation
@@ -99,10 +104,15 @@ class Graph:
             half = math.sqrt(0.5)
             return self.mul(half, self.add(x[0], x[1])), self.mul(half, self.sub(x[1], x[0]))
         w = cmath.exp(-2j * math.pi * k / n)
-        return (
-            self.sub(self.mul(w.real, x[0]), self.mul(w.imag, x[1])),
-            self.add(self.mul(w.real, x[1]), self.mul(w.imag, x[0])),
-        )
+        c, s = w.real, -w.imag
+        if not self.melting:
+            return self.add(self.mul(c, x[0]), self.mul(s, x[1])), self.sub(self.mul(c, x[1]), self.mul(s, x[0]))
+        if c < s:
+            t = c / s
+            re, im = self.add(x[1], self.mul(t, x[0])), self.sub(self.mul(t, x[1]), x[0])
+            return self.mul(s, re), self.mul(s, im)
+        t = s / c
+        return self.mul(c, self.add(x[0], self.mul(t, x[1]))), self.mul(c, self.sub(x[1], self.mul(t, x[0])))
 
 
 def dft(g, z):

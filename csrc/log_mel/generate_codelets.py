@@ -19,6 +19,7 @@ halves are never computed (Frigo, "A fast Fourier transform compiler", 1999).
 
 import sys
 from pathlib import Path
+from re import sub
 
 from codelet_graph import Graph, dft
 
@@ -71,12 +72,24 @@ def emit(g, stores):
 
 
 def function(signature, lines, template=""):
+    """A codelet; its constants also lie in a table, see `constant` in lanes/vector.hpp."""
+    places = {}
+
+    def constant(literal):
+        return f"constant({literal[0]}, constants + {places.setdefault(literal[0], len(places))})"
+
+    lines = [sub(r"Real\([^)]*\)", constant, line) for line in lines]
+    if places:
+        table = f"static constexpr Real kConstants[] = {{{', '.join(places)}}};"
+        lines = [table, "const Real* const constants = hidden(kConstants);", *lines]
     return [f"  {template}CLINAUG_CODELET static void {signature} {{", *("    " + line for line in lines), "  }"]
 
 
 def leaf(n):
+    """Odd sizes multiply far more than they add: there a windowed sample is not multiplied for each of its sums."""
     g = Graph()
-    x = [(g.load(f"Samples::at(x, offsets, weights, before, carried, {j})"), g.zero) for j in range(n)]
+    sample = "unfused(Samples::at({}))" if n % 2 else "Samples::at({})"
+    x = [(g.load(sample.format(f"x, offsets, weights, before, carried, {j}")), g.zero) for j in range(n)]
     g.n_inputs = len(g.nodes)
     stores = []
     for k, (re, im) in enumerate(dft(g, x)[: n // 2 + 1]):
@@ -131,8 +144,11 @@ def edge(r, final, middle):
 
 
 def coprime(r):
-    """Bin k of r spectra, r even; results are in the order of their bins modulo r, `targets` tell where they belong."""
-    inner, zero = Graph(), Graph()
+    """Bin k of r spectra, r even; results are in the order of their bins modulo r, `targets` tell where they belong.
+
+    It adds far more than it multiplies: a fused multiply-add in place of each sum of turned values is none too many.
+    """
+    inner, zero = Graph(melting=True), Graph(melting=True)
     z = [(inner.load(f"lo[{j} * m]"), inner.load(f"hi[{j} * m]")) for j in range(r)]
     real = [(zero.load(f"lo[{j} * m]"), zero.zero) for j in range(r)]
     inner.n_inputs, zero.n_inputs = len(inner.nodes), len(zero.nodes)

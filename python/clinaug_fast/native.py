@@ -32,7 +32,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike. The number counts up where a
 # change of the kernels changes bits.
-ARITHMETIC: str = ("x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}") + " 2"
+ARITHMETIC: str = ("x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}") + " 3"
 
 
 @lru_cache(maxsize=64)

@@ -54,13 +54,38 @@ static inline V load(const std::int16_t* from) {
 static inline void store(float* to, SingleV value) { *reinterpret_cast<UnalignedSingleV*>(to) = value; }
 static inline void store(double* to, DoubleV value) { *reinterpret_cast<UnalignedDoubleV*>(to) = value; }
 
-// All lanes alike. AMD's processors broadcast an integer to 512 bits in the load unit alone, a float elsewhere as well.
+// All lanes alike. AMD's processors broadcast integers in the load unit alone, floats in the units that compute as well.
 static inline SingleV splat(const float* from) {
-  if constexpr (kLanes < 16) return SingleV{} + *from;
+  if constexpr (kLanes < 8) return SingleV{} + *from;
   std::int32_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   return reinterpret_cast<SingleV>(IntV{} + bits);
 }
-static inline DoubleV splat(const double* from) { return DoubleV{} + *from; }
+static inline DoubleV splat(const double* from) {
+  if constexpr (kLanes < 4) return DoubleV{} + *from;
+  std::int64_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return reinterpret_cast<DoubleV>(LongV{} + bits);
+}
+
+// Where the constants of a codelet lie, out of the compiler's sight: it would broadcast what it knows as floats.
+static inline const Real* hidden(const Real* constants) {
+  asm("" : "+r"(constants));
+  return constants;
+}
+
+// `value`, which also lies at `place`; read from there where registers are many enough that it stays in one.
+static inline auto constant([[maybe_unused]] Real value, [[maybe_unused]] const Real* place) {
+  if constexpr (sizeof(V) < 64) return value;
+  else return splat(place);
+}
+
+// A product that stays one, though sums are made of it: a multiplication less for an addition more in each.
+static inline V unfused(V product) {
+#ifdef __FMA__
+  asm("" : "+v"(product));
+#endif
+  return product;
+}
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET
