@@ -249,6 +249,8 @@ def test_refuses_what_it_cannot_do():
     packed = np.zeros(1000, np.dtype([("sample", np.float32), ("flag", np.int8)]))["sample"]
     with pytest.raises(ValueError, match=r"no multiple of the item size.*Copy the array"):
         native.log_mel(packed, SMALL)
+    with pytest.raises(ValueError, match=r"aligned memory.*Copy the array"):
+        native.log_mel(np.zeros(4001, np.uint8)[1:].view(np.float32), SMALL)
     x.flags.writeable = False
     assert native.log_mel(x, SMALL).shape == (12, 26)
     with pytest.raises(TypeError, match=r"torch.float16.*expected"):

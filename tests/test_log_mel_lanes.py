@@ -272,6 +272,23 @@ def test_strides_on_both_sides(instruction_set):
         assert np.isnan(room).sum() == room.size - expected.size
 
 
+@pytest.mark.parametrize(("dtype", "hop"), [("int16", 2048), ("float32", 1024), ("float64", 512), ("float32", 1031)])
+def test_where_the_waveform_lies_changes_nothing(dtype, hop, instruction_set):
+    """Frames a whole page apart are transposed from line to line of the cache, others from their own first samples."""
+    config = MelConfig(sample_rate=16000, n_fft=2 * hop, hop_length=hop, n_mels=7, center=False)
+    x = (noise(1, 40 * hop).clip(-1, 1) * (32767 if dtype == "int16" else 1)).astype(dtype)
+    truth = exact(x, config)
+    out = np.empty_like(truth, dtype="float64" if dtype == "float64" else "float32")
+    expected = lanes(x, config, instruction_set, out=out.copy())
+    assert worst(expected, truth) < FLOAT32_DB
+    for shift in range(0, 64, x.itemsize):
+        memory = np.empty(x.nbytes + 128, np.uint8)
+        first = -memory.ctypes.data % 64 + shift
+        moved = memory[first : first + x.nbytes].view(dtype)[None]
+        moved[:] = x
+        assert np.array_equal(lanes(moved, config, instruction_set, out=out), expected), shift
+
+
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n_fft", [125, 127, 128, 131, 509])
 @pytest.mark.parametrize("hop", [40, 600])

@@ -45,8 +45,10 @@ inline Buffer from_protocol(const py::handle& array) {
     buffer.strides.push_back(seen.strides[i] / seen.itemsize);
     whole = whole && seen.strides[i] % seen.itemsize == 0;
   }
+  const bool aligned = !format.starts_with('=');  // as numpy describes items that lie between their places
   PyBuffer_Release(&seen);  // the caller's reference keeps the memory
   if (!whole) throw std::invalid_argument("a stride is no multiple of the item size; expected whole items. Copy the array");
+  if (!aligned) throw std::invalid_argument("the items lie between multiples of their size; expected aligned memory. Copy the array");
   return buffer;
 }
 

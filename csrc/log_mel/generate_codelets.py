@@ -198,7 +198,10 @@ def final(r):
 
 
 def transpose(lanes):
-    """lanes vectors of `lanes` samples: pairs of rows, then pairs of pairs, then blocks of four."""
+    """lanes vectors of `lanes` samples: pairs of rows, then pairs of pairs, then blocks of four.
+
+    Those from number `cut` on go `gap` further.
+    """
     lines = [f"const V r{i} = load(columns[{i}] + row);" for i in range(lanes)]
     quads = range(0, lanes, 4)
 
@@ -233,8 +236,9 @@ def transpose(lanes):
                     shuffle(fresh[4 * target + q], a, b, pick)
         names = fresh
         step *= 2
-    lines += [f"store(out + {i} * stride, {name});" for i, name in enumerate(names)]
-    signature = "static inline void transpose_block(const Sample* const* columns, Index row, Real* out, Index stride)"
+    lines += [f"store(out + {i} * stride + ({i} < cut ? 0 : gap), {name});" for i, name in enumerate(names)]
+    parameters = "const Sample* const* columns, Index row, Real* out, Index stride, Index cut, Index gap"
+    signature = f"static inline void transpose_block({parameters})"
     body = [f"template <class Sample> {signature} {{", *("  " + line for line in lines), "}"]
     return [f"#if CLINAUG_LANES == {lanes}", *body, "#endif"]
 

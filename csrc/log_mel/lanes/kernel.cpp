@@ -20,15 +20,44 @@ Real to_unit(Sample value) {
   return static_cast<Real>(value) * (sizeof(Sample) == sizeof(std::int16_t) ? Real(1.0 / 32768.0) : Real(1));
 }
 
-// kLanes columns of samples, the first of them at out.
+// Columns whole pages apart share a few lines of the first-level cache: blocks of rows that begin where its lines do need each
+// line only once. How many rows lie before the first such block.
+template <class Sample>
+Index rows_before_line(const Sample* const* columns) {
+  constexpr Index kBlockBytes = kLanes * static_cast<Index>(sizeof(Sample));
+  const auto first = reinterpret_cast<std::uintptr_t>(columns[0]), second = reinterpret_cast<std::uintptr_t>(columns[1]);
+  if ((second - first) % kPageBytes != 0) return 0;
+  return static_cast<Index>(-first % kBlockBytes / sizeof(Sample));
+}
+
+// The rows u .. u + kLanes - 1.
+template <class Sample>
+__attribute__((noinline)) void transpose_rows(const Tables& tables, const Sample* const* columns, Index u, Real* out) {
+  const Index stride = tables.row_stride(), gap = tables.row_gap;
+  transpose_block(columns, u, out + u * stride + u / kLanes * gap, stride, kLanes - u % kLanes, gap);
+}
+
+// kLanes columns of samples, the first of them at out. The first and the last rows may come twice.
 template <class Sample>
 void transpose_columns(const Tables& tables, const Sample* const* columns, Real* out) {
   const Index rows = tables.rows, stride = tables.row_stride();
-  Index u = 0;
-  for (; u + kLanes <= rows; u += kLanes, out += kLanes * stride + tables.row_gap) transpose_block(columns, u, out, stride);
-  for (; u < rows; ++u, out += stride) {
-    for (int j = 0; j < kLanes; ++j) out[j] = to_unit(columns[j][u]);
+  if (rows < kLanes) {
+    for (Index u = 0; u < rows; ++u, out += stride) {
+      for (int j = 0; j < kLanes; ++j) out[j] = to_unit(columns[j][u]);
+    }
+    return;
   }
+  Index u = rows_before_line(columns);
+  if (u > 0) {
+    transpose_rows(tables, columns, 0, out);
+    for (; u + kLanes <= rows; u += kLanes) transpose_rows(tables, columns, u, out);
+  } else {
+    Real* to = out;
+    for (; u + kLanes <= rows; u += kLanes, to += kLanes * stride + tables.row_gap) {
+      transpose_block(columns, u, to, stride, kLanes, 0);
+    }
+  }
+  if (u < rows) transpose_rows(tables, columns, rows - kLanes, out);
 }
 
 template <class Sample, class Out>
