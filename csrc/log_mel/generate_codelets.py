@@ -22,6 +22,7 @@ from pathlib import Path
 from re import sub
 
 from codelet_graph import Graph, dft
+from codelet_order import alternately, base, depth_first
 
 LEAVES = (*range(2, 17), 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 96, 128)
 RADICES = (2, 3, 4, 5, 7, 8, 16)
@@ -29,18 +30,16 @@ COPRIME = 16  # smaller radices wait for the second-level cache with twiddles an
 LANES = (4, 8, 16)
 
 
-def emit(g, stores):
+def emit(g, stores, alternating=False):
     """C++ statements; stores: [(nodes, format of their names)], each written as soon as its nodes are known.
 
     No store comes before the last load: they may be of the same place.
     """
-    live, pending = set(), [node for nodes, _ in stores for node in nodes]
-    while pending:
-        node = pending.pop()
-        if node not in live:
-            live.add(node)
-            pending += [a for a in g.nodes[node][1:] if isinstance(a, int)]
-    loads = {node for node in live if g.nodes[node][0] == "load"}
+    results = [node for nodes, _ in stores for node in nodes]
+    order = depth_first(g, results)
+    if alternating:
+        order = alternately(g, order, results)
+    loads = {node for node in order if g.nodes[node][0] == "load"}
     lines, done, waiting = [], {g.zero}, list(stores)
 
     def name(node):
@@ -48,26 +47,18 @@ def emit(g, stores):
             return "V{}"
         return f"-t{g.nodes[node][1]}" if g.nodes[node][0] == "neg" else f"t{node}"
 
-    def compute(node):
+    for node in order:
         op, *args = g.nodes[node]
-        if node in done:
-            return
-        for a in args:
-            if isinstance(a, int):
-                compute(a)
         done.add(node)
         if op == "load":
             lines.append(f"const V t{node} = {args[0]};")
         elif op == "mul":
             lines.append(f"const V t{node} = {args[0]} * t{args[1]};")
-        elif op != "neg":
+        else:
             lines.append(f"const V t{node} = t{args[0]} {'+' if op == 'add' else '-'} t{args[1]};")
-        for ready in [store for store in waiting if loads <= done and done.issuperset(store[0])]:
+        for ready in [store for store in waiting if loads <= done and done.issuperset(base(g, n) for n in store[0])]:
             waiting.remove(ready)
             lines.append(ready[1].format(*map(name, ready[0])))
-
-    for node in sorted(live, key=lambda node: (node < g.n_inputs, node)):
-        compute(node)
     return lines
 
 
@@ -102,7 +93,10 @@ def leaf(n):
 
 
 def inner(r, final):
-    """Bin k of r spectra: Re at lo[j * m], Im at hi[j * m]; gives the bins k + q m and (q + 1) m - k."""
+    """Bin k of r spectra: Re at lo[j * m], Im at hi[j * m]; gives the bins k + q m and (q + 1) m - k.
+
+    The last pass alone gains by another order of its statements: those that store more wait for their stores.
+    """
     g = Graph()
     z = []
     for j in range(r):
@@ -120,7 +114,7 @@ def inner(r, final):
             stores += [((re,), f"lo[{q} * m] = {{}};"), ((im,), f"hi[{r - 1 - q} * m] = {{}};")]
         else:
             stores += [((re,), f"hi[{r - 1 - q} * m] = {{}};"), ((g.neg(im),), f"lo[{q} * m] = {{}};")]
-    return emit(g, stores)
+    return emit(g, stores, alternating=final)
 
 
 def edge(r, final, middle):
