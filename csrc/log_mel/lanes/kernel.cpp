@@ -30,6 +30,34 @@ Index rows_before_line(const Sample* const* columns) {
   return static_cast<Index>(-first % kBlockBytes / sizeof(Sample));
 }
 
+// kLanes columns, of which the last ones become columns of this tile. They are carried row by row, just before the row is
+// overwritten: so its line is fetched once.
+class Carried {
+ public:
+  // Columns from `from` on; null: none of them is wanted.
+  Carried(const Tables& tables, Real* from) : tables_(tables), row_(from) {}
+
+  // The rows before `end`; ends ascend.
+  inline void upto(Index end) {
+    if (row_ == nullptr) return;
+    const Index back = -tables_.tile, stride = tables_.row_stride();
+    for (; u_ < end; ++u_, row_ += stride + (u_ % kLanes == 0 ? tables_.row_gap : 0)) {
+      if (tables_.carry <= kFew) {
+        __builtin_memcpy(row_ + kLanes - kFew + back, row_ + kLanes - kFew, sizeof(Real) * kFew);
+      } else {
+        store(row_ + back, load(row_));
+      }
+    }
+  }
+
+ private:
+  static constexpr Index kFew = kLanes < 4 ? kLanes : 4;  // a store of a quarter of a vector takes half as long
+
+  const Tables& tables_;
+  Real* row_;
+  Index u_ = 0;
+};
+
 // The rows u .. u + kLanes - 1.
 template <class Sample>
 __attribute__((noinline)) void transpose_rows(const Tables& tables, const Sample* const* columns, Index u, Real* out) {
@@ -39,9 +67,10 @@ __attribute__((noinline)) void transpose_rows(const Tables& tables, const Sample
 
 // kLanes columns of samples, the first of them at out. The first and the last rows may come twice.
 template <class Sample>
-void transpose_columns(const Tables& tables, const Sample* const* columns, Real* out) {
+void transpose_columns(const Tables& tables, const Sample* const* columns, Carried carried, Real* out) {
   const Index rows = tables.rows, stride = tables.row_stride();
   if (rows < kLanes) {
+    carried.upto(rows);
     for (Index u = 0; u < rows; ++u, out += stride) {
       for (int j = 0; j < kLanes; ++j) out[j] = to_unit(columns[j][u]);
     }
@@ -49,34 +78,40 @@ void transpose_columns(const Tables& tables, const Sample* const* columns, Real*
   }
   Index u = rows_before_line(columns);
   if (u > 0) {
+    carried.upto(kLanes);
     transpose_rows(tables, columns, 0, out);
-    for (; u + kLanes <= rows; u += kLanes) transpose_rows(tables, columns, u, out);
+    for (; u + kLanes <= rows; u += kLanes) {
+      carried.upto(u + kLanes);
+      transpose_rows(tables, columns, u, out);
+    }
   } else {
     Real* to = out;
     for (; u + kLanes <= rows; u += kLanes, to += kLanes * stride + tables.row_gap) {
+      carried.upto(u + kLanes);
       transpose_block(columns, u, to, stride, kLanes, 0);
     }
   }
+  carried.upto(rows);
   if (u < rows) transpose_rows(tables, columns, rows - kLanes, out);
 }
 
+// The new columns of a tile, behind those that it shares with the tile before.
 template <class Sample, class Out>
 void transpose(const Tables& tables, const Tile<Out>& tile, Real* waveform) {
   const auto columns = reinterpret_cast<const Sample* const*>(tile.columns);
-  for (Index j = 0; j < tile.n_columns; j += kLanes) transpose_columns(tables, columns + j, waveform + tile.first_column + j);
-}
-
-// The last columns of the tile before become the first of this one.
-void carry_columns(const Tables& tables, Real* waveform) {
-  for (Index u = 0; u < tables.rows; ++u) {
-    Real* row = waveform + u * tables.row_stride() + u / kLanes * tables.row_gap;
-    for (Index j = 0; j < tables.lead; j += kLanes) store(row + j, load(row + tables.tile + j));
-  }
+  const Index first = tile.first_column, end = first + tile.n_columns, last = tables.lead + tables.tile;
+  const bool continued = first != 0;
+  const auto carried = [&](Index j) {
+    const bool wanted = continued && j >= tables.tile && j + kLanes > last - tables.carry;
+    return Carried(tables, wanted ? waveform + j : nullptr);
+  };
+  for (Index j = tables.tile; j < first; j += kLanes) carried(j).upto(tables.rows);  // before others come to lie on them
+  for (Index j = first; j < end; j += kLanes) transpose_columns(tables, columns + (j - first), carried(j), waveform + j);
+  for (Index j = tables.tile > end ? tables.tile : end; j < last; j += kLanes) carried(j).upto(tables.rows);
 }
 
 template <class Out>
 void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
-  if (tile.first_column != 0) carry_columns(tables, scratch.waveform);
   switch (tile.sample) {
     case Sample::pcm16: transpose<std::int16_t>(tables, tile, scratch.waveform); break;
     case Sample::single: transpose<float>(tables, tile, scratch.waveform); break;

@@ -158,6 +158,7 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
 
   tables.rows = rows;
   tables.lanes = kernel_.lanes;
+  tables.carry = layout.carry;
   tables.lead = round_up(layout.carry, kernel_.lanes);
   tables.tile = largest_tile;
   const auto bytes = [&] {
