@@ -160,7 +160,12 @@ static void power_spectrum(const Tables& tables, const Real* x, V* work, Prefetc
   }
   const Pass& last = transform.passes[transform.n_passes - 1];
   for (int j = 0; j < last.radix; ++j) {
-    spectrum(transform, tables.source, x, transform.n_passes - 1, j, work + j * tables.block_stride);
+    V* const block = work + j * tables.block_stride;
+    if (transform.n_passes == 1) {
+      leaf(transform, tables.source, x, j, block);  // as spectrum would, without a call between
+    } else {
+      spectrum(transform, tables.source, x, transform.n_passes - 1, j, block);
+    }
     prefetch.advance();
   }
   finish(work, tables.block_stride, last, tables.targets);
