@@ -11,8 +11,7 @@ import math
 class Graph:
     """Arithmetic on numbered nodes; asking twice for the same term gives the same node.
 
-    melting: a turn by c - i s is c (1 - i t), t = s / c, or s (t - i), t = c / s, whatever t is smaller; so the factor
-    melts into the sums that follow.
+    melting: a turn by c - i s, of at most an eighth, is c (1 - i t), t = s / c; so c melts into the sums that follow.
     """
 
     def __init__(self, melting=False):
@@ -107,10 +106,8 @@ class Graph:
         c, s = w.real, -w.imag
         if not self.melting:
             return self.add(self.mul(c, x[0]), self.mul(s, x[1])), self.sub(self.mul(c, x[1]), self.mul(s, x[0]))
-        if c < s:
-            t = c / s
-            re, im = self.add(x[1], self.mul(t, x[0])), self.sub(self.mul(t, x[1]), x[0])
-            return self.mul(s, re), self.mul(s, im)
+        if c < s:  # a quarter turn, and back
+            x, c, s = (x[1], self.neg(x[0])), s, -c
         t = s / c
         return self.mul(c, self.add(x[0], self.mul(t, x[1]))), self.mul(c, self.sub(x[1], self.mul(t, x[0])))
 

@@ -47,7 +47,7 @@ def alternately(g, order, results):
     """
     kinds = kinds_of(g, order, results)
     rest = [node for node in order if node in kinds]
-    known = {g.zero, *order} - set(rest)
+    known = set(order) - set(rest)
     done, turn = [], 0
     while rest:
         ready = (node for node in rest[:AHEAD] if can_be_computed(g, node, kinds, known))
@@ -65,7 +65,7 @@ def can_be_computed(g, node, kinds, known):
 
 
 def fused_into(g, node, kinds):
-    return [a for a in operands(g, node) if a not in kinds and a != g.zero]
+    return [a for a in operands(g, node) if a not in kinds]
 
 
 def kinds_of(g, order, results):

@@ -105,9 +105,13 @@ void transpose(const Tables& tables, const Tile<Out>& tile, Real* waveform) {
     const bool wanted = continued && j >= tables.tile && j + kLanes > last - tables.carry;
     return Carried(tables, wanted ? waveform + j : nullptr);
   };
-  for (Index j = tables.tile; j < first; j += kLanes) carried(j).upto(tables.rows);  // before others come to lie on them
-  for (Index j = first; j < end; j += kLanes) transpose_columns(tables, columns + (j - first), carried(j), waveform + j);
-  for (Index j = tables.tile > end ? tables.tile : end; j < last; j += kLanes) carried(j).upto(tables.rows);
+  for (Index j = 0; j < last; j += kLanes) {  // ascending: nothing comes to lie on columns that are still to carry
+    if (first <= j && j < end) {
+      transpose_columns(tables, columns + (j - first), carried(j), waveform + j);
+    } else {
+      carried(j).upto(tables.rows);
+    }
+  }
 }
 
 template <class Out>

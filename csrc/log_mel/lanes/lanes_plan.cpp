@@ -133,7 +133,6 @@ Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shar
 
 template <class Real>
 void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& layout) const {
-  layout.carry = (params_.n_fft - 1) / rows;
   Tables<Real>& tables = layout.tables;
   tables.n_slots = slot(params_.n_bins() - 1) + 1;
   tables.magnitude = params_.power == 1;
@@ -158,8 +157,8 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
 
   tables.rows = rows;
   tables.lanes = kernel_.lanes;
-  tables.carry = layout.carry;
-  tables.lead = round_up(layout.carry, kernel_.lanes);
+  tables.carry = (params_.n_fft - 1) / rows;
+  tables.lead = round_up(tables.carry, kernel_.lanes);
   tables.tile = largest_tile;
   const auto bytes = [&] {
     const Index numbers = tables.row(rows) + tables.together * tables.spectrum_size * kernel_.lanes;
@@ -171,7 +170,7 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
 
   // Samples outside the window are never read, so that what is not a number there does no harm: zeros stand for them.
   const auto offset = [&](Index t) {
-    const Index row = in_window(t) ? t % rows : rows, column = in_window(t) ? t / rows + tables.lead - layout.carry : 0;
+    const Index row = in_window(t) ? t % rows : rows, column = in_window(t) ? t / rows + tables.lead - tables.carry : 0;
     return static_cast<int>(tables.row(row) + column);
   };
   for (const Index t : transform_.order()) {
@@ -191,7 +190,7 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
 template <class Real>
 const Layout<Real>& LanesPlan<Real>::layout(Index clips, Index frames) const {
   // Between short clips the carried columns would waste more lanes than sharing samples saves.
-  const bool separate = params_.hop_length >= params_.n_fft || (clips > 1 && 4 * overlapped_.carry > frames);
+  const bool separate = params_.hop_length >= params_.n_fft || (clips > 1 && 4 * overlapped_.tables.carry > frames);
   return separate ? separate_ : overlapped_;
 }
 

@@ -19,7 +19,6 @@ constexpr Index round_up(Index n, Index step) { return (n + step - 1) / step * s
 // How a tile of the waveform lies transposed in memory: `rows` samples of a column below each other.
 template <class Real>
 struct Layout {
-  Index carry;  // columns that a frame reaches beyond its first
   std::vector<int> offsets, before;  // before: empty without pre-emphasis
   Tables<Real> tables;
   Chirp<Real> chirp;

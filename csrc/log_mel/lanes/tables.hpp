@@ -88,8 +88,8 @@ struct Tables {
   Index rows;          // of the transposed waveform: sample t of frame f is in row t % rows, column f + t / rows
   Index lanes;         // of the kernel
   Index row_gap;       // after so many rows, which keeps those that a leaf reads from lying whole pages apart
-  Index carry;         // columns that a tile shares with the one before
-  Index lead;          // and as many, rounded up to whole vectors, lie before its own
+  Index carry;         // columns that a frame reaches beyond its first, and a tile shares with the one before
+  Index lead;          // the same, rounded up to whole vectors
   Index tile;          // frames
   Index n_blocks;      // that the last pass joins
   Index block_length;

@@ -125,9 +125,16 @@ static inline void leaf(const Transform& transform, const Source& source, const 
   leaf<Windowed>(transform, source, x, index, out);
 }
 
+static void combined(const Transform& transform, const Source& source, const Real* x, int passes, Index index, V* out);
+
 // The halfcomplex spectrum after the first `passes` passes, of the sub-sequence that starts at leaf `index`.
-static void spectrum(const Transform& transform, const Source& source, const Real* x, int passes, Index index, V* out) {
+static inline void spectrum(const Transform& transform, const Source& source, const Real* x, int passes, Index index, V* out) {
   if (passes == 0) return leaf(transform, source, x, index, out);
+  combined(transform, source, x, passes, index, out);
+}
+
+// The same, of one pass at least.
+static void combined(const Transform& transform, const Source& source, const Real* x, int passes, Index index, V* out) {
   const Pass& pass = transform.passes[passes - 1];
   for (int j = 0; j < pass.radix; ++j) {
     spectrum(transform, source, x, passes - 1, index * pass.radix + j, out + j * pass.length);
@@ -160,12 +167,7 @@ static void power_spectrum(const Tables& tables, const Real* x, V* work, Prefetc
   }
   const Pass& last = transform.passes[transform.n_passes - 1];
   for (int j = 0; j < last.radix; ++j) {
-    V* const block = work + j * tables.block_stride;
-    if (transform.n_passes == 1) {
-      leaf(transform, tables.source, x, j, block);  // as spectrum would, without a call between
-    } else {
-      spectrum(transform, tables.source, x, transform.n_passes - 1, j, block);
-    }
+    spectrum(transform, tables.source, x, transform.n_passes - 1, j, work + j * tables.block_stride);
     prefetch.advance();
   }
   finish(work, tables.block_stride, last, tables.targets);

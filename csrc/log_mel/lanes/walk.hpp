@@ -80,7 +80,7 @@ class Walk {
       const Index first = first_column(index), left = apart() ? n_frames() - first % pitch() : n_columns() - first;
       const Index n = std::min(tables_.tile, left), known = index == begin || begins_anew(index) ? 0 : tables_.lead;
       Tile<Real, Row> tile = tile_from(first, n, known, work);
-      if (index + 1 < end) prefetch(first_column(index + 1) + (begins_anew(index + 1) ? 0 : layout_.carry), tile);
+      if (index + 1 < end) prefetch(first_column(index + 1) + (begins_anew(index + 1) ? 0 : tables_.carry), tile);
       write_directly(first, n, tile);
       run_kernel(scratch, tile);
       copy_staged(first, n, tile, work);
@@ -153,8 +153,8 @@ class Walk {
   }
 
   Index n_frames() const { return out_.extent[2]; }
-  Index pitch() const { return n_frames() + layout_.carry; }
-  Index n_columns() const { return x_.extent[0] * pitch() - layout_.carry; }
+  Index pitch() const { return n_frames() + tables_.carry; }
+  Index n_columns() const { return x_.extent[0] * pitch() - tables_.carry; }
 
   // Whether each clip has tiles of its own: where it fills fewer vectors so.
   bool apart() const { return round_up(n_frames(), kernel_.lanes) < pitch(); }
@@ -181,7 +181,7 @@ class Walk {
   // n frames from column `first`, of whose columns the first `known` lie transposed already; into the workspace's rows.
   Tile<Real, Row> tile_from(Index first, Index n, Index known, Workspace& work) const {
     const Index frames = round_up(n, kernel_.lanes);
-    gather(first + layout_.carry - tables_.lead + known, tables_.lead + frames - known, work);
+    gather(first + tables_.carry - tables_.lead + known, tables_.lead + frames - known, work);
     return tile_of(frames, known, work);
   }
 
