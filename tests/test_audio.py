@@ -127,7 +127,7 @@ def test_a_file_that_may_not_be_read_is_rejected(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.5, 0.6, 0.75, 0.9, 0.99])
-@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff", "au", "caf", "w64"])
 def test_a_cut_file_is_rejected(tmp_path: Path, suffix: str, kept: float):
     path = write(tmp_path / f"x.{suffix}", sound("hiss", 0, rate=44100, seconds=3.0), 44100)
     data = path.read_bytes()

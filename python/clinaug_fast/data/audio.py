@@ -9,13 +9,12 @@ contract's rate stays int16, which the log-mel kernel takes as it is.
 import math
 import os
 import stat
-import struct
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 import soundfile
@@ -24,6 +23,7 @@ from miniaudio import ffi
 from miniaudio import lib as dr
 
 from clinaug_fast import native
+from clinaug_fast.data import containers
 from clinaug_fast.data.corpus import Recording
 
 WAV_SUFFIXES = (".wav", ".wave")
@@ -31,7 +31,6 @@ WAV_SUFFIXES = (".wav", ".wave")
 MAX_SAMPLES_PER_BYTE = 8192
 # What a FLAC file may hold besides its samples, pictures say; a longer one is not read into memory at once.
 FLAC_EXTRA_BYTES = 16 << 20
-WRITTEN_TO_A_PIPE = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # sizes of WAV data that ffmpeg, others and sox leave there
 
 
 class Code(StrEnum):
@@ -218,7 +217,7 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
 
 def inspect(path: Path | str) -> int:
-    """The file's size in bytes; rejects one that cannot be opened, is empty, or is a WAV file that was cut."""
+    """The file's size in bytes; rejects one that cannot be opened, is empty or was cut."""
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # to open a FIFO would wait for whoever writes into it
@@ -226,29 +225,13 @@ def inspect(path: Path | str) -> int:
         with open(path, "rb") as file:
             if not about.st_size:
                 raise Rejected(Code.EMPTY, "the file has no bytes")
-            declared, held = _wav_data_bytes(file, about.st_size)
+            reason = containers.cut(file, about.st_size)
     except FileNotFoundError:
         raise Rejected(Code.MISSING, "no such file") from None
     except PermissionError:
         raise Rejected(Code.PERMISSION, "reading it is not permitted") from None
     except OSError as error:
         raise Rejected(Code.UNREADABLE, error.strerror or str(error)) from None
-    if declared > held:
-        raise Rejected(Code.TRUNCATED, f"the header declares {declared} bytes of samples, the file holds {held}")
+    if reason:
+        raise Rejected(Code.TRUNCATED, reason)
     return about.st_size
-
-
-def _wav_data_bytes(file: BinaryIO, n_bytes: int) -> tuple[int, int]:
-    """(declared, held) bytes of a WAV file's samples; (0, 0) for other formats and where the header leaves it open.
-
-    libsndfile takes what is there of a cut WAV file without a word; of other formats it tells.
-    """
-    head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        return 0, 0
-    while len(chunk := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", chunk)
-        if name == b"data":
-            return (0, 0) if size in WRITTEN_TO_A_PIPE else (size, n_bytes - file.tell())
-        file.seek(size + size % 2, os.SEEK_CUR)
-    return 0, 0

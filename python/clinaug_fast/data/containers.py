@@ -1,0 +1,115 @@
+"""Whether a file was cut: what its container declares against the bytes that it holds.
+
+libsndfile takes what is there of a cut WAV, AIFF, AU, CAF, W64 or OGG file without a word; of FLAC and MP3 it tells.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
+
+# Sizes of samples that ffmpeg, others and sox leave in WAV, and sox in AIFF (as many whole frames as 0x7F000000 bytes
+# hold, and 8), when they write to a pipe.
+OPEN_SIZES = frozenset((0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, *range(0x7F000000 - 255, 0x7F000000 + 9)))
+# Of an OGG page: a header of 27 bytes, up to 255 lengths, and up to 255 times 255 bytes that they count.
+OGG_PAGE = b"OggS\0"  # how one begins: its version is zero
+OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db04c10000")
+MOST_CHUNKS = 10_000  # looked at: a file of nothing but empty ones is no recording
+W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c04f8edb8a")
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Of a container: its chunks are a name, a size and so many bytes, one after the other."""
+
+    begin: int  # of the first, in bytes
+    header: struct.Struct  # of a chunk: (name, size)
+    samples: bytes  # the name of the chunk that holds them
+    alignment: int  # of the chunks
+    counts_header: bool = False  # in its size
+
+
+WAV = Chunks(12, struct.Struct("<4sI"), b"data", 2)
+BIG_ENDIAN_WAV = Chunks(12, struct.Struct(">4sI"), b"data", 2)
+AIFF = Chunks(12, struct.Struct(">4sI"), b"SSND", 2)
+CAF = Chunks(8, struct.Struct(">4sq"), b"data", 1)
+W64 = Chunks(40, struct.Struct("<16sQ"), W64_DATA, 8, counts_header=True)
+
+
+def cut(file: BinaryIO, n_bytes: int) -> str | None:
+    """Why a file of `n_bytes`, open at its begin, must have been cut; None where nothing says so.
+
+    A file whose header leaves the size open, as after a pipe, is taken as it is; so is an OGG file cut between two
+    pages, since not every recorder marks the last one.
+    """
+    head = file.read(16)
+    if head[:4] == b"OggS":
+        return _cut_ogg(file, n_bytes)
+    if head[:4] in (b".snd", b"dns."):
+        begin, declared = struct.unpack(">II" if head[:1] == b"." else "<II", head[4:12].ljust(8, b"\0"))
+        held = n_bytes - begin
+    elif chunks := _chunks_of(head):
+        declared, held = _sample_bytes(file, n_bytes, chunks)
+    else:
+        return None
+    if declared in OPEN_SIZES or declared <= held:
+        return None
+    return f"the header declares {declared} bytes of samples, the file holds {max(held, 0)}"
+
+
+def _chunks_of(head: bytes) -> Chunks | None:
+    match head[:4], head[8:12]:
+        case (b"RIFF" | b"RF64" | b"BW64", b"WAVE"):
+            return WAV
+        case (b"RIFX", b"WAVE"):
+            return BIG_ENDIAN_WAV
+        case (b"FORM", b"AIFF" | b"AIFC"):
+            return AIFF
+        case (b"caff", _):
+            return CAF
+    return W64 if head == W64_RIFF else None
+
+
+def _sample_bytes(file: BinaryIO, n_bytes: int, chunks: Chunks) -> tuple[int, int]:
+    """(declared, held); (0, 0) where no chunk of samples is found."""
+    large = None  # RF64 keeps the size of a large chunk in an earlier one
+    for name, size in islice(_walk(file, chunks), MOST_CHUNKS):
+        if name == b"ds64":
+            large = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
+        elif name == chunks.samples:
+            return large if large is not None and size == 0xFFFFFFFF else size, n_bytes - file.tell()
+    return 0, 0
+
+
+def _walk(file: BinaryIO, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
+    """(name, size) of each chunk, `file` standing behind its header."""
+    begin = chunks.begin
+    while True:
+        file.seek(begin)
+        header = file.read(chunks.header.size)
+        if len(header) < chunks.header.size:
+            return
+        name, size = chunks.header.unpack(header)
+        if chunks.counts_header:
+            size -= chunks.header.size
+        if size < 0:
+            return
+        yield name, size
+        begin += chunks.header.size + -(-size // chunks.alignment) * chunks.alignment
+
+
+def _cut_ogg(file: BinaryIO, n_bytes: int) -> str | None:
+    """Of the last page. What follows a whole page and begins none, tags say, does no harm."""
+    begin = max(0, n_bytes - OGG_PAGE_BYTES)
+    file.seek(begin)
+    tail = file.read()
+    page = tail.rfind(OGG_PAGE)
+    if page < 0:
+        return None
+    n_lengths = tail[page + 26] if page + 26 < len(tail) else 0
+    end = page + 27 + n_lengths + sum(tail[page + 27 : page + 27 + n_lengths])
+    if end < len(tail) and OGG_PAGE.startswith(tail[end : end + len(OGG_PAGE)]):
+        page, end = end, end + 27
+    return f"its last page, at byte {begin + page}, is not whole" if end > len(tail) else None

@@ -1,0 +1,103 @@
+"""Cut files are told from whole ones, by what their containers declare."""
+
+import io
+import re
+import struct
+
+import pytest
+import soundfile
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from clinaug_fast.data.containers import W64_RIFF, cut
+from conftest import sound
+
+RATE = 8000
+CHUNKED = {
+    "wav": {"format": "WAV"},
+    "big-endian wav": {"format": "WAV", "endian": "BIG"},
+    "extensible wav": {"format": "WAVEX", "subtype": "PCM_24"},
+    "rf64": {"format": "RF64"},
+    "aiff": {"format": "AIFF", "subtype": "PCM_S8"},
+    "aifc": {"format": "AIFF", "subtype": "FLOAT"},
+    "au": {"format": "AU"},
+    "little-endian au": {"format": "AU", "endian": "LITTLE"},
+    "caf": {"format": "CAF"},
+    "w64": {"format": "W64"},
+}
+PAGED = {"vorbis": {"format": "OGG"}, "opus": {"format": "OGG", "subtype": "OPUS"}}
+MEASURED = {"flac": {"format": "FLAC"}, "mp3": {"format": "MP3"}}  # by libsndfile
+OPEN = {
+    "wav": (36, b"data", "<I", (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)),
+    "aiff": (38, b"SSND", ">I", (0x7F000008, 0x7F000006)),
+    "au": (8, b"", ">I", (0xFFFFFFFF,)),
+    "caf": (52, b"data", ">q", (-1,)),
+}
+
+
+def verdict(data: bytes) -> str | None:
+    return cut(io.BytesIO(data), len(data))
+
+
+def encoded(how: dict[str, str], seconds: float = 1.2) -> bytes:
+    """An odd number of samples, so that chunks are padded."""
+    file = io.BytesIO()
+    soundfile.write(file, sound("hiss", 0, rate=RATE, seconds=seconds)[:-1], RATE, **how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", sorted(CHUNKED | PAGED | MEASURED))
+def test_a_whole_file_is_whole(kind: str):
+    data = encoded((CHUNKED | PAGED | MEASURED)[kind])
+    assert verdict(data) is None
+    assert verdict(data + b"TAG" + bytes(125)) is None
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("kind", sorted(CHUNKED))
+def test_a_container_says_how_many_bytes_are_missing(kind: str, kept: float):
+    data = encoded(CHUNKED[kind])
+    reason = verdict(data[: int(len(data) * kept)])
+    declared, held = map(
+        int, re.fullmatch(r"the header declares (\d+) bytes of samples, the file holds (\d+)", reason).groups()
+    )
+    assert declared - held == pytest.approx(len(data) * (1 - kept), abs=20)
+
+
+@pytest.mark.parametrize("kind", sorted(PAGED))
+def test_an_ogg_file_cut_anywhere_within_a_page_is_found(kind: str):
+    data = encoded(PAGED[kind], seconds=5.0)
+    begins = [page.start() for page in re.finditer(b"OggS\0", data)]
+    assert len(begins) > 3
+    for n_bytes in range(begins[1], len(data)):
+        page = max(begin for begin in begins if begin <= n_bytes)
+        expected = None if n_bytes == page else f"its last page, at byte {page}, is not whole"
+        assert verdict(data[:n_bytes]) == expected
+
+
+@pytest.mark.parametrize("kind", sorted(OPEN))
+def test_a_size_left_open_is_taken_as_it_is(kind: str):
+    data = encoded(CHUNKED[kind])
+    at, name, layout, sizes = OPEN[kind]
+    begin = data.index(name, at) + len(name)
+    for size in sizes:
+        piped = data[:begin] + struct.pack(layout, size) + data[begin + struct.calcsize(layout) :]
+        assert verdict(piped) is None
+        assert verdict(piped[: len(data) // 2]) is None
+
+
+@example(b"", b"OggS\0")
+@example(b"\0", b".snd")
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"RIFF....WAVE", b"FORM....AIFF", b"caff....", W64_RIFF + bytes(24), b".snd", b"OggS\0"]),
+)
+def test_no_header_is_too_strange(rest: bytes, head: bytes):
+    reason = verdict(head + rest)
+    assert reason is None or "bytes of samples" in reason or "not whole" in reason
+
+
+def test_a_file_of_nothing_but_empty_chunks_is_given_up():
+    file = io.BytesIO(b"RIFF....WAVE" + bytes(1 << 20))
+    assert cut(file, 1 << 20) is None
+    assert file.tell() < 1 << 17
