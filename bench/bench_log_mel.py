@@ -156,7 +156,11 @@ def against_peers() -> None:
         best = min(peers, key=lambda name: timing[name].seconds, default=None)
         for name in own:
             for yardstick in filter(timing.get, (best, "bare rfft")):
-                print(f"{name} is {timing[yardstick].seconds / timing[name].seconds:.2f} x as fast as {yardstick}")
+                theirs, mine = timing[yardstick], timing[name]
+                print(
+                    f"{name} is {theirs.seconds / mine.seconds:.2f} x as fast as {yardstick}"
+                    f" ({theirs.least / mine.least:.2f} x by the least times)"
+                )
 
 
 def against_ourselves() -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one contender: median seconds a call, and the median over rounds of its time over the first contender's."""
+    """Of one contender: seconds a call, and the median over rounds of its time over the first contender's."""
 
-    seconds: float
+    seconds: float  # the median over rounds
     ratio: float
+    least: float  # seconds in its best round: when nobody else was on the machine, if that ever was
 
 
 def interleaved(
@@ -39,7 +40,9 @@ def interleaved(
     first = next(iter(contenders))
     return {
         name: Timing(
-            statistics.median(times), statistics.median(t / f for t, f in zip(times, seconds[first], strict=True))
+            statistics.median(times),
+            statistics.median(t / f for t, f in zip(times, seconds[first], strict=True)),
+            min(times),
         )
         for name, times in seconds.items()
     }
