@@ -68,6 +68,29 @@ static inline DoubleV splat(const double* from) {
   return reinterpret_cast<DoubleV>(LongV{} + bits);
 }
 
+// Two neighbours, each in all lanes.
+struct Pair {
+  V first, second;
+};
+static inline Pair splat_pair(const Real* from) { return {splat(from), splat(from + 1)}; }
+
+// The same with one load instead of two, for where vectors of 512 bits come as fast as they can be loaded.
+static inline Pair splat_pair_by_one_load(const Real* from) {
+#if defined(__has_builtin) && CLINAUG_LANES == 16
+#if __has_builtin(__builtin_shuffle)
+  if constexpr (kSingle) {
+    std::int64_t bits;
+    __builtin_memcpy(&bits, from, sizeof bits);
+    typedef std::int64_t Pairs __attribute__((vector_size(sizeof(V))));
+    const V pairs = reinterpret_cast<V>(Pairs{} + bits);
+    constexpr IntV kFirst = {0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14};
+    return {__builtin_shuffle(pairs, kFirst), __builtin_shuffle(pairs, kFirst + 1)};
+  }
+#endif
+#endif
+  return splat_pair(from);
+}
+
 // Where the constants of a codelet lie, out of the compiler's sight: it would broadcast what it knows as floats.
 static inline const Real* hidden(const Real* constants) {
   asm("" : "+r"(constants));
