@@ -26,7 +26,7 @@ def verify(
         from clinaug_fast.native import allowed_threads
 
         report = verify(features, threads=threads or allowed_threads(), progress=say)
-        lines = [f"{features}: {report.clips} clips in {report.shards} shards"]
+        lines = [f"{features}: {report.clips} clips in {report.shards} shard{'s' * (report.shards != 1)}"]
         lines += [f"  checked: {', '.join(report.checks) or 'nothing could be'}"]
         lines += [f"  {problem['file']}: {problem['problem']}" for problem in report.problems]
         lines += ["" if report.whole else f"damaged: {', '.join(report.damaged)}"]
