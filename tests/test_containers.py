@@ -9,6 +9,7 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from clinaug_fast.data import containers
 from clinaug_fast.data.containers import W64_RIFF, cut
 from conftest import sound
 
@@ -32,6 +33,13 @@ OPEN = {
     "aiff": (38, b"SSND", ">I", (0x7F000008, 0x7F000006)),
     "au": (8, b"", ">I", (0xFFFFFFFF,)),
     "caf": (52, b"data", ">q", (-1,)),
+}
+
+HEADERS = {
+    "wav": (b"data", containers.WAV),
+    "big-endian wav": (b"data", containers.BIG_ENDIAN_WAV),
+    "aifc": (b"SSND", containers.AIFF),
+    "w64": (containers.W64_DATA, containers.W64),
 }
 
 
@@ -84,6 +92,19 @@ def test_a_size_left_open_is_taken_as_it_is(kind: str):
         piped = data[:begin] + struct.pack(layout, size) + data[begin + struct.calcsize(layout) :]
         assert verdict(piped) is None
         assert verdict(piped[: len(data) // 2]) is None
+
+
+@pytest.mark.parametrize("kind", ["wav", "big-endian wav", "aifc", "w64"])
+def test_a_header_that_was_never_finished_is_told(kind: str):
+    data, name, chunks = encoded(CHUNKED[kind]), *HEADERS[kind]
+    begin = data.index(name, chunks.begin)
+    nothing = chunks.header.pack(name, chunks.header.size if chunks.counts_header else 0)
+    behind = data[begin + len(nothing) :]
+    assert f"declares no samples, yet {len(behind)} bytes follow it" in verdict(data[:begin] + nothing + behind)
+    assert verdict(data[:begin] + nothing) is None  # an empty recording,
+    assert (
+        verdict(data[:begin] + nothing + chunks.header.pack(b"LIST", 4) + b"INFO") is None
+    )  # also with a chunk behind
 
 
 @example(b"", b"OggS\0")

@@ -41,8 +41,9 @@ W64 = Chunks(40, struct.Struct("<16sQ"), W64_DATA, 8, counts_header=True)
 def cut(file: BinaryIO, n_bytes: int) -> str | None:
     """Why a file of `n_bytes`, open at its begin, must have been cut; None where nothing says so.
 
-    A file whose header leaves the size open, as after a pipe, is taken as it is; so is an OGG file cut between two
-    pages, since not every recorder marks the last one.
+    A recorder that was switched off leaves a header that declares no samples, and what follows it is no chunk. A file
+    whose header leaves the size open, as after a pipe, is taken as it is; so is an OGG file cut between two pages,
+    since not every recorder marks the last one.
     """
     head = file.read(16)
     if head[:4] == b"OggS":
@@ -52,6 +53,9 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
         held = n_bytes - begin
     elif chunks := _chunks_of(head):
         declared, held = _sample_bytes(file, n_bytes, chunks)
+        if declared == 0 and held >= chunks.header.size and not file.read(4).decode("latin-1").isprintable():
+            mend = "Write it anew: ffmpeg -i OLD NEW, or sox --ignore-length OLD NEW"
+            return f"the header declares no samples, yet {held} bytes follow it: it was never finished. {mend}"
     else:
         return None
     if declared in OPEN_SIZES or declared <= held:
