@@ -16,8 +16,8 @@ OPEN_SIZES = frozenset((0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, *range(0x7F000000 - 
 OGG_PAGE = b"OggS\0"  # how one begins: its version is zero
 OGG_PAGE_BYTES = 27 + 255 + 255 * 255
 W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db04c10000")
-MOST_CHUNKS = 10_000  # looked at: a file of nothing but empty ones is no recording
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c04f8edb8a")
+MOST_CHUNKS = 10_000  # looked at: a file of nothing but empty ones is no recording
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
         held = n_bytes - begin
     elif chunks := _chunks_of(head):
         declared, held = _sample_bytes(file, n_bytes, chunks)
-        if declared == 0 and held >= chunks.header.size and not file.read(4).decode("latin-1").isprintable():
+        if declared == 0 and held >= chunks.header.size and not _names_a_chunk(file.read(4)):
             mend = "Write it anew: ffmpeg -i OLD NEW, or sox --ignore-length OLD NEW"
             return f"the header declares no samples, yet {held} bytes follow it: it was never finished. {mend}"
     else:
@@ -61,6 +61,10 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
     if declared in OPEN_SIZES or declared <= held:
         return None
     return f"the header declares {declared} bytes of samples, the file holds {max(held, 0)}"
+
+
+def _names_a_chunk(data: bytes) -> bool:
+    return data.isascii() and data.decode().isprintable()
 
 
 def _chunks_of(head: bytes) -> Chunks | None:
