@@ -94,17 +94,19 @@ def test_a_size_left_open_is_taken_as_it_is(kind: str):
         assert verdict(piped[: len(data) // 2]) is None
 
 
-@pytest.mark.parametrize("kind", ["wav", "big-endian wav", "aifc", "w64"])
-def test_a_header_that_was_never_finished_is_told(kind: str):
+@pytest.mark.parametrize("kind", sorted(HEADERS))
+@pytest.mark.parametrize("declared", [0, 1000, 2001])
+def test_samples_beside_those_declared_are_told(kind: str, declared: int):
+    """0: a recorder was switched off; other numbers: more than 4 GiB, modulo that."""
     data, name, chunks = encoded(CHUNKED[kind]), *HEADERS[kind]
     begin = data.index(name, chunks.begin)
-    nothing = chunks.header.pack(name, chunks.header.size if chunks.counts_header else 0)
-    behind = data[begin + len(nothing) :]
-    assert f"declares no samples, yet {len(behind)} bytes follow it" in verdict(data[:begin] + nothing + behind)
-    assert verdict(data[:begin] + nothing) is None  # an empty recording,
-    assert (
-        verdict(data[:begin] + nothing + chunks.header.pack(b"LIST", 4) + b"INFO") is None
-    )  # also with a chunk behind
+    header = chunks.header.pack(name, declared + (chunks.header.size if chunks.counts_header else 0))
+    samples = data[begin + len(header) :]
+    more = len(samples) - declared
+    assert f"declares {declared} bytes of samples, {more} more follow" in verdict(data[:begin] + header + samples)
+    whole = data[:begin] + header + samples[:declared] + bytes(-declared % chunks.alignment)
+    for behind in (b"", samples[:7], chunks.header.pack(b"LIST", 9000) + bytes(9000), bytes(9000) if declared else b""):
+        assert verdict(whole + behind) is None
 
 
 @example(b"", b"OggS\0")

@@ -3,6 +3,7 @@
 libsndfile takes what is there of a cut WAV, AIFF, AU, CAF, W64 or OGG file without a word; of FLAC and MP3 it tells.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ class Chunks:
     alignment: int  # of the chunks
     counts_header: bool = False  # in its size
 
+    def padded(self, size: int) -> int:
+        return -(-size // self.alignment) * self.alignment
+
 
 WAV = Chunks(12, struct.Struct("<4sI"), b"data", 2)
 BIG_ENDIAN_WAV = Chunks(12, struct.Struct(">4sI"), b"data", 2)
@@ -41,9 +45,8 @@ W64 = Chunks(40, struct.Struct("<16sQ"), W64_DATA, 8, counts_header=True)
 def cut(file: BinaryIO, n_bytes: int) -> str | None:
     """Why a file of `n_bytes`, open at its begin, must have been cut; None where nothing says so.
 
-    A recorder that was switched off leaves a header that declares no samples, and what follows it is no chunk. A file
-    whose header leaves the size open, as after a pipe, is taken as it is; so is an OGG file cut between two pages,
-    since not every recorder marks the last one.
+    A file whose header leaves the size open, as after a pipe, is taken as it is; so is an OGG file cut between two
+    pages, since not every recorder marks the last one.
     """
     head = file.read(16)
     if head[:4] == b"OggS":
@@ -53,18 +56,17 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
         held = n_bytes - begin
     elif chunks := _chunks_of(head):
         declared, held = _sample_bytes(file, n_bytes, chunks)
-        if declared == 0 and held >= chunks.header.size and not _names_a_chunk(file.read(4)):
-            mend = "Write it anew: ffmpeg -i OLD NEW, or sox --ignore-length OLD NEW"
-            return f"the header declares no samples, yet {held} bytes follow it: it was never finished. {mend}"
+        if more := _undeclared(file, declared, held, chunks):
+            mend = "Write it anew, WAV by sox --ignore-length OLD.wav NEW.flac"
+            return (
+                f"the header declares {declared} bytes of samples, {more} more follow them: it was never finished, or "
+                f"the recording is too long for it. {mend}"
+            )
     else:
         return None
     if declared in OPEN_SIZES or declared <= held:
         return None
     return f"the header declares {declared} bytes of samples, the file holds {max(held, 0)}"
-
-
-def _names_a_chunk(data: bytes) -> bool:
-    return data.isascii() and data.decode().isprintable()
 
 
 def _chunks_of(head: bytes) -> Chunks | None:
@@ -91,6 +93,21 @@ def _sample_bytes(file: BinaryIO, n_bytes: int, chunks: Chunks) -> tuple[int, in
     return 0, 0
 
 
+def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int:
+    """How many bytes that are no chunk follow the samples at which `file` stands, where these are the smaller part.
+
+    A recorder that was switched off leaves a header that declares none; one that wrote more than 4 GiB, what is over.
+    Zeros behind samples are room that was reserved.
+    """
+    more = held - declared
+    if declared in OPEN_SIZES or more <= declared or more < chunks.header.size:
+        return 0
+    file.seek(chunks.padded(declared), os.SEEK_CUR)
+    name = file.read(4)
+    is_chunk = name.isascii() and name.decode().isprintable()
+    return 0 if is_chunk or (declared and not any(name)) else more
+
+
 def _walk(file: BinaryIO, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
     """(name, size) of each chunk, `file` standing behind its header."""
     begin = chunks.begin
@@ -105,7 +122,7 @@ def _walk(file: BinaryIO, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
         if size < 0:
             return
         yield name, size
-        begin += chunks.header.size + -(-size // chunks.alignment) * chunks.alignment
+        begin += chunks.header.size + chunks.padded(size)
 
 
 def _cut_ogg(file: BinaryIO, n_bytes: int) -> str | None:
