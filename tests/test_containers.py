@@ -104,11 +104,15 @@ def test_samples_beside_those_declared_are_told(kind: str, declared: int):
     samples = data[begin + len(header) :]
     more = len(samples) - declared
     assert f"declares {declared} bytes of samples, {more} more follow" in verdict(data[:begin] + header + samples)
+    paused = samples[: declared + 1] + bytes(100) + samples[declared + 101 :]
+    assert f"declares {declared} bytes of samples, {more} more follow" in verdict(data[:begin] + header + paused)
     whole = data[:begin] + header + samples[:declared] + bytes(-declared % chunks.alignment)
     for behind in (b"", samples[:7], chunks.header.pack(b"LIST", 9000) + bytes(9000), bytes(9000) if declared else b""):
         assert verdict(whole + behind) is None
 
 
+@example(b"name" + b"\x7f" + b"\xff" * 31, b"caff....")
+@example(b"\xff" * 48, W64_RIFF + bytes(24))
 @example(b"", b"OggS\0")
 @example(b"\0", b".snd")
 @given(

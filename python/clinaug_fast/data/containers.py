@@ -85,7 +85,7 @@ def _chunks_of(head: bytes) -> Chunks | None:
 def _sample_bytes(file: BinaryIO, n_bytes: int, chunks: Chunks) -> tuple[int, int]:
     """(declared, held); (0, 0) where no chunk of samples is found."""
     large = None  # RF64 keeps the size of a large chunk in an earlier one
-    for name, size in islice(_walk(file, chunks), MOST_CHUNKS):
+    for name, size in islice(_walk(file, n_bytes, chunks), MOST_CHUNKS):
         if name == b"ds64":
             large = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
         elif name == chunks.samples:
@@ -103,18 +103,18 @@ def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int
     if declared in OPEN_SIZES or more <= declared or more < chunks.header.size:
         return 0
     file.seek(chunks.padded(declared), os.SEEK_CUR)
-    name = file.read(4)
-    is_chunk = name.isascii() and name.decode().isprintable()
-    return 0 if is_chunk or (declared and not any(name)) else more
+    behind = file.read(1 << 16)
+    is_chunk = behind[:4].isascii() and behind[:4].decode().isprintable()
+    return 0 if is_chunk or (declared and not any(behind)) else more
 
 
-def _walk(file: BinaryIO, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
+def _walk(file: BinaryIO, n_bytes: int, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
     """(name, size) of each chunk, `file` standing behind its header."""
     begin = chunks.begin
-    while True:
+    while begin + chunks.header.size <= n_bytes:
         file.seek(begin)
         header = file.read(chunks.header.size)
-        if len(header) < chunks.header.size:
+        if len(header) < chunks.header.size:  # it has shrunk since its size was asked for
             return
         name, size = chunks.header.unpack(header)
         if chunks.counts_header:
