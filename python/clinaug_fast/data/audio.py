@@ -2,8 +2,8 @@
 
 Takes a Recording; leaves a `Waveform`, or raises `Rejected` with a stable code. Three decoders, the same bits: plain
 WAV is read by the extension; whole 16-bit FLAC files by miniaudio (dr_flac), in 0.6 of libsndfile's time, most of
-what a FLAC corpus takes; all else, and every verdict, is soundfile's. Resampling is soxr's (HQ). PCM16 at the
-contract's rate stays int16, which the log-mel kernel takes as it is.
+what a FLAC corpus takes; all else is soundfile's, and so is every verdict but that on files that were cut. Resampling
+is soxr's (HQ). PCM16 at the contract's rate stays int16, which the log-mel kernel takes as it is.
 """
 
 import math
