@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
+from clinaug_fast.cli.device import refuse_absent
 from clinaug_fast.errors import SettingsError
 
 
@@ -69,10 +70,7 @@ def evaluate(
             seeds=seeds,
             seed=seed,
         )
-        if device not in ("cpu", "cuda"):
-            raise SettingsError(f"device is {device!r}; expected cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise SettingsError("device is cuda, but torch sees no CUDA device here. Use --device cpu")
+        refuse_absent(device)
         torch.set_num_threads(threads)
         result = cross_validation.evaluate(
             FeatureSet.open(features),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
+from clinaug_fast.cli.device import refuse_absent
 
 if TYPE_CHECKING:
     from clinaug_fast.gan.train import TrainResult
@@ -65,13 +66,9 @@ def train(
 
         from clinaug_fast.data.feature_set import FeatureSet
         from clinaug_fast.data.folds import Folds
-        from clinaug_fast.errors import SettingsError
         from clinaug_fast.gan.train import train as train_gan
 
-        if device not in ("cpu", "cuda"):
-            raise SettingsError(f"device is {device!r}; expected cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise SettingsError("device is cuda, but torch sees no CUDA device here. Use --device cpu")
+        refuse_absent(device)
         torch.set_num_threads(threads)
         begun = time.monotonic()
         split = Folds.load(folds or features / "folds.json")
