@@ -48,10 +48,10 @@ struct Outside {
 
 template <int groups>
 static inline void add_bin(const V* bin, Index stride, const Real* slopes, V* band, V* next) {
-  const Pair pair = groups == 1 ? splat_pair_by_one_load(slopes) : splat_pair(slopes);
+  const auto [falling, rise] = groups == 1 ? splat_pair_by_one_load(slopes) : splat_pair(slopes);
   for (int g = 0; g < groups; ++g) {
-    band[g] += pair.first * bin[g * stride];
-    next[g] += pair.second * bin[g * stride];
+    band[g] += falling * bin[g * stride];
+    next[g] += rise * bin[g * stride];
   }
 }
 

@@ -40,7 +40,7 @@ class Code(StrEnum):
     PERMISSION = "PERMISSION"  # it may not be read
     EMPTY = "EMPTY"  # no bytes or no samples, in the file or in the segment
     UNREADABLE = "UNREADABLE"  # no audio that soundfile knows
-    TRUNCATED = "TRUNCATED"  # less audio than the file, or the segment, declares
+    TRUNCATED = "TRUNCATED"  # less audio than the file, or the segment, declares; or a header that was never finished
     NON_FINITE = "NON_FINITE"  # NaN or infinity in a float file
     TOO_SHORT = "TOO_SHORT"  # shorter than clip.min_seconds
     TOO_LONG = "TOO_LONG"  # longer than the limit of the run, maybe a decode bomb

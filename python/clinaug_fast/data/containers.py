@@ -94,10 +94,10 @@ def _sample_bytes(file: BinaryIO, n_bytes: int, chunks: Chunks) -> tuple[int, in
 
 
 def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int:
-    """How many bytes that are no chunk follow the samples at which `file` stands, where these are the smaller part.
+    """How many bytes that are no chunk follow the declared samples, at which `file` stands; 0 where they are the fewer.
 
-    A recorder that was switched off leaves a header that declares none; one that wrote more than 4 GiB, what is over.
-    Zeros behind samples are room that was reserved.
+    A recorder that was switched off leaves a header that declares no samples; one that wrote 4 GiB and more, only what
+    was over. Zeros behind samples are room that was reserved.
     """
     more = held - declared
     if declared in OPEN_SIZES or more <= declared or more < chunks.header.size:
