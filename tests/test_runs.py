@@ -1,6 +1,7 @@
 """Files and folders that appear whole, and fingerprints that tell things apart."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -74,17 +75,22 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
 
 
 def test_the_draft_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path):
+    node = platform.node()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         for process in (living, dead):
-            (tmp_path / f".out[1].{process.pid}.draft").mkdir()
-        others = [f".out[1].json.{dead.pid}.draft", ".out[1].my.draft"]
-        for name in others:
+            (tmp_path / f".out[1].{node}.{process.pid}.draft").mkdir()
+            (tmp_path / f".x.json.{node}.{process.pid}.draft").write_text("x")
+        left = [f".out[1].json.{node}.{dead.pid}.draft", f".out[1].{node}.my.draft"]
+        left += [f".{name}.other{node}.{dead.pid}.draft" for name in ("out[1]", "x.json")]  # of another machine
+        for name in left:
             (tmp_path / name).write_text("x")
         with atomic_folder(tmp_path / "out[1]"):
             pass
-        assert sorted(os.listdir(tmp_path)) == sorted([f".out[1].{living.pid}.draft", *others, "out[1]"])
+        write_json(tmp_path / "x.json", [])
+        left += [f".{name}.{node}.{living.pid}.draft" for name in ("out[1]", "x.json")]
+        assert sorted(os.listdir(tmp_path)) == sorted([*left, "out[1]", "x.json"])
         living.communicate(b"\n")
 
 

@@ -71,16 +71,9 @@ def fingerprint_file(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that appears whole: to a hidden name, flushed to disk, then renamed."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with open(draft, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Write a file that appears whole, with this text in UTF-8."""
+    with atomic_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -104,20 +97,28 @@ def read_json(path: Path, what: str) -> Any:
 
 
 @contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a draft that is flushed to disk and becomes `path` when the block ends well, and
+    vanishes when it does not. What a killed process of this machine left for the same `path` is removed first."""
+    draft = _draft_of(path)
+    try:
+        yield draft
+        flush(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
     """A draft folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
 
-    `out` must not exist. Drafts that a killed process left for the same `out` are removed first.
+    `out` must not exist. Drafts that a killed process of this machine left for the same `out` are removed first.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         raise InputError(f"{out} exists already; expected a new folder. Name another, or remove it first")
-    draft_of = re.compile(re.escape(f".{out.name}.") + r"(\d+)\.draft")
-    for other in out.parent.iterdir():
-        if (match := draft_of.fullmatch(other.name)) and not _alive(int(match[1])):
-            shutil.rmtree(other)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = _draft_of(out)
     draft.mkdir()
     try:
         yield draft
@@ -146,6 +147,21 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _draft_of(path: Path) -> Path:
+    """A hidden name beside `path` that no other process or machine has, free of what a killed process left there."""
+    ours = f".{path.name}.{platform.node()}."
+    left = re.compile(re.escape(ours) + r"(\d+)\.draft")
+    for other in path.parent.iterdir():
+        match = left.fullmatch(other.name)
+        if match is None or (int(match[1]) != os.getpid() and _alive(int(match[1]))):
+            continue
+        if other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+        else:
+            other.unlink(missing_ok=True)
+    return path.with_name(f"{ours}{os.getpid()}.draft")
 
 
 def _alive(pid: int) -> bool:

@@ -43,9 +43,14 @@ class Draft:
             yield
 
     def publish(self) -> None:
-        """The set is whole: flush it to disk, put it in its place and remove the rest."""
+        """The set is whole: flush it to disk and put it in its place. `remove` sees to the rest."""
         put_in_place(self.set, self.out)
-        self.remove()
+
+    def add(self, path: Path, value: Any) -> None:
+        """Put JSON in or beside what was published. It is made in the draft, where a killed process leaves no trace."""
+        made = self.folder / path.name
+        write_json(made, value)
+        os.replace(made, path)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.data.assemble import Counts, assemble
-from clinaug_fast.data.draft import open_draft
+from clinaug_fast.data.draft import open_draft, remove_left
 from clinaug_fast.data.judgement import judge
 from clinaug_fast.data.parts import part_files, read_part
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
@@ -24,17 +24,32 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     """
     parts, out = [Path(part) for part in parts], Path(out)
     made_before = out.exists()
-    if made_before:
-        parts = [part for part in parts if part.exists()]  # what a merge that was killed at its very end has left
-    abouts = [read_part(part) for part in parts]
+    if made_before:  # maybe by a merge that was killed at its very end
+        remove_left(out)
+        parts = [part for part in parts if part.exists()]
+    abouts = [read_part(part) for part in parts if not (made_before and _is_empty(part))]
     if not made_before:
         _refuse_misfits(parts, abouts)
         _join(parts, abouts, out, progress)
     features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
     for part in parts:
-        shutil.rmtree(part)
+        _remove(part)
     judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress)
     return Counts(**features.about["counts"])
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _remove(part: Path) -> None:
+    """part.json goes last: what a kill leaves is still known for a part."""
+    for path in sorted(part.iterdir(), key=lambda path: path.name == "part.json"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    part.rmdir()
 
 
 def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, progress: Progress) -> None:
@@ -68,6 +83,7 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
             progress.advance()
         assemble(draft.set, files, n_blocks, made_with, "the corpus")
         draft.publish()
+        draft.remove()
 
 
 def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> None:

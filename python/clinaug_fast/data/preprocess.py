@@ -33,7 +33,7 @@ from clinaug_fast.data.stopping import Stopper
 from clinaug_fast.data.workers import Job, make_lanes, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.mel import refuse_empty_bands
-from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed
 
 MAX_HOURS = 24.0
 
@@ -139,9 +139,10 @@ def preprocess(
                     else:
                         write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
-            receipt = _receipt(run, seconds, threads)
-            # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
-            write_json(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
+                receipt = _receipt(run, seconds, threads)
+                # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
+                draft.add(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
+                draft.remove()
     if counts is not None:
         about = read_json(out / "features.json", "a feature set's")
         judge(out, about, max_bad, progress, unlabelled, left_out)

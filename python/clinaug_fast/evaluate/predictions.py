@@ -3,7 +3,6 @@
 Training leaves these files and nothing else; every score is computed from them.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.errors import InputError
+from clinaug_fast.runs import atomic_file
 
 CELL_SCHEMA = pa.schema(
     [
@@ -64,12 +64,8 @@ def write_predictions(path: Path, features: FeatureSet, rows: np.ndarray, log_pr
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
     table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
+    with atomic_file(path) as draft:
         pq.write_table(table, draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_predictions(path: Path, labels: Sequence[str]) -> Predictions:
