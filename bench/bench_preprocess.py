@@ -32,6 +32,7 @@ from clinaug_fast import MelConfig
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.data.receipt import peak_memory_bytes
 
 AGREEMENT_DB = 0.01
 DISTINCT = 20  # recordings with a sound of their own; the others are copies
@@ -239,22 +240,19 @@ def flatness(largest: int, rounds: int) -> None:
                 os.link(sounds[i % len(sounds)], corpus / LABELS[i % 2] / f"{i:06d}.wav")
             code = f"from bench.bench_preprocess import alone; print(*alone({folder!r}, {rounds}))"
             result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-            seconds, user_seconds, peak_kib = map(float, result.stdout.split())
-            print(f"{files:>8}{files / seconds:>10.0f}{1e6 * user_seconds / files:>14.0f}{peak_kib / 1024:>10.0f}")
+            seconds, user_seconds, peak_mib = map(float, result.stdout.split())
+            print(f"{files:>8}{files / seconds:>10.0f}{1e6 * user_seconds / files:>14.0f}{peak_mib:>10.0f}")
         files *= 10
 
 
-def alone(folder: str, rounds: int) -> tuple[float, float, int]:
-    """Seconds of a run, its median; those in user mode, their mean; and this process's peak memory in KiB, for which
-    getrusage would tell its parent's where that is more."""
+def alone(folder: str, rounds: int) -> tuple[float, float, float]:
+    """Seconds of a run, its median; those in user mode, their mean; and this process's peak memory in MiB."""
     kind = SHORT_WHITE
     ours(Path(folder) / "warm", kind, 1)(Path(folder) / "warm-features")
     begun = os.times().user
     seconds = take_turns({"ours": ours(Path(folder) / "corpus", kind, 1)}, Path(folder), rounds)["ours"]
     user = (os.times().user - begun) / (rounds + 1)
-    with open("/proc/self/status") as lines:
-        peak_kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return statistics.median(seconds), user, peak_kib
+    return statistics.median(seconds), user, peak_memory_bytes() / 2**20
 
 
 def main(arguments: Sequence[str] = ()) -> None:

@@ -16,12 +16,12 @@ from conftest import MEL_OPTIONS, write_corpus
 
 # The command in a process of its own that tells by how many MiB its memory grew, at most, while the command ran.
 MEASURED = """
-import resource, sys
 import clinaug_fast.data.preprocess
 from clinaug_fast.cli.main import app
-begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from clinaug_fast.data.receipt import peak_memory_bytes
+begun = peak_memory_bytes()
 app(standalone_mode=False)
-print("grew", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun) // 1024)
+print("grew", (peak_memory_bytes() - begun) >> 20)
 """
 
 

@@ -1,6 +1,8 @@
 """The throughput receipt adds up."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +42,14 @@ def test_text_names_each_stage() -> None:
     text = show_receipt(filled().about(audio_seconds=7200.0, threads=2))
     assert all(stage in text for stage in STAGES)
     assert "60.0%" in text
+
+
+def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
+    code = "from clinaug_fast.data.receipt import peak_memory_bytes; print(peak_memory_bytes())"
+    held = bytearray(256 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    told = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout
+    assert 4 << 20 < int(told) < 200 << 20
 
 
 def test_peak_memory_never_falls() -> None:

@@ -3,9 +3,11 @@
 CLINAUG_KILLS sets how many times the process is killed at a random moment: 6 by default, 50 in CI.
 """
 
+import functools
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -105,6 +107,20 @@ def test_a_signal_finishes_the_blocks_in_hand(
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5, progress=listener)
     assert listener.total == listener.done == 18 - 2 * done
     assert files(out) == expected
+
+
+@pytest.mark.parametrize("largest", [100, 2_000, 20_000])
+def test_a_run_that_finds_no_room_says_so_and_goes_on(corpus: Path, tmp_path: Path, expected: dict, largest: int):
+    """`largest` bytes fit a file: not the settings, not a block's index, not its shard."""
+    out = tmp_path / "out"
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest, largest))
+    with start(corpus, out, 0.0, "--max-bad", "0.5", preexec_fn=limit) as process:
+        _, stderr = process.communicate()
+    assert (process.returncode, out.exists()) == (6, False), stderr
+    assert "Make room, then run the same command again" in stderr
+    preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+    assert files(out) == expected
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_a_second_signal_stops_at_once(corpus: Path, tmp_path: Path):

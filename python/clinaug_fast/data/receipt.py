@@ -58,9 +58,14 @@ class Receipt:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident memory this process has had; ru_maxrss is in KiB, on macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    """The largest resident memory this process has had. Linux counts it as VmHWM in KiB; its ru_maxrss would be that of
+    the process which started this one, where that is more. Elsewhere ru_maxrss, in KiB, on macOS in bytes."""
+    try:
+        with open("/proc/self/status", encoding="utf-8") as lines:
+            return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def show_receipt(about: dict[str, Any]) -> str:
