@@ -1,9 +1,11 @@
 """Files and folders that appear whole, and fingerprints that tell things apart."""
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import (
+    atomic_file,
     atomic_folder,
     fingerprint,
     fingerprint_file,
@@ -37,6 +40,8 @@ def test_a_fingerprint_ignores_the_order_of_keys_only(value: dict):
 
 def test_a_fingerprint_knows_where_a_part_ends(tmp_path: Path):
     assert fingerprint(b"ab", b"c") != fingerprint(b"a", b"bc")
+    told = b"\2" + bytes(7) + b"ab\1" + bytes(7) + b"c"  # each part behind its length
+    assert fingerprint(b"ab", b"c") == hashlib.blake2b(told, digest_size=8).hexdigest()
     assert len(fingerprint()) == 16
     for name, data in (("a", b"x"), ("b", b"x"), ("c", b"y")):
         (tmp_path / name).write_bytes(data)
@@ -100,21 +105,37 @@ def test_changed_settings_are_named(tmp_path: Path):
         refuse_changed(tmp_path, {"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"})
 
 
-def test_a_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def note_flushes_and_renames(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens from now on: the names in `folder` that are flushed, and "renamed"."""
     happened = []
 
     def flush(descriptor: int) -> None:
-        happened.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
+        happened.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), folder))
 
-    def renamed(old: Path, new: Path) -> None:
-        happened.append("renamed")
-        rename(old, new)
+    def noted(rename: Callable) -> Callable:
+        def renamed(old: Path, new: Path) -> None:
+            happened.append("renamed")
+            rename(old, new)
 
-    rename = os.rename
+        return renamed
+
     monkeypatch.setattr(os, "fsync", flush)
-    monkeypatch.setattr(os, "rename", renamed)
+    monkeypatch.setattr(os, "rename", noted(os.rename))
+    monkeypatch.setattr(os, "replace", noted(os.replace))
+    return happened
+
+
+def test_a_file_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    happened = note_flushes_and_renames(tmp_path, monkeypatch)
+    with atomic_file(tmp_path / "x") as draft:
+        draft.write_text("x")
+    assert happened == [draft.name, "renamed"]
+
+
+def test_a_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "draft/deep").mkdir(parents=True)
     (tmp_path / "draft/deep/file").write_text("x")
+    happened = note_flushes_and_renames(tmp_path, monkeypatch)
     put_in_place(tmp_path / "draft", tmp_path / "out")
     assert set(happened[:3]) == {"draft", "draft/deep", "draft/deep/file"}
     assert happened[3:] == ["renamed", "."]
