@@ -10,6 +10,7 @@ import soxr
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
+from clinaug_fast.data import audio
 from clinaug_fast.data.audio import Code, Rejected, decode, mixed
 from clinaug_fast.data.corpus import Recording
 from conftest import MEL, sound, unprivileged
@@ -208,6 +209,19 @@ def test_flac_is_that_of_libsndfile_whatever_decodes_it(tmp_path: Path, channels
     assert (waveform.channels, waveform.level) == (channels, native.level(expected))
     mono = mixed(expected) if channels > 1 else expected
     assert (waveform.samples.dtype, waveform.samples.tobytes()) == (mono.dtype, mono.tobytes())
+
+
+def test_plain_wav_and_flac_files_take_the_fast_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Others give the same samples, later."""
+
+    def slow(*x):
+        raise AssertionError("libsndfile decodes it")
+
+    monkeypatch.setattr(audio, "_read_part", slow)
+    for name, subtype in (("x.wav", "PCM_16"), ("y.wav", "PCM_16"), ("x.flac", "PCM_16")):
+        assert len(decode(recording(write(tmp_path / name, sound("hum", 0), subtype=subtype)), RATE).samples) == 9600
+    with pytest.raises(AssertionError, match="libsndfile"):
+        decode(recording(write(tmp_path / "z.flac", sound("hum", 0), subtype="PCM_24")), RATE)
 
 
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.8, 0.99])

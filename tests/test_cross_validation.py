@@ -16,6 +16,7 @@ from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
 from clinaug_fast.evaluate.predictions import CELL_SCHEMA, Cell
+from clinaug_fast.evaluate.training import train_classifier
 
 LABELS = ["across", "along"]
 MEL = MelConfig(sample_rate=8000, n_fft=256, n_mels=16, f_max=4000)
@@ -124,6 +125,26 @@ def test_arms_share_seeds_and_nothing_else_does():
     assert classifier_seed(1, cells[0]) != classifier_seed(0, cells[0])
 
 
+def test_an_arm_trains_on_the_clips_made_for_its_fold_beside_the_real_ones(
+    tmp_path, features, folds, generated, monkeypatch
+):
+    def noted(clips, classes, *x, **how):
+        trained.append((clips.numpy(), classes.numpy()))
+        return train_classifier(clips, classes, *x, **how)
+
+    trained = []
+    monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.train_classifier", noted)
+    evaluate(features, folds, {"se": generated}, tmp_path / "out", CONFIG.with_changes(seeds=1))
+    for fold, (none, se) in enumerate(zip(trained[::2], trained[1::2], strict=True)):
+        real, its = folds.rows(features, fold)[0], np.flatnonzero(generated.column("fold") == fold)
+        for one, other in zip(none, (features.clips(real), features.classes[real]), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert len(its) == 16
+        for one, other, more in zip(se, none, (generated.clips(its), generated.classes[its]), strict=True):
+            np.testing.assert_array_equal(one, np.concatenate([other, more]))
+    assert len(trained) == 4
+
+
 def test_an_arm_without_effect_scores_as_none(tmp_path, features, folds, generated, monkeypatch):
     """Pairs are real pairs: the same training clips under another arm's name give the same predictions."""
     monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.unseen_rows", lambda *_: np.arange(0))
@@ -191,7 +212,8 @@ def test_leakage_is_refused_before_anything_is_trained(tmp_path, features, folds
     everyone = sorted(set(features.groups))
     seen = generated.lineage["trained_on_groups"] | {"1": everyone}
     leaky = write_generated(tmp_path / "leaky", features, folds, trained_on_groups=seen)
-    with pytest.raises(LeakageError, match=rf"fold 1 .*{sorted(folds.test_groups(1))[0]}"):
+    named = ", ".join(sorted(folds.test_groups(1))[:5])
+    with pytest.raises(LeakageError, match=rf"fold 1 was trained on 6 of the 6 groups .*: {named} and 1 more\."):
         evaluate(features, folds, {"se": generated, "leaky": leaky}, tmp_path / "out", CONFIG)
     assert not steps_of
     assert not (tmp_path / "out").exists()
@@ -234,18 +256,31 @@ def test_folds_are_checked(tmp_path, features, folds):
         evaluate(features, one_sided, {}, tmp_path / "out", CONFIG)
 
 
-def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path, features, folds):
-    quiet = Recorder()
-    evaluate(features, folds, {}, tmp_path / "fine", CONFIG.with_changes(steps=1, seeds=1), progress=quiet)
+def test_one_label_is_nothing_to_tell_apart(tmp_path):
+    with new_feature_set(tmp_path / "one", MEL, SIZE, LABELS[:1], {"kind": "corpus"}) as writer:
+        for name in ("a", "b", "c", "d"):
+            clip = stripes("across", np.random.default_rng(0))
+            writer.add(clip, id=name, recording=name, subject=name, label="across", start_s=0.0)
+    features = FeatureSet.open(tmp_path / "one")
+    with pytest.raises(InputError, match="has one label, 'across'; expected two or more to tell apart"):
+        evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG)
+
+
+def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
+    quiet, enough = Recorder(), write_real(tmp_path / "enough", subjects=10)  # five a label and fold
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(enough, make_folds(enough, 2), {}, tmp_path / "fine", config, progress=quiet)
     assert quiet.warnings == []
 
     few = write_real(tmp_path / "few", subjects=4, subject_known=False)
     loud = Recorder()
-    config = CONFIG.with_changes(steps=1, seeds=1)
     evaluate(few, make_folds(few, 2), {}, tmp_path / "out", config, only_folds=[1], progress=loud)
     grouped, thin = loud.warnings
     assert "grouped by recording" in grouped
     assert "2 of across in fold 1, 2 of along in fold 1;" in thin
+    evaluate(few, make_folds(few, 4), {}, tmp_path / "four", config, progress=loud)
+    assert "1 of across in fold 0, 1 of along in fold 0," in loud.warnings[-1]
+    assert "1 of across in fold 2 and 3 more such cells; with fewer than" in loud.warnings[-1]
 
 
 def test_a_damaged_cell_is_named(tmp_path, features, folds):
