@@ -1,5 +1,6 @@
 """generate: a feature set in the units of the real one, that says which fold it may be used for."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,24 @@ def test_other_features_folds_or_folders_are_refused(
         generate(run, tiny_features, make_folds(tiny_features, 3, seed=7), tmp_path / "out")
     with pytest.raises(InputError, match=r"run\.json does not exist"):
         generate(tmp_path / "nowhere", tiny_features, tiny_folds, tmp_path / "out")
+
+
+WIDER = r"generator\.safetensors does not fit .*run\.json: size mismatch for project\.weight: .*[^.]\. Train again$"
+
+
+def test_a_run_of_another_version_or_with_other_weights_is_refused(run, tiny_features, tiny_folds, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    about = json.loads((other / "run.json").read_text())
+    for changed, sentence in (
+        (about | {"schema_version": 0}, r"run\.json is not of schema version 1\. Train again"),
+        ([], r"run\.json is not of schema version 1\. Train again"),
+        (about | {"settings": about["settings"] | {"width": 8}}, WIDER),
+    ):
+        (other / "run.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=sentence):
+            generate(other, tiny_features, tiny_folds, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_picture_depends_on_the_clips_alone(tmp_path):

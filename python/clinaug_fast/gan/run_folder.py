@@ -122,7 +122,8 @@ class Run:
         try:
             generator.load_state_dict(load_file(weights), assign=True)
         except (SafetensorError, RuntimeError) as error:
-            raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {error}. Train again") from None
+            first = str(error).splitlines()[:2][-1].strip().rstrip(".")  # torch lists each weight under a line
+            raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {first}. Train again") from None
         return generator.eval(), Scaling(**state["scaling"])
 
 
