@@ -165,3 +165,25 @@ def test_the_picture_depends_on_the_clips_alone(tmp_path):
 
 def test_the_picture_lies_in_the_set(made):
     assert imread(made.path / PICTURE).std() > 0.05
+
+
+def test_the_picture_shows_training_clips_of_each_label_above_generated_ones(
+    run, tiny_features, tiny_folds, tmp_path, monkeypatch
+):
+    def noted(path: Path, *x) -> None:
+        shown.extend(x)
+        path.write_bytes(b"a picture")
+
+    shown = []
+    monkeypatch.setattr("clinaug_fast.gan.generate.save_real_above_generated", noted)
+    made = generate(run, tiny_features, tiny_folds, tmp_path / "set", only_folds=[1, 2]).features
+    real, generated, labels, mel = shown
+    assert (labels, mel) == (tiny_features.labels, tiny_features.mel)
+    training, _ = tiny_folds.rows(tiny_features, 1)
+    for number in range(len(labels)):
+        rows = training[tiny_features.classes[training] == number]
+        where = [np.flatnonzero((tiny_features.clips(rows) == clip).all(axis=(1, 2))) for clip in real[number]]
+        recordings = tiny_features.column("recording")[rows[np.concatenate(where)]]
+        assert len(set(recordings)) == len(real[number]) == 2
+        of_fold = np.flatnonzero((made.column("fold") == 1) & (made.classes == number))
+        np.testing.assert_array_equal(generated[number], made.clips(of_fold[:2]))
