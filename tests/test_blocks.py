@@ -126,6 +126,20 @@ def test_recordings_in_pieces_give_the_bytes_of_whole_ones(tmp_path: Path, monke
         assert one[name] == expected[name]
 
 
+@pytest.mark.parametrize("short", ["pad", "tile"])
+def test_recordings_in_pieces_may_be_shorter_than_a_window_and_too_short(tmp_path: Path, monkeypatch, short: str):
+    corpus = write_corpus(tmp_path / "corpus")
+    for k, (name, n) in enumerate((("hum/a.flac", 2), ("knock/b.flac", 2), ("knock/c.flac", 1))):
+        soundfile.write(corpus / name, np.concatenate([sound("hum", k), sound("hiss", k)][:n]), 8000)
+    clip = CLIP.with_changes(n_frames=400, short=short, min_seconds=1.5)
+    preprocess(corpus, tmp_path / "whole", MEL, clip, max_bad=1.0)
+    monkeypatch.setattr(long_recording, "PIECE_VALUES", 5000)
+    preprocess(corpus, tmp_path / "pieces", MEL, clip, max_bad=1.0)
+    whole, pieces = files(tmp_path / "whole"), files(tmp_path / "pieces")
+    assert whole["rejected.jsonl"].count(b"TOO_SHORT") == 19
+    assert pieces == whole
+
+
 def test_the_native_route_gives_the_bytes_of_the_general_one(tiny_corpus: Path, tmp_path: Path, monkeypatch):
     corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
     soundfile.write(corpus / "hum/stereo.wav", np.stack([sound("hum", 1), sound("hiss", 2)], axis=1), 8000)

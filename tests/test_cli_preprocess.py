@@ -291,13 +291,14 @@ def test_the_first_bad_file_ends_the_run_if_asked(cli: Cli, corpus: Path, out: P
 
 
 def test_a_recording_longer_than_the_limit_is_rejected(cli: Cli, corpus: Path, out: Path):
-    for suffix in ("wav", "flac"):
-        soundfile.write(corpus / f"hum/bomb.{suffix}", np.zeros(8000 * 20, np.int16), 8000)
+    for name, subtype in (("bomb.wav", "PCM_16"), ("bomb.flac", "PCM_16"), ("bomb_ulaw.wav", "ULAW")):
+        soundfile.write(corpus / "hum" / name, np.zeros(8000 * 20, np.int16), 8000, subtype)
     result = cli("preprocess", corpus, out, *OPTIONS[:-2], "--max-duration", "0.005", "--max-bad", "0.5")
     assert result.exit_code == 0
     told = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
-    assert [(row["path"], row["code"]) for row in told] == [("hum/bomb.flac", "TOO_LONG"), ("hum/bomb.wav", "TOO_LONG")]
-    assert "0.006 h; expected at most 0.005 h. Raise --max-duration" in told[0]["reason"]
+    assert [row["path"] for row in told] == ["hum/bomb.flac", "hum/bomb.wav", "hum/bomb_ulaw.wav"]
+    assert {row["code"] for row in told} == {"TOO_LONG"}
+    assert all("0.006 h; expected at most 0.005 h. Raise --max-duration" in row["reason"] for row in told)
 
 
 def test_a_name_that_is_not_utf8_is_rejected_and_a_name_in_two_folders_is_two_recordings(

@@ -177,6 +177,13 @@ def test_a_draft_made_with_other_settings_is_refused_by_name(corpus: Path, tmp_p
     assert files(tmp_path / ".out.draft") == before
 
 
+def test_a_draft_without_a_finished_block_holds_nobody_to_its_settings(corpus: Path, tmp_path: Path, expected: dict):
+    (tmp_path / ".out.draft").mkdir()
+    (tmp_path / ".out.draft/settings.json").write_text('{"mel.n_mels": 24}')  # killed before the first
+    preprocess(corpus, tmp_path / "out", MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+    assert files(tmp_path / "out") == expected
+
+
 @pytest.mark.parametrize(
     ("damaged", "content"),
     [
