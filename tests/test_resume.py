@@ -19,7 +19,7 @@ import pytest
 
 from clinaug_fast.data import blocks, workers
 from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, StoppedError
 from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, write_corpus
 from test_preprocess import CLIP, Listener, files
 
@@ -125,12 +125,28 @@ def test_a_run_that_finds_no_room_says_so_and_goes_on(corpus: Path, tmp_path: Pa
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_who_waits_for_the_blocks_in_hand_is_told_so(corpus: Path, tmp_path: Path):
+    class Impatient(Listener):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            super().advance(steps)
+            notes.append(note)
+            if len(notes) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    listener, notes = Impatient(), []
+    with pytest.raises(StoppedError, match="stopped by SIGTERM"):
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=2, progress=listener)
+    assert notes[:2] == ["", ""]
+    assert set(notes[2:]) == {"finishing the blocks in hand; a second signal stops at once"}
+    assert listener.done < listener.total
+
+
 def test_a_second_signal_stops_at_once(corpus: Path, tmp_path: Path):
     with start(corpus, tmp_path / "out", 2.0) as process:
         process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        while process.poll() is None:  # signals that come before the first is seen to are one
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
         process.communicate()
     assert process.returncode == 130
     assert list(tmp_path.glob(".out.draft/blocks/*.json")) == []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from clinaug_fast.data.clips import Seconds
+from clinaug_fast.data.stopping import FINISHING
 from clinaug_fast.data.workers import Job, run_blocks
 from clinaug_fast.errors import InputError, ResourceError, SettingsError
 from clinaug_fast.runs import Progress, Silent
@@ -56,7 +57,7 @@ def run_blocks_on_dask(
                     f"several Dask workers died on one block ({error}); a cause may be their memory. Give them more"
                 ) from None
             total.add(Seconds(**seconds))
-            progress.advance(n_recordings[future.key])
+            progress.advance(n_recordings[future.key], FINISHING if stop() else "")
             if not stop() and (block := next(blocks, None)) is not None:
                 under_way.add(submit(*block))
     return total

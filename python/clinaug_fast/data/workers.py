@@ -25,6 +25,7 @@ from clinaug_fast.data.deidentify import rejected_row
 from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
 from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, keep_freed
 from clinaug_fast.data.shards import Shard
+from clinaug_fast.data.stopping import FINISHING
 from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.runs import Progress
 
@@ -75,7 +76,7 @@ def run_blocks(
         block, n, done = pending[0]
         done.result()
         pending.popleft()
-        progress.advance(n)
+        progress.advance(n, FINISHING if stop() else "")
         if not pending or pending[0][0] is not block:
             total.add(block.seconds)
 
