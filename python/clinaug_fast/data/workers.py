@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,13 @@ def run_blocks(
             while pending:
                 collect()
         except BaseException:
-            for block in {id(block): block for block, *_ in pending}.values():
+            left = {id(block): block for block, *_ in pending}.values()
+            for block in left:
                 block.abandon()
             pool.shutdown(cancel_futures=True)
+            for block in left:  # once no thread writes into it any more
+                with suppress(OSError):  # of what nobody wants
+                    block.close()
             raise
     return total
 
@@ -137,7 +141,7 @@ class _Block:
         self.verdicts = Verdicts(rows.num_rows)
         self.numbers: list[np.ndarray] = []  # of the clips' windows, of the batches whose turn it was
         self.seconds = Seconds()
-        self.finished = self.abandoned = False
+        self.abandoned = False
         self._turn = threading.Condition()
         self._next = 0  # the batch whose turn it is
         self._being_written = False
@@ -198,8 +202,10 @@ class _Block:
         with self._turn:
             self.abandoned = True
             self._turn.notify_all()
-        if not self.finished:
-            self._open.close()
+
+    def close(self) -> None:
+        """The shard's draft is gone, unless the block is whole."""
+        self._open.close()
 
     def _hand_in(self, batch: int, numbers: list[np.ndarray], mels: list[np.ndarray], seconds: Seconds) -> None:
         """Write what is due; whoever is writing already takes this batch along, so nobody waits."""
@@ -251,8 +257,7 @@ class _Block:
         quiet = int(np.sum(measured["windows"] - measured["clips"]))
         about = {"block": self.number, "found": rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
         self.job.files.complete(self.number, self.draft, digest, index, facts, about)
-        self.finished = True
-        self._open.close()
+        self.close()
 
 
 class _Turn:
