@@ -3,6 +3,8 @@
 import io
 import shutil
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,23 @@ def test_clips_that_wait_for_their_turn_are_written_in_order(tmp_path: Path, mon
     monkeypatch.setattr(workers, "BATCH_RECORDINGS", 2)
     preprocess(corpus, tmp_path / "waiting", MEL, CLIP, threads=4)
     assert files(tmp_path / "plain") == files(tmp_path / "waiting")
+
+
+@pytest.mark.parametrize("pending_bytes", [1, workers.PENDING_BYTES])
+def test_one_thread_at_a_time_writes_a_shard(tiny_corpus: Path, tmp_path: Path, monkeypatch, pending_bytes: int):
+    def slow_append(self: Shard, clips: np.ndarray) -> None:
+        assert writing.acquire(blocking=False), "two threads write at once"
+        time.sleep(0.005)  # time for others to come
+        append(self, clips)
+        writing.release()
+
+    append, writing = Shard.append, threading.Lock()
+    preprocess(tiny_corpus, tmp_path / "plain", MEL, CLIP)
+    monkeypatch.setattr(Shard, "append", slow_append)
+    monkeypatch.setattr(workers, "BATCH_RECORDINGS", 1)
+    monkeypatch.setattr(workers, "PENDING_BYTES", pending_bytes)
+    preprocess(tiny_corpus, tmp_path / "slow", MEL, CLIP, threads=3)
+    assert files(tmp_path / "slow") == files(tmp_path / "plain")
 
 
 def test_many_blocks_are_one_feature_set(tiny_corpus: Path, tmp_path: Path, monkeypatch):
