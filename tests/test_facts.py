@@ -26,16 +26,27 @@ def test_hours_rates_levels_and_silence() -> None:
         )
     )
     assert (facts["recordings"], facts["hours"]) == (3, 3.5)
-    assert {label: (of["recordings"], of["hours"]) for label, of in facts["by_label"].items()} == {
-        "a": (2, 3.0),
-        "b": (1, 0.5),
+    assert facts["by_label"]["a"] == {
+        "recordings": 2,
+        "hours": 3.0,
+        "median_seconds": 5400.0,
+        "median_rms_db": -20.0,
+        "clipped_recordings": 0,
+        "silent_share": 0.25,  # weighted by duration
     }
-    assert facts["by_label"]["a"]["silent_share"] == 0.25  # weighted by duration
+    assert facts["by_label"]["b"] == {
+        "recordings": 1,
+        "hours": 0.5,
+        "median_seconds": 1800.0,
+        "median_rms_db": -120.0,
+        "clipped_recordings": 1,
+        "silent_share": 0.0,
+    }
     assert facts["silent_share"] == pytest.approx(0.75 / 3.5, abs=1e-4)
     assert facts["mostly_silent_recordings"] == 1
     assert facts["file_rates"] == {"8000": 2, "44100": 1}
     assert facts["channels"] == {"1": 2, "2": 1}
-    assert (facts["clipped_recordings"], facts["by_label"]["b"]["clipped_recordings"]) == (1, 1)
+    assert facts["clipped_recordings"] == 1
     assert facts["clipped_share"]["max"] == pytest.approx(0.01)
     assert facts["rms_db"]["min"] == -120.0  # digital silence
     assert facts["seconds"] == {"min": 1800.0, "p5": 1980.0, "median": 3600.0, "p95": 6840.0, "max": 7200.0}

@@ -1,5 +1,6 @@
 """Parts made by several machines become the very feature set of one; misfits are refused by name."""
 
+import errno
 import json
 import os
 import shutil
@@ -85,6 +86,26 @@ def test_a_merge_that_was_killed_goes_on(corpus: Path, tmp_path: Path, monkeypat
     assert not out.exists()
     merge(parts, out)
     assert files(out) == files(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "sentence"),
+    [(errno.EXDEV, InputError, "is on another disk than its parts"), (errno.EIO, OSError, os.strerror(errno.EIO))],
+)
+def test_a_merge_onto_another_disk_is_refused(
+    corpus: Path, tmp_path: Path, monkeypatch, number: int, error: type, sentence: str
+):
+    def refused(*x):
+        raise OSError(number, os.strerror(number))
+
+    parts = make_parts(corpus, tmp_path / "out", 2)
+    before = [files(part) for part in parts]
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks.os, "rename", refused)
+        with pytest.raises(error, match=sentence):
+            merge(parts, tmp_path / "out")
+    assert [files(part) for part in parts] == before
+    merge(parts, tmp_path / "out")
 
 
 def test_a_merge_judges_as_one_run_would(corpus: Path, tmp_path: Path):
