@@ -107,7 +107,8 @@ def test_samples_beside_those_declared_are_told(kind: str, declared: int):
     paused = samples[: declared + 1] + bytes(100) + samples[declared + 101 :]
     assert f"declares {declared} bytes of samples, {more} more follow" in verdict(data[:begin] + header + paused)
     whole = data[:begin] + header + samples[:declared] + bytes(-declared % chunks.alignment)
-    for behind in (b"", samples[:7], chunks.header.pack(b"LIST", 9000) + bytes(9000), bytes(9000) if declared else b""):
+    harmless = [b"", samples[:7], chunks.header.pack(b"LIST", 9000) + bytes(9000), b"ID3\x04" + bytes(range(256)) * 40]
+    for behind in harmless + [bytes(9000)] * bool(declared):
         assert verdict(whole + behind) is None
 
 

@@ -18,6 +18,7 @@ OGG_PAGE = b"OggS\0"  # how one begins: its version is zero
 OGG_PAGE_BYTES = 27 + 255 + 255 * 255
 W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db04c10000")
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c04f8edb8a")
+TAGS = (b"ID3", b"TAG")  # how ID3v2 and ID3v1 begin, which some programs put behind everything
 MOST_CHUNKS = 10_000  # looked at: a file of nothing but empty ones is no recording
 
 
@@ -94,7 +95,8 @@ def _sample_bytes(file: BinaryIO, n_bytes: int, chunks: Chunks) -> tuple[int, in
 
 
 def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int:
-    """How many bytes that are no chunk follow the declared samples, at which `file` stands; 0 where they are the fewer.
+    """How many bytes that are no chunk and no tag follow the declared samples, at which `file` stands; 0 where they are
+    the fewer.
 
     A recorder that was switched off leaves a header that declares no samples; one that wrote 4 GiB and more, only what
     was over. Zeros behind samples are room that was reserved.
@@ -105,7 +107,8 @@ def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int
     file.seek(chunks.padded(declared), os.SEEK_CUR)
     behind = file.read(1 << 16)
     is_chunk = behind[:4].isascii() and behind[:4].decode().isprintable()
-    return 0 if is_chunk or (declared and not any(behind)) else more
+    is_harmless = is_chunk or behind.startswith(TAGS) or (declared and not any(behind))
+    return 0 if is_harmless else more
 
 
 def _walk(file: BinaryIO, n_bytes: int, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
