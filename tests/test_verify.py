@@ -134,18 +134,23 @@ def test_an_index_that_cannot_be_read(copy: Path) -> None:
 def changed(index: pa.Table, name: str, row: int, value: object) -> pa.Table:
     values = index.column(name).to_pylist()
     values[row] = value
-    field = INDEX_SCHEMA.field(name)
+    field = INDEX_SCHEMA.field(name).with_nullable(True)
     return index.set_column(index.schema.get_field_index(name), field, pa.array(values, field.type))
 
 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("id", "hiss/p0_0.wav#0", "twice"),
-        ("row", 0, "pointed to never or more than once"),
-        ("row", -1, "outside"),
-        ("row", 10**6, "outside"),
-        ("shard", 77, "outside"),
+        ("id", "hiss/p0_0.wav#0", "1 ids come twice, the first is 'hiss/p0_0.wav#0'"),
+        ("id", None, "the column id lacks 1 values"),
+        ("row", 0, "2 places in shards are pointed to never or more than once, the first is row 0 of shards/00000.npy"),
+        ("row", -1, "1 rows point outside the shards, the first is row 7"),
+        ("row", 10**6, "1 rows point outside the shards, the first is row 7"),
+        ("shard", 77, "1 rows point outside the shards, the first is row 7"),
+        ("row", None, "the column row lacks 1 values"),
+        ("shard", None, "the column shard lacks 1 values"),
+        ("label", None, "the column label lacks 1 values"),
+        ("recording", None, "the column recording lacks 1 values"),
         ("label", "unknown", "does not list"),
     ],
 )
@@ -154,6 +159,7 @@ def test_rows_of_the_index_that_do_not_fit(copy: Path, name: str, value: object,
     sealed(copy, features.about, changed(features.index, name, 7, value))
     report = verify(copy)
     assert any(p["file"] == "index.parquet" and told in p["problem"] for p in report.problems), report.problems
+    assert not any("cannot be checked" in p["problem"] for p in report.problems)
 
 
 def test_a_lost_row_is_found(copy: Path) -> None:

@@ -144,13 +144,13 @@ def _index(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
     for name in INDEX_SCHEMA.names:
         if not INDEX_SCHEMA.field(name).nullable and index.column(name).null_count:
             yield "index.parquet", f"the column {name} lacks {index.column(name).null_count} values"
-    doubled = index.num_rows - pc.count_distinct(index.column("id")).as_py()
+    doubled = index.num_rows - pc.count_distinct(index.column("id"), mode="all").as_py()
     if doubled:
         counts = pc.value_counts(index.column("id")).to_pylist()
         first = next(pair["values"] for pair in counts if pair["counts"] > 1)
         yield "index.parquet", f"{doubled} ids come twice, the first is {first!r}"
     # Each place of each shard is pointed to once.
-    shard, row = (index.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
+    shard, row = (index.column(name).fill_null(-1).to_numpy().astype(np.int64) for name in ("shard", "row"))
     begins = np.concatenate([[0], np.cumsum(rows)])
     outside = (shard < 0) | (shard >= len(rows)) | (row < 0)
     outside |= row >= np.array([*rows, 0])[np.where(outside, len(rows), shard)]
@@ -168,7 +168,7 @@ def _index(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
 
 
 def _labels(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
-    foreign = sorted(set(index.column("label").unique().to_pylist()) - set(about["labels"]))
+    foreign = sorted({*index.column("label").drop_null().unique().to_pylist()} - {*about["labels"]})
     if foreign:
         yield "index.parquet", f"it has the labels {', '.join(foreign)}, which features.json does not list"
 
