@@ -23,9 +23,10 @@ def test_a_contract_does_not_differ_from_itself() -> None:
     assert (found.largest_db, found.median_db) == (0.0, 0.0)
 
 
-def test_another_logarithm_is_no_difference_in_db() -> None:
-    found = compare(SMALL, SMALL.with_changes(log="db"))
-    assert found.fields == {"log": ("ln", "db")}
+@pytest.mark.parametrize("log", ["db", "log10"])
+def test_another_logarithm_is_no_difference_in_db(log: str) -> None:
+    found = compare(SMALL, SMALL.with_changes(log=log))
+    assert found.fields == {"log": ("ln", log)}
     assert not found.equal
     assert found.largest_db < 1e-5
 
