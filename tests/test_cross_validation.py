@@ -1,5 +1,6 @@
 """The evaluation as a whole: the same training in every arm, stored predictions, resume, and the guard before it."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -290,3 +291,23 @@ def test_a_damaged_cell_is_named(tmp_path, features, folds):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"fold_1_seed_0.parquet cannot be read"):
         evaluate(features, folds, {}, tmp_path / "out", config)
+
+
+def test_an_evaluation_json_that_was_changed_is_refused(tmp_path, features, folds):
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(features, folds, {}, tmp_path / "out", config)
+    path = tmp_path / "out/evaluation.json"
+    about = json.loads(path.read_text())
+    for changed, sentence in (
+        ([], r"is not an evaluation's evaluation\.json .*: it holds \[\]\. Restore the file or make it anew"),
+        (about | {"n_folds": "two"}, r"its n_folds is 'two'"),
+        (about | {"settings": about["settings"] | {"seeds": None}}, r"in its settings, its seeds is None"),
+        (about | {"schema_version": 0}, r"is not of schema version 1\. Evaluate anew"),
+    ):
+        path.write_text(json.dumps(changed))
+        for again in (
+            lambda: score_stored(tmp_path / "out"),
+            lambda: evaluate(features, folds, {}, tmp_path / "out", config),
+        ):
+            with pytest.raises(InputError, match=sentence):
+                again()

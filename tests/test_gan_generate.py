@@ -16,7 +16,9 @@ from clinaug_fast.data.lineage import unseen_rows
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.gan.generate import PICTURE, generate
 from clinaug_fast.gan.pictures import save_real_above_generated
+from clinaug_fast.gan.run_folder import FINGERPRINTED
 from clinaug_fast.gan.train import train
+from clinaug_fast.runs import fingerprint
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 
@@ -125,6 +127,7 @@ def test_other_features_folds_or_folders_are_refused(
         generate(tmp_path / "nowhere", tiny_features, tiny_folds, tmp_path / "out")
 
 
+CHANGED = r"run\.json was changed after it was made\. Restore it, or train a new run"
 WIDER = r"generator\.safetensors does not fit .*run\.json: size mismatch for project\.weight: .*[^.]\. Train again$"
 
 
@@ -132,12 +135,28 @@ def test_a_run_of_another_version_or_with_other_weights_is_refused(run, tiny_fea
     other = tmp_path / "other"
     shutil.copytree(run, other)
     about = json.loads((other / "run.json").read_text())
+    wider = about | {"settings": about["settings"] | {"width": 8}}
+    sealed = fingerprint({key: wider[key] for key in FINGERPRINTED})
     for changed, sentence in (
         (about | {"schema_version": 0}, r"run\.json is not of schema version 1\. Train again"),
         ([], r"run\.json is not of schema version 1\. Train again"),
-        (about | {"settings": about["settings"] | {"width": 8}}, WIDER),
+        (wider, CHANGED),
+        (about | {"features_path": None}, CHANGED),
+        (about | {"split": None}, CHANGED),
+        (about | {"split": about["split"] | {"seed": 9}}, CHANGED),
+        (wider | {"fingerprint": sealed}, WIDER),
     ):
         (other / "run.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=sentence):
+            generate(other, tiny_features, tiny_folds, tmp_path / "out")
+    (other / "run.json").write_text(json.dumps(about | {"features_path": "elsewhere"}))  # they may move
+    state = json.loads((other / "fold_0/state.json").read_text())
+    for changed, sentence in (
+        ([], r"state\.json is not a trained fold's state\.json .*: it holds \[\]\. Restore the file"),
+        (state | {"weights": None}, r"its weights is None"),
+        (state | {"scaling": {"low": -1.0}}, r"in its scaling, its high is None"),
+    ):
+        (other / "fold_0/state.json").write_text(json.dumps(changed))
         with pytest.raises(InputError, match=sentence):
             generate(other, tiny_features, tiny_folds, tmp_path / "out")
     assert not (tmp_path / "out").exists()

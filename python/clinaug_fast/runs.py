@@ -96,6 +96,30 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(f"{path} is not {what}: {error}. Restore the file or make it anew") from None
 
 
+def read_record(path: Path, what: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`read_json` of an object with these fields, each of its type; a mapping in place of a type: with its own fields.
+
+    Raises InputError with the first that is missing or of another type.
+    """
+    about = read_json(path, what)
+    if (misfit := _misfit(about, fields)) is not None:
+        raise InputError(f"{path} is not {what}: {misfit}. Restore the file or make it anew")
+    return about
+
+
+def _misfit(about: Any, fields: Mapping[str, Any]) -> str | None:
+    if not isinstance(about, dict):
+        return f"it holds {about!r}"
+    for name, kind in fields.items():
+        value = about.get(name)
+        if isinstance(kind, Mapping):
+            if (misfit := _misfit(value, kind)) is not None:
+                return f"in its {name}, {misfit}"
+        elif not isinstance(value, kind):
+            return f"its {name} is {value!r}"
+    return None
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A name beside `path` for a draft that is flushed to disk and becomes `path` when the block ends well, and

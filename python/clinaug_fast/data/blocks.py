@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from clinaug_fast.data.feature_set import REPEATING
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import fingerprint_file, read_json
+from clinaug_fast.runs import fingerprint_file, read_record
 
 BLOCK_BYTES = 128 << 20  # of files
 BLOCK_RECORDINGS = 4096
@@ -76,10 +76,7 @@ class BlockFiles:
 
     def read(self, number: int) -> dict[str, Any]:
         """What `complete` wrote of a block; InputError where something else is there."""
-        about = read_json(self.about(number), "a block's sidecar file")
-        if not isinstance(about, dict) or not all(isinstance(about.get(key), kind) for key, kind in ABOUT.items()):
-            raise InputError(f"{self.about(number)} is not a block's sidecar file. Restore the file or make it anew")
-        return about
+        return read_record(self.about(number), "a block's sidecar file", ABOUT)
 
     def is_whole(self, number: int) -> bool:
         """Its files are there and hold the bytes that were written: power may have gone before the disk had them."""

@@ -34,9 +34,15 @@ class Folds:
         about = read_json(Path(path), "a folds.json (clinaug-fast split makes one)")
         if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION or "folds" not in about:
             raise InputError(f"{path} is not a folds.json of schema version {SCHEMA_VERSION}. Run split again")
-        if about.get("fingerprint") != _fingerprint(about):
+        folds = cls(about)
+        if folds.were_changed:
             raise InputError(f"{path} was changed after it was made. Restore it, or remove it and run split again")
-        return cls(about)
+        return folds
+
+    @property
+    def were_changed(self) -> bool:
+        """Whether they are not what their fingerprint says."""
+        return self.about.get("fingerprint") != _fingerprint(self.about)
 
     @property
     def fingerprint(self) -> str:

@@ -23,9 +23,16 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.runs import Progress, Silent, provenance, read_json, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, provenance, read_record, refuse_changed, write_json
 
 SCHEMA_VERSION = 1
+ABOUT = {  # what evaluation.json tells
+    "schema_version": int,
+    "labels": list,
+    "n_folds": int,
+    "group_by": str,
+    "settings": {"arms": dict, "seeds": int},
+}
 FEW_RECORDINGS = 5  # fewer of a label in a test part, and one recording moves its recall by more than a fifth
 
 
@@ -94,7 +101,7 @@ def classifier_seed(seed: int, cell: Cell) -> int:
 
 def score_stored(out: Path) -> dict[str, Any]:
     """Score the stored predictions of an evaluation, every fold that is complete, and write `scores.json`."""
-    about = read_json(out / "evaluation.json", "an evaluation's evaluation.json (clinaug-fast evaluate makes one)")
+    about = _read(out)
     labels, arms, seeds = about["labels"], [BASELINE, *about["settings"]["arms"]], about["settings"]["seeds"]
     complete = [
         fold
@@ -175,7 +182,7 @@ def _begin(
     }
     path = out / "evaluation.json"
     if path.exists():
-        refuse_changed(out, read_json(path, "an evaluation's evaluation.json")["settings"], settings)
+        refuse_changed(out, _read(out)["settings"], settings)
         return
     if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise InputError(f"{out} holds something else than an evaluation; expected a new folder. Name another")
@@ -189,3 +196,11 @@ def _begin(
         "provenance": provenance() | {"torch": torch.__version__},
     }
     write_json(path, about)
+
+
+def _read(out: Path) -> dict[str, Any]:
+    what = "an evaluation's evaluation.json (clinaug-fast evaluate makes one)"
+    about = read_record(out / "evaluation.json", what, ABOUT)
+    if about["schema_version"] != SCHEMA_VERSION:
+        raise InputError(f"{out / 'evaluation.json'} is not of schema version {SCHEMA_VERSION}. Evaluate anew")
+    return about

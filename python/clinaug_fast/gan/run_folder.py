@@ -20,10 +20,26 @@ from clinaug_fast.data.folds import Folds
 from clinaug_fast.errors import InputError
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
-from clinaug_fast.runs import fingerprint, fingerprint_file, provenance, read_json, refuse_changed, write_json
+from clinaug_fast.runs import (
+    fingerprint,
+    fingerprint_file,
+    provenance,
+    read_json,
+    read_record,
+    refuse_changed,
+    write_json,
+)
 
 SCHEMA_VERSION = 1
 WEIGHTS = "generator.safetensors"
+FINGERPRINTED = ("schema_version", "settings", "features", "folds", "labels", "mel", "clip_shape")  # of run.json
+STATE = {  # of a trained fold
+    "weights": str,
+    "scaling": {"low": float, "high": float},
+    "clips_per_label": list,
+    "generator_parameters": int,
+    "critic_parameters": int,
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class Run:
             "mel": features.mel.model_dump(),
             "clip_shape": list(features.clip_shape),
         }
-        about["fingerprint"] = fingerprint(about)
+        about["fingerprint"] = _fingerprint(about)
         if (path / "run.json").exists():
             run = cls.open(path)
             refuse_changed(path, _identity(run.about), _identity(about))
@@ -53,7 +69,7 @@ class Run:
         if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise InputError(f"{path} holds other things than a run; expected a new folder. Name another")
         path.mkdir(parents=True, exist_ok=True)
-        about |= {  # not part of the fingerprint
+        about |= {
             "features_path": os.path.relpath(features.path.resolve(), path.resolve()),
             "split": folds.about,
             "provenance": provenance(),
@@ -67,7 +83,22 @@ class Run:
         about = read_json(path / "run.json", "a run's run.json (clinaug-fast train makes one)")
         if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
             raise InputError(f"{path / 'run.json'} is not of schema version {SCHEMA_VERSION}. Train again")
-        return cls(path, about)
+        run = cls(path, about)
+        if not run._is_as_it_was_made:
+            raise InputError(f"{path / 'run.json'} was changed after it was made. Restore it, or train a new run")
+        return run
+
+    @property
+    def _is_as_it_was_made(self) -> bool:
+        """But for the path of the features, which may have moved."""
+        split, about = self.about.get("split"), self.about
+        return (
+            about.get("fingerprint") == _fingerprint(about)
+            and isinstance(about.get("features_path"), str)
+            and isinstance(split, dict)
+            and split.get("fingerprint") == about["folds"]
+            and not Folds(split).were_changed
+        )
 
     @property
     def config(self) -> GanConfig:
@@ -103,7 +134,8 @@ class Run:
         return self.path / f"fold_{fold}"
 
     def state(self, fold: int) -> dict[str, Any]:
-        return read_json(self.folder(fold) / "state.json", "a trained fold's state.json (clinaug-fast train makes one)")
+        what = "a trained fold's state.json (clinaug-fast train makes one)"
+        return read_record(self.folder(fold) / "state.json", what, STATE)
 
     def metrics(self, fold: int) -> list[dict[str, float]]:
         """One row a generator step."""
@@ -125,6 +157,10 @@ class Run:
             first = str(error).splitlines()[:2][-1].strip().rstrip(".")  # torch lists each weight under a line
             raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {first}. Train again") from None
         return generator.eval(), Scaling(**state["scaling"])
+
+
+def _fingerprint(about: dict[str, Any]) -> str:
+    return fingerprint({key: about.get(key) for key in FINGERPRINTED})
 
 
 def _identity(about: dict[str, Any]) -> dict[str, Any]:
