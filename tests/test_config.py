@@ -54,6 +54,16 @@ def test_like_gives_the_conventions_that_are_not_given(library: str):
         assert name == "floor" or getattr(mel, name) == value
 
 
+def test_presets_keep_their_sizes():
+    sizes = {
+        name: (preset.mel.sample_rate, preset.mel.n_fft, preset.mel.hop_length, preset.mel.n_mels, preset.clip.n_frames)
+        for name, preset in PRESETS.items()
+    }
+    assert sizes == {"surgical": (44100, 2048, 512, 64, 64), "heart": (8000, 512, 128, 64, 64)}
+    bands = {name: (preset.mel.f_min, preset.mel.f_max) for name, preset in PRESETS.items()}
+    assert bands == {"surgical": (0.0, 22050.0), "heart": (20.0, 1000.0)}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_contract_survives_json(preset: str):
     mel = PRESETS[preset].mel

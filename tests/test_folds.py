@@ -72,7 +72,11 @@ def test_a_split_is_found_where_one_exists(tmp_path: Path, seed: int):
     clips = [(f"{s}{label}{k}", s, label) for s in own for label in own[s] for k in range(rng.choice([1, 2, 5, 20]))]
     features = features_of(tmp_path / "set", clips, sorted({label for *_, label in clips}))
     if split_exists(own, "".join(features.labels), n_folds):
-        assert len(make_folds(features, n_folds)) == n_folds
+        folds = make_folds(features, n_folds)
+        assert len(folds) == n_folds
+        for fold in range(n_folds):
+            for part in folds.rows(features, fold):
+                assert set(features.classes[part]) == set(range(len(features.labels)))
     else:
         with pytest.raises(InputError):
             make_folds(features, n_folds)
