@@ -144,6 +144,7 @@ class _Block:
         self.abandoned = False
         self._turn = threading.Condition()
         self._next = 0  # the batch whose turn it is
+        self._being_written = False
         self._handed_in: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # numbers, log-mels
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
@@ -207,32 +208,36 @@ class _Block:
         self._open.close()
 
     def _hand_in(self, batch: int, numbers: list[np.ndarray], mels: list[np.ndarray], seconds: Seconds) -> None:
-        """Write what is due; whoever is writing takes this batch along when it is, so nobody waits.
-
-        A batch is due until it is written, but only the first to ask is given it: one thread at a time writes.
-        """
+        """Write what is due; whoever is writing already takes this batch along, so nobody waits."""
         with self._turn:
+            if self.abandoned:
+                raise Abandoned
             self.seconds.add(seconds)
             self._handed_in[batch] = numbers, mels
+            if self._being_written:
+                return
+            self._being_written = True
+        begun = time.perf_counter()
         while (due := self._due()) is not None:
-            begun = time.perf_counter()
             numbers, mels = due
             self.numbers += numbers
             for clips in mels:
                 self.shard.append(clips)
-            if self._next + 1 == len(self.batches):
-                self._finish()
             with self._turn:
-                self.seconds.write += time.perf_counter() - begun
                 self._next += 1
                 self._turn.notify_all()
+            if self._next == len(self.batches):
+                self._finish()
+        self.seconds.write += time.perf_counter() - begun
 
     def _due(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-        """The batch whose turn it is, if it was handed in and nobody is writing it."""
+        """The batch whose turn it is, if it was handed in; else nobody is writing any more."""
         with self._turn:
             if self.abandoned:
                 raise Abandoned
-            return self._handed_in.pop(self._next, None)
+            due = self._handed_in.pop(self._next, None)
+            self._being_written = due is not None
+            return due
 
     def _finish(self) -> None:
         digest = self.shard.finish()
