@@ -1,6 +1,8 @@
 """Blocks: where they are cut, shards that grow, and recordings too long for memory, which must not change a bit."""
 
+import errno
 import io
+import itertools
 import shutil
 import tempfile
 import threading
@@ -171,12 +173,34 @@ def test_a_long_recording_that_breaks_off_leaves_no_clip(tmp_path: Path, monkeyp
     assert files(tmp_path / "out")["shards/00000.npy"] == files(tmp_path / "without")["shards/00000.npy"]
 
 
-def test_clips_that_wait_for_their_turn_are_written_in_order(tmp_path: Path, monkeypatch):
-    corpus = write_corpus(tmp_path / "corpus")
+def write_corpus_half_in_flac(folder: Path) -> Path:
+    corpus = write_corpus(folder)
     for path in list(corpus.glob("*/*_0.wav")):
         samples, rate = soundfile.read(path, dtype="int16")
         soundfile.write(path.with_suffix(".flac"), samples, rate)
         path.unlink()
+    return corpus
+
+
+@pytest.mark.parametrize("written", [0, 4, 16])
+def test_where_writing_fails_nobody_waits_for_ever(tmp_path: Path, monkeypatch, written: int):
+    def full(self: Shard, clips: np.ndarray) -> None:
+        if next(appended) >= written:
+            raise OSError(errno.ENOSPC, "full")
+        append(self, clips)
+
+    append, appended = Shard.append, itertools.count()
+    monkeypatch.setattr(Shard, "append", full)
+    monkeypatch.setattr(workers, "PENDING_BYTES", 1)
+    monkeypatch.setattr(workers, "BATCH_RECORDINGS", 1)
+    corpus = write_corpus_half_in_flac(tmp_path / "corpus")
+    with pytest.raises(OSError, match="full"):
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=4)
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_clips_that_wait_for_their_turn_are_written_in_order(tmp_path: Path, monkeypatch):
+    corpus = write_corpus_half_in_flac(tmp_path / "corpus")
     preprocess(corpus, tmp_path / "plain", MEL, CLIP)
     monkeypatch.setattr(workers, "PENDING_BYTES", 1)
     monkeypatch.setattr(workers, "BATCH_RECORDINGS", 2)

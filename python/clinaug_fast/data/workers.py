@@ -208,7 +208,11 @@ class _Block:
         self._open.close()
 
     def _hand_in(self, batch: int, numbers: list[np.ndarray], mels: list[np.ndarray], seconds: Seconds) -> None:
-        """Write what is due; whoever is writing already takes this batch along, so nobody waits."""
+        """Write what is due; whoever is writing already takes this batch along, so nobody waits.
+
+        A writer begins with its own batch. So where writing fails, the batch that tells of it comes before those that
+        wait for their turn, and `run_blocks`, which asks batch by batch, hears of it.
+        """
         with self._turn:
             if self.abandoned:
                 raise Abandoned
@@ -228,7 +232,8 @@ class _Block:
                 self._turn.notify_all()
             if self._next == len(self.batches):
                 self._finish()
-        self.seconds.write += time.perf_counter() - begun
+        with self._turn:
+            self.seconds.write += time.perf_counter() - begun
 
     def _due(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
         """The batch whose turn it is, if it was handed in; else nobody is writing any more."""
