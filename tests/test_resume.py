@@ -137,7 +137,7 @@ def test_who_waits_for_the_blocks_in_hand_is_told_so(corpus: Path, tmp_path: Pat
     with pytest.raises(StoppedError, match="stopped by SIGTERM"):
         preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=2, progress=listener)
     assert notes[:2] == ["", ""]
-    assert set(notes[2:]) == {"finishing the blocks in hand; a second signal stops at once"}
+    assert set(notes[2:]) == {"finishing the blocks in hand"}
     assert listener.done < listener.total
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED, StoppedError
 
-FINISHING = "finishing the blocks in hand; a second signal stops at once"  # what progress notes meanwhile
+FINISHING = "finishing the blocks in hand"  # what progress notes meanwhile
 ENDINGS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
 
 
