@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.evaluate.classifier import ResNet18, standardise
@@ -126,3 +126,39 @@ def test_the_seed_decides_every_bit():
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_each_step_takes_its_own_gradient_at_the_rate_of_one_cycle():
+    """AdamW and the cycle are torch's; what they are given is computed again here."""
+
+    def noted(optimizer: torch.optim.Optimizer, *_) -> None:
+        (group,) = optimizer.param_groups
+        parameters = [(p.detach().clone(), p.grad.clone()) for p in group["params"]]
+        seen.append((group["lr"], group["weight_decay"], parameters))
+
+    seen = []
+    clips, classes = stripes(24, seed=0)
+    config = ClassifierConfig(width=2, steps=10, batch_size=6, learning_rate=0.02, weight_decay=0.03)
+    hook = register_optimizer_step_pre_hook(noted)
+    try:
+        train_classifier(clips, classes, 3, config, seed=4, device=CPU)
+    finally:
+        hook.remove()
+    order = balanced_order(classes, 60, torch.Generator().manual_seed(4)).view(10, 6)
+    model = ResNet18(3, 2)
+    for batch, (_, weight_decay, parameters) in zip(order, seen, strict=True):
+        assert weight_decay == 0.03
+        with torch.no_grad():
+            for ours, (value, _) in zip(model.parameters(), parameters, strict=True):
+                ours.copy_(value)
+        loss = torch.nn.functional.cross_entropy(model(clips[batch].unsqueeze(1)), classes[batch])
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        for (_, given), expected in zip(parameters, gradients, strict=True):
+            assert (given - expected).norm() <= 1e-2 * expected.norm() + 1e-4
+    rates = [rate for rate, *_ in seen]
+    assert rates[0] == pytest.approx(0.02 / 25)
+    assert max(rates) == pytest.approx(0.02, rel=0.05)
+    assert np.argmax(rates) in (2, 3)  # three tenths of the way
+    assert (np.diff(rates[:3]) > 0).all()
+    assert (np.diff(rates[3:]) < 0).all()
+    assert 0.0 < rates[-1] < 0.1 * max(rates)
