@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.evaluate.classifier import ResNet18, standardise
@@ -43,6 +43,28 @@ def test_state_dict_has_the_names_and_shapes_of_torchvision():
             before = channels
     expected |= {"fc.weight": (5, 512), "fc.bias": (5,)}
     assert {name: tuple(t.shape) for name, t in ResNet18(5, 64).state_dict().items()} == expected
+
+
+def test_stages_halve_the_picture_and_double_the_channels_as_published():
+    def noted(module: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        shapes.append((tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
+
+    shapes = []
+    model = ResNet18(5)
+    for stage in (model.conv1, model.layer1, model.layer2, model.layer3, model.layer4):
+        stage.register_forward_hook(noted)
+    model.eval()(clips_of(0, 1, 1, 64, 64))
+    assert shapes == [
+        ((1, 64, 64), (64, 32, 32)),
+        ((64, 16, 16), (64, 16, 16)),
+        ((64, 16, 16), (128, 8, 8)),
+        ((128, 8, 8), (256, 4, 4)),
+        ((256, 4, 4), (512, 2, 2)),
+    ]
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):  # He et al. 2015: the deviation keeps the gradient's size
+            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (13, 7), (64, 64), (40, 200)])
@@ -131,7 +153,7 @@ def test_the_seed_decides_every_bit():
 def test_each_step_takes_its_own_gradient_at_the_rate_of_one_cycle():
     """AdamW and the cycle are torch's; what they are given is computed again here."""
 
-    def noted(optimizer: torch.optim.Optimizer, *_) -> None:
+    def noted(optimizer: Optimizer, *_) -> None:
         (group,) = optimizer.param_groups
         parameters = [(p.detach().clone(), p.grad.clone()) for p in group["params"]]
         seen.append((group["lr"], group["weight_decay"], parameters))
@@ -153,8 +175,8 @@ def test_each_step_takes_its_own_gradient_at_the_rate_of_one_cycle():
                 ours.copy_(value)
         loss = torch.nn.functional.cross_entropy(model(clips[batch].unsqueeze(1)), classes[batch])
         gradients = torch.autograd.grad(loss, list(model.parameters()))
-        for (_, given), expected in zip(parameters, gradients, strict=True):
-            assert (given - expected).norm() <= 1e-2 * expected.norm() + 1e-4
+        for (_, taken), expected in zip(parameters, gradients, strict=True):
+            assert (taken - expected).norm() <= 1e-2 * expected.norm() + 1e-4
     rates = [rate for rate, *_ in seen]
     assert rates[0] == pytest.approx(0.02 / 25)
     assert max(rates) == pytest.approx(0.02, rel=0.05)

@@ -29,6 +29,14 @@ def test_shapes_and_range(model, shape):
     assert critic(clips, classes).shape == (5,)
 
 
+def test_the_critic_halves_the_picture_and_doubles_the_channels():
+    critic = Critic((64, 32), 3, 4)
+    convolutions = [module for module in critic.modules() if isinstance(module, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == [(1, 4), (4, 8), (8, 16), (16, 32)]
+    assert critic.layers(torch.zeros(2, 1, 64, 32)).shape == (2, 32 * 4 * 2)
+    assert critic.embedding.weight.std().item() == pytest.approx((32 * 4 * 2) ** -0.5, rel=0.1)
+
+
 @pytest.mark.parametrize(("shape", "advice"), [((60, 64), "64 --n-frames 64"), ((8, 100), "16 --n-frames 96")])
 def test_refuses_other_sizes_and_names_sizes_that_work(shape, advice):
     for build in (lambda: Generator("cwgan-gp", shape, 2, 4, 8), lambda: Critic(shape, 2, 4)):
