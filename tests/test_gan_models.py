@@ -35,6 +35,12 @@ def test_the_critic_halves_the_picture_and_doubles_the_channels():
     assert [(c.in_channels, c.out_channels) for c in convolutions] == [(1, 4), (4, 8), (8, 16), (16, 32)]
     assert critic.layers(torch.zeros(2, 1, 64, 32)).shape == (2, 32 * 4 * 2)
     assert critic.embedding.weight.std().item() == pytest.approx((32 * 4 * 2) ** -0.5, rel=0.1)
+    assert {module.negative_slope for module in critic.modules() if isinstance(module, nn.LeakyReLU)} == {0.2}
+    clips, classes = torch.randn(5, 1, 64, 32), torch.tensor([0, 1, 2, 2, 0])
+    features = critic.layers(clips)
+    by_label = torch.stack([f @ critic.embedding.weight[c] for f, c in zip(features, classes, strict=True)])
+    scores = features @ critic.score.weight[0] + critic.score.bias + by_label  # Miyato and Koyama 2018
+    torch.testing.assert_close(critic(clips, classes), scores)
 
 
 @pytest.mark.parametrize(("shape", "advice"), [((60, 64), "64 --n-frames 64"), ((8, 100), "16 --n-frames 96")])
