@@ -122,7 +122,7 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
     case Sample::full: transpose<double>(tables, tile, scratch.waveform); break;
   }
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
-  Prefetch prefetch{tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.n_blocks)};
+  Prefetch prefetch(tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.prefetch_steps));
   V* const spectra = reinterpret_cast<V*>(scratch.spectra);
   for (Index g = 0; g < tile.n_groups; g += tables.together) {
     const Index n = tile.n_groups - g < tables.together ? tile.n_groups - g : tables.together;

@@ -148,7 +148,7 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   tables.emphasised = emphasised_;
   tables.gains = gains_.data();
   const Index size = tables.transform.size;
-  tables.n_blocks = n_blocks_;
+  tables.prefetch_steps = n_blocks_ > 1 ? n_blocks_ + (block_length_ - 1) / 2 : 1;
   tables.block_length = block_length_;
   tables.block_stride = block_stride_;
   tables.spectrum_size = n_blocks_ * block_stride_;

@@ -28,6 +28,22 @@ struct Emphasised {
 
 #include "codelets.hpp"
 
+// Input of the next tile, drawn into the second-level cache while this one is computed. By few lines at a time: Intel's cores can
+// wait for some ten, and stand still where more are asked for at once.
+class Prefetch {
+ public:
+  Prefetch(const char* first, Index step) : next_(first), due_(first), step_(step) {}
+
+  inline void advance() {
+    due_ += step_;
+    for (; next_ < due_; next_ += 64) __builtin_prefetch(next_, 0, 2);
+  }
+
+ private:
+  const char *next_, *due_;
+  Index step_;
+};
+
 template <int r>
 static void combine_pass(V* block, const Pass& pass) {
   const Index m = pass.length;
@@ -38,19 +54,25 @@ static void combine_pass(V* block, const Pass& pass) {
 }
 
 template <int r>
-static void final_pass(V* blocks, Index stride, const Pass& pass) {
+static void final_pass(V* blocks, Index stride, const Pass& pass, Prefetch& prefetch) {
   const Index m = pass.length;
   const Real* w = pass.twiddles;
   Final<r>::zero(blocks, stride);
-  for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) Final<r>::inner(blocks + k, blocks + m - k, stride, w);
+  for (Index k = 1; 2 * k < m; ++k, w += 2 * (r - 1)) {
+    Final<r>::inner(blocks + k, blocks + m - k, stride, w);
+    prefetch.advance();
+  }
   if (m % 2 == 0) Final<r>::middle(blocks + m / 2, stride);
 }
 
 // The last pass without twiddles.
 template <int r>
-static void coprime_pass(V* blocks, Index stride, Index m, const int* targets) {
+static void coprime_pass(V* blocks, Index stride, Index m, const int* targets, Prefetch& prefetch) {
   Coprime<r>::zero(blocks, stride, blocks, targets);
-  for (Index k = 1; 2 * k < m; ++k) Coprime<r>::inner(blocks + k, blocks + m - k, stride, blocks, targets += r);
+  for (Index k = 1; 2 * k < m; ++k) {
+    Coprime<r>::inner(blocks + k, blocks + m - k, stride, blocks, targets += r);
+    prefetch.advance();
+  }
 }
 
 static inline void combine(V* block, const Pass& pass) {
@@ -62,11 +84,11 @@ static inline void combine(V* block, const Pass& pass) {
   }
 }
 
-static inline void finish(V* blocks, Index stride, const Pass& pass, const int* targets) {
-  if (targets) return coprime_pass<kCoprime>(blocks, stride, pass.length, targets);
+static inline void finish(V* blocks, Index stride, const Pass& pass, const int* targets, Prefetch& prefetch) {
+  if (targets) return coprime_pass<kCoprime>(blocks, stride, pass.length, targets, prefetch);
   switch (pass.radix) {
 #define CLINAUG_CASE(r) \
-  case r: return final_pass<r>(blocks, stride, pass);
+  case r: return final_pass<r>(blocks, stride, pass, prefetch);
     CLINAUG_RADICES(CLINAUG_CASE)
 #undef CLINAUG_CASE
   }
@@ -142,17 +164,6 @@ static void combined(const Transform& transform, const Source& source, const Rea
   combine(out, pass);
 }
 
-// Input of the next tile, drawn into the second-level cache in small steps while this one is computed.
-struct Prefetch {
-  const char* next;
-  Index step;
-
-  inline void advance() {
-    for (Index i = 0; i < step; i += 64) __builtin_prefetch(next + i, 0, 2);
-    next += step;
-  }
-};
-
 // |X|^2 of the group whose first column is at x, in place: bin k comes to lie in its slot, see Tables.
 static void power_spectrum(const Tables& tables, const Real* x, V* work, Prefetch& prefetch) {
   const Transform& transform = tables.transform;
@@ -170,7 +181,7 @@ static void power_spectrum(const Tables& tables, const Real* x, V* work, Prefetc
     spectrum(transform, tables.source, x, transform.n_passes - 1, j, work + j * tables.block_stride);
     prefetch.advance();
   }
-  finish(work, tables.block_stride, last, tables.targets);
+  finish(work, tables.block_stride, last, tables.targets, prefetch);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET
