@@ -119,8 +119,11 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const Real* shifts = layout.gate_per_element ? state.shift_row.data() : state.shift.data();
     T* const grad_skip = arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample;
-    kernel.excite_backward(layout, slabs[slab], act, arrays.grad + b * sample, arrays.y + b * sample,
-                           of_sample(signs, b, sample), gates, shifts, arrays.grad_x + b * sample, grad_skip, stream);
+    const T* const grad = arrays.grad + b * sample;
+    const Index ahead = fetched_ahead<T>(params, layout, slabs, b, slab);
+    kernel.excite_backward(layout, slabs[slab], act, grad, arrays.y + b * sample, of_sample(signs, b, sample), gates, shifts,
+                           arrays.grad_x + b * sample, grad_skip, stream, ahead > 0 ? arrays.x + b * sample + ahead : grad,
+                           grad + ahead);
   };
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 

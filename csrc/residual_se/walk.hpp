@@ -146,6 +146,17 @@ bool may_stream(const ResidualSeParams& params, const Layout& layout, const Kern
          reinterpret_cast<std::uintptr_t>(out) % kernel.stream_bytes == 0;
 }
 
+// While the last slab of gradients that bypass the caches is written (the first of a sample, see walk), the next sample's is fetched,
+// so that reads and writes overlap: how many elements it lies behind. Nought, which fetches what is being read anyway, where two
+// slabs of the output's gradient and one of x would crowd each other out of the second-level cache. Found by measuring.
+inline constexpr Index kFetchedBytes = Index{256} << 10;
+
+template <class T>
+Index fetched_ahead(const ResidualSeParams& params, const Layout& layout, const Slabs& slabs, Index b, Index slab) {
+  const Index bytes = (slabs[0].end - slabs[0].begin) * layout.length * static_cast<Index>(sizeof(T));
+  return slab == 0 && b + 1 < params.batch && bytes <= kFetchedBytes ? params.channels * params.spatial : 0;
+}
+
 // Forward keeps a bit an element for backward, which then need not read y: where rows are whole vectors. A byte behind the
 // bits tells whether it has, and in which memory order.
 enum class KeptSigns : std::uint8_t { none, nchw, channels_last };

@@ -57,9 +57,10 @@ struct Kernel {
   // `stream`: y bypasses the caches, see may_stream.
   void (*excite)(const Layout&, Rows, const Act<Real>&, const T* x, const Real* gate, const T* skip, T* y, std::uint8_t* signs, bool stream);
 
-  // dz = grad * act'(z); grad_x = dz * gate + shift, grad_skip = dz; grad_skip may be null.
+  // dz = grad * act'(z); grad_x = dz * gate + shift, grad_skip = dz; grad_skip may be null. Where both bypass the caches,
+  // what is at next_x and next_grad is fetched meanwhile, see fetched_ahead.
   void (*excite_backward)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* y, const std::uint8_t* signs, const Real* gate,
-                          const Real* shift, T* grad_x, T* grad_skip, bool stream);
+                          const Real* shift, T* grad_x, T* grad_skip, bool stream, const T* next_x, const T* next_grad);
 
   // out[k] = bias[k] + sum_c matrix[k][c] v[c], k < n; matrix (n, padded), v (padded).
   void (*dots)(Index n, Index padded, const Real* matrix, const Real* v, const Real* bias, Real* out);
