@@ -56,7 +56,7 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
     if (arrays.gate != nullptr) std::copy_n(state.gate.begin(), channels, arrays.gate + b * channels);
     factors(layout, state.gate, state.gate_row);
   };
-  const auto excite = [&](Index b, Index slab, State& state) {
+  const auto excite = [&](Index b, Index slab, State& state, Index) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const T* skip = arrays.skip == nullptr ? nullptr : arrays.skip + b * sample;
     kernel.excite(layout, slabs[slab], act, arrays.x + b * sample, gates, skip, arrays.y + b * sample,
@@ -115,15 +115,17 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
     factors(layout, state.gate, state.gate_row);
     factors(layout, state.shift, state.shift_row);
   };
-  const auto excite = [&](Index b, Index slab, State& state) {
+  const bool fetches = may_fetch<T>(layout, slabs);
+  const auto excite = [&](Index b, Index slab, State& state, Index next) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
     const Real* shifts = layout.gate_per_element ? state.shift_row.data() : state.shift.data();
     T* const grad_skip = arrays.grad_skip == nullptr ? nullptr : arrays.grad_skip + b * sample;
     const T* const grad = arrays.grad + b * sample;
-    const Index ahead = fetched_ahead<T>(params, layout, slabs, b, slab);
+    // What is being read anyway, where nothing else is to be fetched.
+    const bool ahead = fetches && next != b;
+    const T *const next_x = ahead ? arrays.x + next * sample : grad, *const next_grad = ahead ? arrays.grad + next * sample : grad;
     kernel.excite_backward(layout, slabs[slab], act, grad, arrays.y + b * sample, of_sample(signs, b, sample), gates, shifts,
-                           arrays.grad_x + b * sample, grad_skip, stream, ahead > 0 ? arrays.x + b * sample + ahead : grad,
-                           grad + ahead);
+                           arrays.grad_x + b * sample, grad_skip, stream, next_x, next_grad);
   };
   walk<Real>(params, layout, slabs, threads, squeeze, gate, excite);
 

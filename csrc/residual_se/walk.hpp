@@ -91,7 +91,8 @@ const Real* factors(const Layout& layout, const std::vector<Real>& values, std::
   return row.data();
 }
 
-// For each sample b: squeeze(b, slab, state) for all its slabs, between(b, state), excite(b, slab, state) for all its slabs.
+// For each sample b: squeeze(b, slab, state) for all its slabs, between(b, state), excite(b, slab, state, next) for all its slabs;
+// next: the sample that this thread squeezes right after, else b itself.
 // A sample is done by one thread while it is in the cache, or its slabs by all threads where samples are few and large.
 template <class Real, class Squeeze, class Between, class Excite>
 void walk(const ResidualSeParams& params, const Layout& layout, const Slabs& slabs, std::int64_t threads, const Squeeze& squeeze,
@@ -109,7 +110,7 @@ void walk(const ResidualSeParams& params, const Layout& layout, const Slabs& sla
     };
     all(squeeze);
     for (Index b = 0; b < params.batch; ++b) between(b, states[b]);
-    all(excite);
+    all([&](Index b, Index slab, SampleState<Real>& state) { excite(b, slab, state, b); });
     return;
   }
   parallel_for(params.batch, workers, 1, [&](Index begin, Index end) {
@@ -120,7 +121,7 @@ void walk(const ResidualSeParams& params, const Layout& layout, const Slabs& sla
       between(b, state);
       // From the last slab back, which is still in the cache where the first is not; within a slab forwards, as the processor
       // looks ahead.
-      for (Index slab = slabs.count() - 1; slab >= 0; --slab) excite(b, slab, state);
+      for (Index slab = slabs.count() - 1; slab >= 0; --slab) excite(b, slab, state, slab == 0 && b + 1 < end ? b + 1 : b);
     }
   });
 }
@@ -146,15 +147,13 @@ bool may_stream(const ResidualSeParams& params, const Layout& layout, const Kern
          reinterpret_cast<std::uintptr_t>(out) % kernel.stream_bytes == 0;
 }
 
-// While the last slab of gradients that bypass the caches is written (the first of a sample, see walk), the next sample's is fetched,
-// so that reads and writes overlap: how many elements it lies behind. Nought, which fetches what is being read anyway, where two
-// slabs of the output's gradient and one of x would crowd each other out of the second-level cache. Found by measuring.
+// While gradients that bypass the caches are written, the slab that is squeezed next is fetched, so that reads and writes overlap: where
+// two slabs of the output's gradient and one of x have room in the second-level cache. Found by measuring.
 inline constexpr Index kFetchedBytes = Index{256} << 10;
 
 template <class T>
-Index fetched_ahead(const ResidualSeParams& params, const Layout& layout, const Slabs& slabs, Index b, Index slab) {
-  const Index bytes = (slabs[0].end - slabs[0].begin) * layout.length * static_cast<Index>(sizeof(T));
-  return slab == 0 && b + 1 < params.batch && bytes <= kFetchedBytes ? params.channels * params.spatial : 0;
+bool may_fetch(const Layout& layout, const Slabs& slabs) {
+  return slabs[0].end * layout.length * static_cast<Index>(sizeof(T)) <= kFetchedBytes;
 }
 
 // Forward keeps a bit an element for backward, which then need not read y: where rows are whole vectors. A byte behind the

@@ -91,7 +91,7 @@ struct Tables {
   Index carry;         // columns that a frame reaches beyond its first, and a tile shares with the one before
   Index lead;          // the same, rounded up to whole vectors
   Index tile;          // frames
-  Index prefetch_steps;  // of a group, see Prefetch: its blocks and, where there is a last pass, the butterflies that join them
+  Index prefetch_steps; // of a group, see Prefetch: its blocks and, where there is a last pass, the butterflies that join them
   Index block_length;
   Index block_stride;  // vectors between them; those that belong to no block are zero
   Index spectrum_size; // vectors in which a group is transformed

@@ -28,8 +28,8 @@ struct Emphasised {
 
 #include "codelets.hpp"
 
-// Input of the next tile, drawn into the second-level cache while this one is computed. By few lines at a time: Intel's cores can
-// wait for some ten, and stand still where more are asked for at once.
+// Input of the next tile, drawn into the second-level cache while this one is computed. By few lines at a time: a core
+// can wait for so many (some ten on Cascade Lake), and stands still where more are asked for at once.
 class Prefetch {
  public:
   Prefetch(const char* first, Index step) : next_(first), due_(first), step_(step) {}

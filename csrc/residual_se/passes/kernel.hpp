@@ -58,7 +58,7 @@ struct Kernel {
   void (*excite)(const Layout&, Rows, const Act<Real>&, const T* x, const Real* gate, const T* skip, T* y, std::uint8_t* signs, bool stream);
 
   // dz = grad * act'(z); grad_x = dz * gate + shift, grad_skip = dz; grad_skip may be null. Where both bypass the caches,
-  // what is at next_x and next_grad is fetched meanwhile, see fetched_ahead.
+  // what is at next_x and next_grad is fetched meanwhile, see may_fetch.
   void (*excite_backward)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* y, const std::uint8_t* signs, const Real* gate,
                           const Real* shift, T* grad_x, T* grad_skip, bool stream, const T* next_x, const T* next_grad);
 
