@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinaug_fast.data import feature_set
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.data.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.data.folds import make_folds
 from clinaug_fast.errors import InputError
 from conftest import MEL
 
@@ -114,6 +115,17 @@ def test_a_damaged_set_is_not_opened(tiny_features: FeatureSet, tmp_path: Path, 
     damage(tmp_path / "set")
     with pytest.raises(InputError, match=sentence):
         FeatureSet.open(tmp_path / "set")
+
+
+def test_a_label_that_the_set_does_not_list_is_told(tiny_features: FeatureSet, tmp_path: Path):
+    """In a set that somebody changed, fingerprint and all."""
+    path = shutil.copytree(tiny_features.path, tmp_path / "set")
+    about = json.loads((path / "features.json").read_text())
+    about["labels"][0] = "unheard"
+    about["fingerprint"] = feature_set_fingerprint(about, path / "index.parquet")
+    (path / "features.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"index\.parquet is not as it was made: it has the label '.+', which"):
+        make_folds(FeatureSet.open(path))
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5])

@@ -155,7 +155,12 @@ def test_folds_are_written_once(tiny_features: FeatureSet, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("[]", "is not a folds.json"), ("{", "is not a folds.json"), ('{"schema_version": 1}', "is not a folds.json")],
+    [
+        ("{", r"is not a folds\.json"),
+        ("[]", r"is not a folds\.json .*: it holds \[\]\. Restore the file"),
+        ('{"schema_version": 0}', r"is not of schema version 1\. Run split again"),
+        ('{"schema_version": 1}', r"is not a folds\.json .*: its features is None\. Restore the file"),
+    ],
 )
 def test_a_file_that_is_no_folds_json_is_refused(tmp_path: Path, text: str, sentence: str):
     (tmp_path / "folds.json").write_text(text)

@@ -148,6 +148,17 @@ def test_a_part_of_an_earlier_build_is_refused(corpus: Path, tmp_path: Path):
         merge([part], tmp_path / "out")
 
 
+@pytest.mark.parametrize("field", ["number", "count", "n_blocks", "block", "made_with", "max_bad"])
+def test_a_part_whose_json_lacks_a_field_is_refused(corpus: Path, tmp_path: Path, field: str):
+    (part,) = make_parts(corpus, tmp_path / "out", 1)
+    about = json.loads((part / "part.json").read_text())
+    (part / "part.json").write_text(json.dumps(about | {field: None}))
+    with pytest.raises(InputError, match=rf"part\.json is not a part's part\.json .*: its {field} is None\. Restore"):
+        merge([part], tmp_path / "out")
+    assert part.exists()
+    assert not (tmp_path / "out").exists()
+
+
 def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path: Path, monkeypatch):
     parts, out = make_parts(corpus, tmp_path / "out", 3), tmp_path / "out"
     other = make_parts(corpus, tmp_path / "other", 3, max_hours=1.0)

@@ -101,7 +101,18 @@ def read_record(path: Path, what: str, fields: Mapping[str, Any]) -> dict[str, A
 
     Raises InputError with the first that is missing or of another type.
     """
-    about = read_json(path, what)
+    return _with_fields(path, what, read_json(path, what), fields)
+
+
+def read_versioned(path: Path, what: str, version: int, mend: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`read_record` of an object that must be of this schema version; `mend` says what to do where it is not."""
+    about = read_record(path, what, {})
+    if about.get("schema_version") != version:
+        raise InputError(f"{path} is not of schema version {version}. {mend}")
+    return _with_fields(path, what, about, fields)
+
+
+def _with_fields(path: Path, what: str, about: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     if (misfit := _misfit(about, fields)) is not None:
         raise InputError(f"{path} is not {what}: {misfit}. Restore the file or make it anew")
     return about

@@ -18,9 +18,18 @@ import pyarrow.parquet as pq
 from clinaug_fast.config import MelConfig
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance, read_json, write_json
+from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance, read_versioned, write_json
 
 SCHEMA_VERSION = 1
+ABOUT = {  # what features.json of any maker tells
+    "mel": dict,
+    "n_frames": int,
+    "labels": list,
+    "lineage": dict,
+    "n_clips": int,
+    "shards": list,
+    "fingerprint": str,
+}
 SHARD_BYTES = 64 << 20
 MEND = "Restore it, or remove the feature set and make it anew"
 
@@ -53,9 +62,8 @@ class FeatureSet:
     def open(cls, path: Path) -> "FeatureSet":
         """Read the JSON and the index; InputError where either is missing, foreign or changed since it was made."""
         path = Path(path)
-        about = read_json(path / "features.json", "a feature set's features.json (clinaug-fast preprocess makes one)")
-        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
-            raise InputError(f"{path / 'features.json'} is not of schema version {SCHEMA_VERSION}. {MEND}")
+        what = "a feature set's features.json (clinaug-fast preprocess makes one)"
+        about = read_versioned(path / "features.json", what, SCHEMA_VERSION, MEND, ABOUT)
         try:
             digest = feature_set_fingerprint(about, path / "index.parquet")
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
@@ -104,7 +112,11 @@ class FeatureSet:
     def classes(self) -> np.ndarray:
         """(n_clips,) int64 class numbers, indices into `labels`."""
         number = {label: i for i, label in enumerate(self.labels)}
-        return np.array([number[label] for label in self.column("label")], dtype=np.int64)
+        try:
+            return np.array([number[label] for label in self.column("label")], dtype=np.int64)
+        except KeyError as error:
+            told = f"it has the label {error}, which features.json does not list"
+            raise InputError(f"{self.path / 'index.parquet'} is not as it was made: {told}. {MEND}") from None
 
     @cached_property
     def groups(self) -> np.ndarray:

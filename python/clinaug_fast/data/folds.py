@@ -14,9 +14,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.runs import fingerprint, read_json, refuse_changed, write_json
+from clinaug_fast.runs import fingerprint, read_versioned, refuse_changed, write_json
 
 SCHEMA_VERSION = 1
+ABOUT = {"features": str, "seed": int, "group_by": str, "labels": list, "folds": list}  # what folds.json tells
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
 SHUFFLES = 16
@@ -31,10 +32,8 @@ class Folds:
 
     @classmethod
     def load(cls, path: Path) -> "Folds":
-        about = read_json(Path(path), "a folds.json (clinaug-fast split makes one)")
-        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION or "folds" not in about:
-            raise InputError(f"{path} is not a folds.json of schema version {SCHEMA_VERSION}. Run split again")
-        folds = cls(about)
+        what = "a folds.json (clinaug-fast split makes one)"
+        folds = cls(read_versioned(Path(path), what, SCHEMA_VERSION, "Run split again", ABOUT))
         if folds.were_changed:
             raise InputError(f"{path} was changed after it was made. Restore it, or remove it and run split again")
         return folds

@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.data.blocks import BlockFiles, cutting
-from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.runs import read_json, write_json
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.runs import read_versioned, write_json
 
 SCHEMA_VERSION = 3
+ABOUT = {  # what part.json tells
+    "number": int,
+    "count": int,
+    "n_blocks": int,
+    "block": str,
+    "made_with": dict,
+    "max_bad": (int, float),
+}
 SLURM, WHOLE = "slurm", "none"
 
 
@@ -101,7 +109,5 @@ def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, 
 
 
 def read_part(folder: Path) -> dict[str, Any]:
-    about = read_json(folder / "part.json", "a part's part.json (clinaug-fast preprocess --shard I/N makes one)")
-    if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{folder / 'part.json'} is not of schema version {SCHEMA_VERSION}. Make the part anew")
-    return about
+    what = "a part's part.json (clinaug-fast preprocess --shard I/N makes one)"
+    return read_versioned(folder / "part.json", what, SCHEMA_VERSION, "Make the part anew", ABOUT)

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.data.feature_set import INDEX_SCHEMA, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.data.feature_set import INDEX_SCHEMA, MEND, SCHEMA_VERSION, feature_set_fingerprint
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import Progress, Silent, read_json
+from clinaug_fast.runs import Progress, Silent, read_versioned
 
 
 @dataclass
@@ -66,9 +66,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
             report.problems.append({"file": file, "problem": f"{name} cannot be checked: {error!r}"})
 
     try:
-        about = read_json(path / "features.json", "a feature set's features.json")
-        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
-            raise InputError(f"it is not of schema version {SCHEMA_VERSION}")
+        about = read_versioned(path / "features.json", "a feature set's features.json", SCHEMA_VERSION, MEND, {})
     except InputError as error:
         report.problems.append({"file": "features.json", "problem": str(error)})
         return report

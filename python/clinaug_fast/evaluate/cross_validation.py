@@ -23,11 +23,10 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.runs import Progress, Silent, provenance, read_record, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, provenance, read_versioned, refuse_changed, write_json
 
 SCHEMA_VERSION = 1
 ABOUT = {  # what evaluation.json tells
-    "schema_version": int,
     "labels": list,
     "n_folds": int,
     "group_by": str,
@@ -200,7 +199,4 @@ def _begin(
 
 def _read(out: Path) -> dict[str, Any]:
     what = "an evaluation's evaluation.json (clinaug-fast evaluate makes one)"
-    about = read_record(out / "evaluation.json", what, ABOUT)
-    if about["schema_version"] != SCHEMA_VERSION:
-        raise InputError(f"{out / 'evaluation.json'} is not of schema version {SCHEMA_VERSION}. Evaluate anew")
-    return about
+    return read_versioned(out / "evaluation.json", what, SCHEMA_VERSION, "Evaluate anew", ABOUT)

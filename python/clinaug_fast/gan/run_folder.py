@@ -24,8 +24,8 @@ from clinaug_fast.runs import (
     fingerprint,
     fingerprint_file,
     provenance,
-    read_json,
     read_record,
+    read_versioned,
     refuse_changed,
     write_json,
 )
@@ -33,6 +33,17 @@ from clinaug_fast.runs import (
 SCHEMA_VERSION = 1
 WEIGHTS = "generator.safetensors"
 FINGERPRINTED = ("schema_version", "settings", "features", "folds", "labels", "mel", "clip_shape")  # of run.json
+ABOUT = {  # what run.json tells
+    "settings": dict,
+    "features": str,
+    "folds": str,
+    "labels": list,
+    "mel": dict,
+    "clip_shape": list,
+    "features_path": str,
+    "split": dict,
+    "fingerprint": str,
+}
 STATE = {  # of a trained fold
     "weights": str,
     "scaling": {"low": float, "high": float},
@@ -80,10 +91,8 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> "Run":
         path = Path(path)
-        about = read_json(path / "run.json", "a run's run.json (clinaug-fast train makes one)")
-        if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
-            raise InputError(f"{path / 'run.json'} is not of schema version {SCHEMA_VERSION}. Train again")
-        run = cls(path, about)
+        what = "a run's run.json (clinaug-fast train makes one)"
+        run = cls(path, read_versioned(path / "run.json", what, SCHEMA_VERSION, "Train again", ABOUT))
         if not run._is_as_it_was_made:
             raise InputError(f"{path / 'run.json'} was changed after it was made. Restore it, or train a new run")
         return run
@@ -91,13 +100,11 @@ class Run:
     @property
     def _is_as_it_was_made(self) -> bool:
         """But for the path of the features, which may have moved."""
-        split, about = self.about.get("split"), self.about
+        split = self.folds
         return (
-            about.get("fingerprint") == _fingerprint(about)
-            and isinstance(about.get("features_path"), str)
-            and isinstance(split, dict)
-            and split.get("fingerprint") == about["folds"]
-            and not Folds(split).were_changed
+            self.fingerprint == _fingerprint(self.about)
+            and split.about.get("fingerprint") == self.about["folds"]
+            and not split.were_changed
         )
 
     @property
