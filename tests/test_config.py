@@ -100,6 +100,8 @@ def test_the_digest_names_the_contract():
     [
         ({"hop_length": 0}, "hop_length is 0; expected at least 1. Change it"),
         ({"n_fft": 1}, "n_fft is 1; expected at least 2"),
+        ({"hop_length": 1 << 63}, "hop_length is 9223372036854775808; expected at most 2147483647. Change it"),
+        ({"sample_rate": 1 << 31}, "sample_rate is 2147483648; expected at most 2147483647"),
         ({"n_fft": 256, "win_length": 512}, "win_length is 512; expected at most n_fft = 256"),
         ({"sample_rate": 8000, "f_max": 5000}, "f_max is 5000 Hz; expected at most the Nyquist frequency 4000 Hz"),
         ({"f_min": 300, "f_max": 300}, "f_min is 300 Hz; expected below f_max = 300 Hz"),
@@ -115,3 +117,9 @@ def test_wrong_settings_are_told_in_a_sentence(settings: dict, sentence: str):
         MelConfig(**settings)
     assert "factory" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["n_frames", "stride_frames"])
+def test_clips_beyond_all_counting_are_told_in_a_sentence(name: str):
+    with pytest.raises(SettingsError, match=f"{name} is {1 << 63}; expected at most 2147483647"):
+        ClipConfig(**{name: 1 << 63})

@@ -15,6 +15,7 @@ from clinaug_fast.runs import canonical_json, fingerprint
 
 N_FFT_MAX = 1 << 20
 N_MELS_MAX = 1024
+COUNT_MAX = (1 << 31) - 1  # of what has no limit of its own: the product of two still fits 64 bits
 
 
 class Settings(BaseModel):
@@ -72,7 +73,7 @@ class MelConfig(Settings):
     where a field is not given; it is not stored itself.
     """
 
-    sample_rate: int = Field(44100, ge=1)
+    sample_rate: int = Field(44100, ge=1, le=COUNT_MAX)
     n_fft: int = Field(2048, ge=2, le=N_FFT_MAX)
     win_length: int = Field(
         default_factory=lambda fields: fields["n_fft"],
@@ -82,6 +83,7 @@ class MelConfig(Settings):
     hop_length: int = Field(
         default_factory=lambda fields: max(1, fields["n_fft"] // 4),
         ge=1,
+        le=COUNT_MAX,
         description="samples between frames; default n_fft // 4",
     )
     window: Literal["hann", "hamming", "blackman", "boxcar"] = "hann"
@@ -168,10 +170,11 @@ class MelConfig(Settings):
 class ClipConfig(Settings):
     """How a recording is cut into clips of one fixed length, the unit of a feature set."""
 
-    n_frames: int = Field(64, ge=1, description="log-mel frames of a clip")
+    n_frames: int = Field(64, ge=1, le=COUNT_MAX, description="log-mel frames of a clip")
     stride_frames: int = Field(
         default_factory=lambda fields: fields["n_frames"],
         ge=1,
+        le=COUNT_MAX,
         description="frames between clip starts; default n_frames: no overlap",
     )
     short: Literal["pad", "tile"] = Field("pad", description="a recording shorter than a clip: zeros, or repeated")
