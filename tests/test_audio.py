@@ -191,6 +191,18 @@ def test_values_that_are_no_number_are_rejected(tmp_path: Path, value: float):
     assert len(decode(recording(path, 0.5), RATE).samples)
 
 
+@pytest.mark.parametrize("name", ["x.wav", "x.aiff"])  # by our own reader, and by libsndfile
+def test_numbers_that_no_sound_has_are_rejected(tmp_path: Path, name: str):
+    """Finite, but their sums and what a resampler makes of them may not be."""
+    samples = np.stack([sound("hum", 0), sound("hum", 1)], axis=1).astype(np.float32)
+    samples[77, 1] = -3e38
+    code, reason = rejected(write(tmp_path / name, samples, subtype="FLOAT"))
+    assert code == Code.NON_FINITE
+    assert reason == "a sample is 3e+38, full scale being 1: no level that sound has"
+    samples[77, 1] = 2**31  # integers that were never scaled
+    assert np.isfinite(decode(recording(write(tmp_path / name, samples, subtype="FLOAT")), RATE).samples).all()
+
+
 def test_a_recording_below_min_seconds_is_rejected(tmp_path: Path):
     path = write(tmp_path / "x.wav", sound("hum", 0, seconds=0.01))
     assert rejected(path, min_seconds=0.1) == (Code.TOO_SHORT, "0.010 s; expected at least 0.1 s")

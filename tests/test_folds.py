@@ -174,3 +174,17 @@ def test_folds_that_were_edited_are_refused(tiny_folds: Folds, tmp_path: Path):
     (tmp_path / "folds.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match="was changed after it was made"):
         Folds.load(tmp_path / "folds.json")
+
+
+def test_every_subject_of_a_recording_is_tested(tmp_path: Path):
+    """Segments of one file may be of several patients."""
+    clips = [(f"r{k}", f"{who}{k}", label) for k in range(6) for who in "pq" for label in ("a", "b")]
+    features = features_of(tmp_path / "set", clips, ["a", "b"])
+    folds = make_folds(features, 3)
+    assert set().union(*(folds.test_groups(fold) for fold in range(3))) == set(features.groups)
+
+
+def test_a_recording_with_and_without_a_subject_is_refused(tmp_path: Path):
+    clips = [(f"r{k}", who, label) for k in range(6) for who in (f"p{k}", None) for label in ("a", "b")]
+    with pytest.raises(InputError, match=r"12 clips have no subject .* the first is of 'r0'; .* Complete the table"):
+        make_folds(features_of(tmp_path / "set", clips, ["a", "b"]), 3)

@@ -26,7 +26,7 @@ def work():
 
 def run(code: str) -> str:
     command = [sys.executable, "-c", WORK + code]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout.strip()
 
 
 def test_without_torch_a_helper_of_our_own_stands_by():
@@ -42,3 +42,9 @@ def test_torchs_threads_are_borrowed():
 def test_a_forked_child_has_a_helper_of_its_own(before):
     code = "work()\nif os.fork() == 0: print(work(), flush=True); os._exit(0)\nprint(os.WEXITSTATUS(os.wait()[1]))"
     assert run(before + code).split() == ["1", "0"]
+
+
+def test_a_fork_after_torchs_threads_and_before_ours_has_a_helper_of_its_own():
+    torch_first = "import torch; torch.set_num_threads(2); a = torch.ones(2000, 2000); (a + a).sum()\n"
+    code = "if os.fork() == 0: print(work(), flush=True); os._exit(0)\nprint(os.WEXITSTATUS(os.wait()[1]))"
+    assert run(torch_first + code).split() == ["1", "0"]

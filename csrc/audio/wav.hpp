@@ -51,6 +51,8 @@ struct Segment {
   std::int64_t start, stop;
 };
 
+inline constexpr float kLoudest = 1e12f;  // of a float sample, full scale being 1: sums and filters of any more may overflow
+
 // Frames [start, stop) from times in seconds, NaN standing for the file's own start and end; rounded half to even, as
 // Python does. A segment may end up to kOverhang behind the file, where it is cut. Throws NotPlain where it ends later, and
 // where nothing lies between.

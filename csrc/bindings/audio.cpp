@@ -127,6 +127,7 @@ void bind_audio(py::module_& module) {
   bind_owned<float>(module, "Floats");
   bind_owned<std::int16_t>(module, "Int16s");
   module.attr("segment_overhang_s") = kOverhang;
+  module.attr("loudest") = kLoudest;
   module.def("wav_log_mel", &run, py::arg("plan"), py::arg("paths"), py::arg("segments"), py::arg("length"), py::arg("stride"),
              py::arg("tile"), py::arg("min_seconds"), py::arg("max_seconds"), py::arg("quiet_ratio"),
              "Plain WAV files to log-mels: (mels, measured, numbers, not_taken, read_ns, mel_ns)");

@@ -118,16 +118,15 @@ OpenMp open_mp() {
   return forked ? nullptr : found.load();
 }
 
+// From the moment that this library is loaded: OpenMP's threads may have been used, by torch, long before ours.
+[[maybe_unused]] const int watches_forks = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  if (team != nullptr) team = new Team;
+});
+
 }  // namespace
 
 void run_with_helpers(std::int64_t helpers, const std::function<void()>& job) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    pthread_atfork(nullptr, nullptr, [] {
-      forked = true;
-      if (team != nullptr) team = new Team;
-    });
-  });
   if (helpers < 1) {
     job();
   } else if (const OpenMp parallel = open_mp()) {

@@ -28,6 +28,7 @@ try:  # what the single precision kernels run on: CLINAUG_ISA, or the fastest th
 except ValueError as error:
     raise SettingsError(str(error)) from None
 
+LOUDEST: float = _native.loudest  # a float sample that may still be sound: of any more, sums and filters overflow
 SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end behind its file, where it is cut
 
 # Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike. The number counts up where a

@@ -41,7 +41,7 @@ class Code(StrEnum):
     EMPTY = "EMPTY"  # no bytes or no samples, in the file or in the segment
     UNREADABLE = "UNREADABLE"  # no audio that soundfile knows
     TRUNCATED = "TRUNCATED"  # less audio than the file, or the segment, declares; or a header that was never finished
-    NON_FINITE = "NON_FINITE"  # NaN or infinity in a float file
+    NON_FINITE = "NON_FINITE"  # NaN, infinity, or a number that no sound has, in a float file
     TOO_SHORT = "TOO_SHORT"  # shorter than clip.min_seconds
     TOO_LONG = "TOO_LONG"  # longer than the limit of the run, maybe a decode bomb
     NAME = "NAME"  # the file's name is not UTF-8
@@ -127,6 +127,8 @@ def finite_level(samples: np.ndarray) -> native.Level:
     level = native.level(samples)
     if not math.isfinite(level.square_sum):
         raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
+    if level.peak > native.LOUDEST:
+        raise Rejected(Code.NON_FINITE, f"a sample is {level.peak:g}, full scale being 1: no level that sound has")
     return level
 
 

@@ -39,8 +39,10 @@ class Draft:
     def flushing(self) -> Iterator[None]:
         """Have the disk take the shards while the rest is made; `publish` sees to all of it."""
         with ThreadPoolExecutor(1) as pool:
-            pool.map(flush, sorted(self.set.glob("shards/*")))
+            flushed = pool.map(flush, sorted(self.set.glob("shards/*")))
             yield
+            for _ in flushed:  # a failed write may be told once only, to whoever asks first
+                pass
 
     def publish(self) -> None:
         """The set is whole: flush it to disk and put it in its place. `remove` sees to the rest."""

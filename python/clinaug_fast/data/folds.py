@@ -78,8 +78,11 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
     recordings = np.unique(features.column("recording"), return_inverse=True)[1]
-    # A recording may bear several labels (segments of a table): it counts once for each.
-    _, first = np.unique(recordings * len(features.labels) + features.classes, return_index=True)
+    # A recording may bear several labels, and several subjects (segments of a table): it counts once for each of both.
+    owners = np.unique(features.groups, return_inverse=True)[1]
+    _refuse_half_known(features)
+    keys = np.stack([recordings, features.classes, owners])
+    _, first = np.unique(keys, axis=1, return_index=True)
     classes, groups = features.classes[first], features.groups[first]
     owned = [len(set(groups[classes == c])) for c in range(len(features.labels))]
     if min(owned) < n_folds:
@@ -96,6 +99,19 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
         f"no split into {n_folds} folds was found in which every fold tests every label; the last one tried, in "
         f"recordings:\n{show_table(features.labels, table)}\nLower --folds, or add subjects of the labels that lack"
     )
+
+
+def _refuse_half_known(features: FeatureSet) -> None:
+    """A recording whose subject only some of its clips name is two groups, and could be on both sides of a fold."""
+    known = features.index.column("subject").is_valid().to_numpy()
+    recordings = features.column("recording")
+    torn = ~known & np.isin(recordings, np.unique(recordings[known]))
+    if torn.any():
+        raise InputError(
+            f"{torn.sum()} clips have no subject while others of their recording have one, the first is of "
+            f"{recordings[torn][0]!r}; expected it on all rows of a recording, or on none. Complete the table and "
+            "preprocess again"
+        )
 
 
 def _fingerprint(about: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ class LongRecording:
 
     def _read(self, done: int, size: int, dtype: str) -> np.ndarray:
         try:
-            if done == 0:
+            if done == 0 and self.file.start:  # some codecs, such as GSM, cannot be sought in
                 self._sound.seek(self.file.start)
             samples = self._sound.read(size, dtype=dtype)
         except soundfile.LibsndfileError as error:
