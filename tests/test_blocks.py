@@ -130,6 +130,16 @@ def test_recordings_in_pieces_give_the_bytes_of_whole_ones(tmp_path: Path, monke
         assert one[name] == expected[name]
 
 
+def test_a_codec_that_cannot_be_sought_in_is_decoded_in_pieces_too(tmp_path: Path, monkeypatch):
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "hum/long.aiff", np.concatenate([sound("hum", k) for k in range(4)]), 8000, "GSM610")
+    whole = preprocess(corpus, tmp_path / "whole", MEL, CLIP).counts
+    monkeypatch.setattr(long_recording, "PIECE_VALUES", 5000)
+    assert preprocess(corpus, tmp_path / "pieces", MEL, CLIP).counts == whole
+    assert whole.rejected == {}
+    assert files(tmp_path / "pieces") == files(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("short", ["pad", "tile"])
 def test_recordings_in_pieces_may_be_shorter_than_a_window_and_too_short(tmp_path: Path, monkeypatch, short: str):
     corpus = write_corpus(tmp_path / "corpus")

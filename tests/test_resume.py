@@ -3,6 +3,7 @@
 CLINAUG_KILLS sets how many times the process is killed at a random moment: 6 by default, 50 in CI.
 """
 
+import errno
 import functools
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from clinaug_fast.data import blocks, workers
+from clinaug_fast.data import blocks, draft, workers
 from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.errors import InputError, StoppedError
 from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, write_corpus
@@ -123,6 +124,22 @@ def test_a_run_that_finds_no_room_says_so_and_goes_on(corpus: Path, tmp_path: Pa
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
     assert files(out) == expected
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_write_that_failed_late_is_told_although_a_second_flush_succeeds(corpus: Path, tmp_path: Path, monkeypatch):
+    """As Linux does: an error of writing back is told to whoever asks first, once."""
+    told = []
+
+    def flush_once(path: Path) -> None:
+        if path.suffix == ".npy" and not told:
+            told.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(draft, "flush", flush_once)
+    with pytest.raises(OSError, match="No space left"):
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
+    assert told
+    assert not (tmp_path / "out").exists()
 
 
 def test_who_waits_for_the_blocks_in_hand_is_told_so(corpus: Path, tmp_path: Path):
