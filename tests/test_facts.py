@@ -121,6 +121,18 @@ def test_a_large_corpus_is_judged_by_an_even_draw() -> None:
     assert found["macro_f1"] > 0.9
 
 
+@pytest.mark.parametrize("n_labels", [101, 260, 501])
+def test_of_many_labels_a_draw_is_judged(n_labels: int) -> None:
+    rng = np.random.default_rng(0)
+    classes = np.arange(10 * n_labels) % n_labels
+    seconds, noise = 20.0 + 6.0 * classes + rng.standard_normal(len(classes)), rng.standard_normal((2, len(classes)))
+    labels = [f"l{k}" for k in range(n_labels)]
+    found = duration_and_level_shortcut(seconds, *noise, classes, np.arange(len(classes)), labels)
+    assert (found["recordings"], found["chance"], found["labels_left_out"]) == (MAX_RECORDINGS, 0.01, [])
+    assert found["by"]["duration"] > 0.5
+    assert "predict the label" in found["warning"]
+
+
 def test_the_same_facts_give_the_same_bytes() -> None:
     rng = np.random.default_rng(1)
     rows = [{"label": "ab"[k % 2], "seconds": float(rng.uniform(1, 9)), "subject": f"s{k // 5}"} for k in range(60)]

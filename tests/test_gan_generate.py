@@ -176,6 +176,7 @@ def test_the_picture_depends_on_the_clips_alone(tmp_path):
     changed = np.flatnonzero((a != c).any(axis=(1, 2)))
     assert changed.min() > 0.4 * len(a)  # real clips above, generated ones below
     many = [f"label {k}" for k in range(7)]  # one more than fit beside each other
+    many[3] = "$^$"  # no formula, but a folder's name
     save_real_above_generated(tmp_path / "d.png", [real[0]] * 7, [fake[0]] * 7, many, mel)
     d = imread(tmp_path / "d.png")
     assert len(d) == 2 * len(a)

@@ -215,7 +215,7 @@ def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: 
 
 def test_the_shard_is_read_as_given_or_from_slurm(monkeypatch: pytest.MonkeyPatch):
     assert Part.parse("2/8") == Part(2, 8)
-    for text in ("8/8", "1", "a/b", "-1/4", "1/0", ""):
+    for text in ("8/8", "1", "a/b", "-1/4", "1/0", "²/3", ""):
         with pytest.raises(SettingsError, match=r"expected I/N with I from 0 to N - 1"):
             Part.parse(text)
     with pytest.raises(SettingsError, match=r"SLURM_ARRAY_TASK_ID is ''.*Submit with sbatch --array=0-N"):

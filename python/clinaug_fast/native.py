@@ -51,7 +51,7 @@ def allowed_threads() -> int:
     """Threads this process may use: its CPU affinity, and SLURM_CPUS_PER_TASK where that is smaller."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return max(1, min(allowed, int(slurm))) if slurm.isdigit() else allowed
+    return max(1, min(allowed, int(slurm))) if slurm.isdecimal() else allowed
 
 
 def log_mel(

@@ -41,7 +41,7 @@ class Part:
         if text == SLURM:
             return _of_slurm_array(os.environ)
         number, slash, count = text.partition("/")
-        if not (slash and number.isdigit() and count.isdigit() and int(number) < int(count)):
+        if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
             raise SettingsError(
                 f"shard is {text!r}; expected I/N with I from 0 to N - 1, such as 0/4, {SLURM} or {WHOLE}"
             )
@@ -83,7 +83,7 @@ def _of_slurm_array(environment: Mapping[str, str]) -> Part:
     task, count, least = (environment.get(name, "") for name in names)
     least = least or "0"
     step = environment.get("SLURM_ARRAY_TASK_STEP") or "1"
-    if not all(value.isdigit() for value in (task, count, least, step)):
+    if not all(value.isdecimal() for value in (task, count, least, step)):
         raise SettingsError(
             f"shard is {SLURM}, but SLURM_ARRAY_TASK_ID is {task!r} and SLURM_ARRAY_TASK_COUNT is {count!r}; expected "
             "the numbers of an array job. Submit with sbatch --array=0-N, or give I/N"

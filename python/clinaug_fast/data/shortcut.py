@@ -12,6 +12,7 @@ import numpy as np
 NEIGHBOURS = 5
 FOLDS = 5
 MAX_RECORDINGS = 500  # a larger corpus is judged by a draw of this many, even over the labels
+MAX_LABELS = MAX_RECORDINGS // FOLDS  # so that of each label there is one in each fold
 FAR_ABOVE_CHANCE = 0.15
 # Neighbours are misled by numbers that tell nothing, so each is tried alone too.
 TRIED = {"duration": [0], "level": [1, 2], "both": [0, 1, 2]}
@@ -28,8 +29,9 @@ def duration_and_level_shortcut(
     """Macro-F1 of predicting `classes`, numbers of `labels`, from the three before, (n,) each, with whole `groups` left
     out; a fixed seed.
 
-    Chance is 1 / labels: the macro-F1 of guessing at the labels' own frequencies. Labels of a single group cannot be
-    cross-validated and are left out; `macro_f1` is None where fewer than two remain, else the largest of `by`.
+    Of more than MAX_LABELS labels that many are drawn. Chance is 1 / labels: the macro-F1 of guessing at the labels'
+    own frequencies. Labels of a single group cannot be cross-validated and are left out; `macro_f1` is None where
+    fewer than two remain, else the largest of `by`.
     """
     rng = np.random.default_rng(0)
     owned = np.array([len(np.unique(groups[classes == c])) for c in range(len(labels))])
@@ -37,6 +39,8 @@ def duration_and_level_shortcut(
     about: dict[str, Any] = {"labels_left_out": [labels[c] for c in np.flatnonzero(owned < 2)]}
     if len(judged) < 2:
         return about | {"recordings": 0, "by": {}, "macro_f1": None, "chance": None, "warning": None}
+    if len(judged) > MAX_LABELS:
+        judged = np.sort(rng.permutation(judged)[:MAX_LABELS])
     rows = np.sort(
         np.concatenate([rng.permutation(np.flatnonzero(classes == c))[: MAX_RECORDINGS // len(judged)] for c in judged])
     )

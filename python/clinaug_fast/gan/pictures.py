@@ -40,7 +40,7 @@ def save_real_above_generated(
                     axes[row, column].tick_params(labelleft=column == 0, labelbottom=row == top + rows - 1)
                     if column == 0:
                         axes[row, 0].set_ylabel(f"{kind}\nmel frequency (kHz)")
-            axes[top, column].set_title(label)
+            axes[top, column].set_title(label, parse_math=False)
             axes[top + rows - 1, column].set_xlabel("time (s)")
         quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
         figure.colorbar(image, ax=axes, label=quantity, shrink=0.6, aspect=40, pad=0.01)
