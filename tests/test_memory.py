@@ -1,5 +1,6 @@
 """Memory stays bounded: one long file, many files, and what the limit may be."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -45,6 +46,32 @@ def test_a_long_recording_takes_no_more_memory_than_a_piece(tmp_path: Path):
     long_file(corpus / "hum/long.flac", 60)
     assert growth(corpus, tmp_path / "plain", "-j", "1") < 90
     assert growth(corpus, tmp_path / "overlapping", "-j", "1", "--stride-frames", "8") < 90
+
+
+def noise(seconds: float, rate: int) -> np.ndarray:
+    return (np.random.default_rng(0).standard_normal(int(seconds * rate)) * 3000).astype(np.int16)
+
+
+def test_a_small_wav_file_of_a_low_rate_takes_no_more_memory_than_a_piece(tmp_path: Path):
+    """Resampled it is 160 MB, of 1 MB."""
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "hum/slow.wav", noise(5000, 100), 100)
+    assert growth(corpus, tmp_path / "out", "-j", "1") < 150
+
+
+def test_a_small_wav_file_of_a_day_and_more_is_refused_before_it_is_resampled(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "hum/slow.wav", noise(100_000, 1), 1)
+    assert growth(corpus, tmp_path / "out", "-j", "1", "--max-bad", "0.5") < 60
+    rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
+    assert [(row["path"], row["code"]) for row in rejected] == [("hum/slow.wav", "TOO_LONG")]
+
+
+def test_overlapping_clips_of_a_small_wav_file_take_no_more_memory_than_a_piece(tmp_path: Path):
+    """Its log-mels are 266 MB, of 4 MB in WAV."""
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "hum/much.wav", noise(260, 8000), 8000)
+    assert growth(corpus, tmp_path / "out", "-j", "1", "--stride-frames", "1") < 120
 
 
 def test_a_budget_hands_out_no_more_than_it_has():

@@ -29,8 +29,9 @@ from clinaug_fast.data.corpus import Recording
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
 MAX_SAMPLES_PER_BYTE = 8192
-# What a FLAC file may hold besides its samples, pictures say; a longer one is not read into memory at once.
-FLAC_EXTRA_BYTES = 16 << 20
+# What a file may hold besides its samples, pictures say; a longer one is not read into memory at once.
+EXTRA_BYTES = 16 << 20
+MOST_BYTES_PER_SAMPLE = 8  # of WAV
 
 
 class Code(StrEnum):
@@ -98,14 +99,22 @@ def open_audio(recording: Recording) -> AudioFile:
         raise
 
 
-def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0, file: AudioFile | None = None) -> Waveform:
+def decode(
+    recording: Recording,
+    sample_rate: int,
+    min_seconds: float = 0.0,
+    max_seconds: float = math.inf,
+    file: AudioFile | None = None,
+) -> Waveform:
     """Decode, mix the channels down to their mean, resample to `sample_rate` Hz and cut out the segment.
 
     file: the recording's, if it is open already; to open some formats takes half as long as to decode a short clip.
 
     Raises Rejected.
     """
-    wav = native.read_wav(recording.path, recording.start_s, recording.end_s) if named_wav(recording.path) else ""
+    wav = ""
+    if named_wav(recording.path) and (file is None or _little_else(file, MOST_BYTES_PER_SAMPLE)):
+        wav = native.read_wav(recording.path, recording.start_s, recording.end_s)
     if isinstance(wav, str):
         with file or open_audio(recording) as source:
             samples, rate = _samples(source), source.sound.samplerate
@@ -116,10 +125,17 @@ def decode(recording: Recording, sample_rate: int, min_seconds: float = 0.0, fil
         samples, rate, channels, level = wav
     if len(samples) < min_seconds * rate:
         raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
+    refuse_too_long(len(samples) / rate, max_seconds)  # before resampling, which lengthens a file of a low rate
     begun = time.perf_counter()
     if rate != sample_rate:
         samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")
     return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
+
+
+def refuse_too_long(seconds: float, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        limit = f"expected at most {max_seconds / 3600:g} h"
+        raise Rejected(Code.TOO_LONG, f"{seconds / 3600:.3f} h; {limit}. Raise --max-duration if it is right")
 
 
 def finite_level(samples: np.ndarray) -> native.Level:
@@ -136,22 +152,30 @@ def named_wav(path: Path | str) -> bool:
     return os.fspath(path).lower().endswith(WAV_SUFFIXES)
 
 
-def is_riff(path: Path | str) -> bool:
-    """Whether a file begins as WAV files do, whatever its name; True where that cannot be read: decoding will tell."""
+def wav_rate(path: Path | str) -> int | None:
+    """The sample rate in Hz of a WAV file that begins with its format, whatever its name; None of any other."""
     try:
         if not os.path.isfile(path):  # to open a FIFO would wait for whoever writes into it
-            return True
+            return None
         with open(path, "rb") as file:
-            return file.read(4) in (b"RIFF", b"RIFX", b"RF64", b"BW64")
+            head = file.read(28)
     except OSError:
-        return True
+        return None
+    if len(head) < 28 or (head[:4], head[8:16]) != (b"RIFF", b"WAVEfmt "):
+        return None
+    return int.from_bytes(head[24:], "little") or None
+
+
+def _little_else(file: AudioFile, sample_bytes: int) -> bool:
+    """Whether a file can be read into memory at once: hardly more than its samples, of so many bytes at most."""
+    return file.n_bytes <= sample_bytes * file.sound.frames * file.sound.channels + EXTRA_BYTES
 
 
 def _samples(file: AudioFile) -> np.ndarray:
     """(T,) or (T, channels) int16 where the file holds PCM16, float32 otherwise."""
     sound, samples = file.sound, None
     whole = (file.start, file.stop, sound.format, sound.subtype) == (0, sound.frames, "FLAC", "PCM_16")
-    if whole and file.n_bytes <= 2 * sound.frames * sound.channels + FLAC_EXTRA_BYTES:
+    if whole and _little_else(file, 2):
         samples = _read_flac(sound.name, sound)
     if samples is None:
         samples = _read_part(sound, file.start, file.stop)

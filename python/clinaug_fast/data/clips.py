@@ -16,14 +16,23 @@ import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.audio import WAV_SUFFIXES, AudioFile, Code, Rejected, decode, is_riff, named_wav
+from clinaug_fast.data.audio import (
+    WAV_SUFFIXES,
+    AudioFile,
+    Code,
+    Rejected,
+    decode,
+    named_wav,
+    refuse_too_long,
+    wav_rate,
+)
 from clinaug_fast.data.corpus import Recording, recordings_of
 from clinaug_fast.data.double_buffer import DoubleBuffer
-from clinaug_fast.data.long_recording import COPIES, LongRecording, open_long
+from clinaug_fast.data.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
 from clinaug_fast.data.memory import Budget
 
 WAV_BYTES = 4 << 20  # larger WAV files are decoded under the memory budget
-SMALL_WAV_BYTES = 1 << 20  # is no long recording, so nobody looks whether it is
+WAV_CLIP_BYTES = 8 << 20  # so are those of more log-mels, of clips that overlap
 MEL_BYTES = 8 << 20  # of log-mels made at once
 
 Segment = tuple[float | None, float | None]  # start and end in seconds; None: the file's own
@@ -123,10 +132,11 @@ class Recordings:
     paths: list[str]  # of the files
     segments: list[Segment] | None  # None: all are whole files
     n_bytes: np.ndarray  # (n,) of each recording's file, 0 where it is not known
+    n_clips: np.ndarray  # (n,) of each, were it a whole file of PCM16 at the contract's rate
     plain: list[bool]  # maybe a plain WAV file
 
     @classmethod
-    def of(cls, rows: pa.Table, root: Path) -> "Recordings":
+    def of(cls, rows: pa.Table, root: Path, settings: ClipSettings) -> "Recordings":
         paths, n_bytes = rows.column("path"), rows.column("bytes").fill_null(0).to_numpy()
         segments = None
         if any(rows.column(name).null_count < len(rows) for name in ("start_s", "end_s")):
@@ -134,9 +144,11 @@ class Recordings:
         names = pc.utf8_lower(paths)
         named = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in WAV_SUFFIXES])
         refused = rows.column("refused").is_valid().to_numpy()
-        plain = named & (n_bytes > 0) & (n_bytes <= WAV_BYTES) & ~refused
-        folder = f"{root}/"
-        return cls(rows, root, [folder + path for path in paths.to_pylist()], segments, n_bytes, plain.tolist())
+        n_clips = np.maximum(1, 1 + (n_bytes // 2 - settings.length) // settings.stride)
+        clip_bytes = 4 * settings.clip_shape[0] * settings.clip_shape[1] * n_clips
+        small = (n_bytes <= WAV_BYTES) & ((clip_bytes <= WAV_CLIP_BYTES) | (n_clips == 1))
+        plain = (named & (n_bytes > 0) & small & ~refused).tolist()
+        return cls(rows, root, [f"{root}/{path}" for path in paths.to_pylist()], segments, n_bytes, n_clips, plain)
 
     @cached_property
     def described(self) -> list[Recording]:
@@ -191,24 +203,19 @@ def _native_batch(recordings: Recordings, rows: list[int], settings: ClipSetting
     return batch
 
 
-def too_long(seconds: float, settings: ClipSettings) -> Rejected:
-    limit = f"expected at most {settings.max_seconds / 3600:g} h"
-    return Rejected(Code.TOO_LONG, f"{seconds / 3600:.3f} h; {limit}. Raise --max-duration if it is right")
-
-
 def clips_of(recording: Recording, n_bytes: int, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Kept:
     """The clips of one recording into the sink; raises Rejected."""
     if recording.refused:
         raise Rejected(Code.NAME, recording.refused)
-    mel = settings.mel
-    if n_bytes <= SMALL_WAV_BYTES and named_wav(recording.relative) and is_riff(recording.path):
-        return _whole(recording, 2 * COPIES * n_bytes, settings, sink, budget)
-    opened = open_long(recording, mel.sample_rate, settings.clip_shape[0] * settings.clip_shape[1] / settings.stride)
-    if opened is None:
-        return _whole(recording, 0, settings, sink, budget)
+    n_mels, n_frames = settings.clip_shape
+    sample_rate, clip_values = settings.mel.sample_rate, n_mels * n_frames / settings.stride
+    if named_wav(recording.relative) and (rate := wav_rate(recording.path)):  # if small, decoded without a closer look
+        n_values = n_bytes * values_per_sample(1, rate, sample_rate, clip_values)  # were each byte a sample
+        if fits_a_piece(n_values):
+            return _whole(recording, working_bytes(n_values), settings, sink, budget)
+    opened = open_long(recording, sample_rate, clip_values)
     with opened.file:
-        if opened.seconds > settings.max_seconds:
-            raise too_long(opened.seconds, settings)
+        refuse_too_long(opened.seconds, settings.max_seconds)
         if opened.is_long:
             return _long(opened, settings, sink, budget)
         return _whole(recording, opened.working_bytes, settings, sink, budget, opened.file)
@@ -224,16 +231,14 @@ def _whole(
 ) -> Kept:
     with budget.hold(needed):
         begun = time.perf_counter()
-        waveform = decode(recording, settings.mel.sample_rate, settings.clip.min_seconds, file)
-        n_samples = waveform.level.n // waveform.channels
-        seconds = n_samples / waveform.file_rate
-        if seconds > settings.max_seconds:
-            raise too_long(seconds, settings)
+        rate, limits = settings.mel.sample_rate, (settings.clip.min_seconds, settings.max_seconds)
+        waveform = decode(recording, rate, *limits, file)
         sink.seconds.decode += time.perf_counter() - begun - waveform.resampling_s
         sink.seconds.resample += waveform.resampling_s
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
         loud = native.loud_windows(windows, settings.clip.quiet_db)
         _mels(windows if len(loud) == len(windows) else windows[loud], settings, sink)
+    n_samples = waveform.level.n // waveform.channels
     return Kept(loud, len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
 
 

@@ -19,15 +19,26 @@ PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 
 COPIES = 5  # of a piece, at most, that live at once: read, mixed, resampled, joined, scaled
 
 
-def open_long(recording: Recording, sample_rate: int, clip_values: float) -> "LongRecording | None":
-    """The opened file; None where its header cannot be taken at its word: `decode` will say why.
+def values_per_sample(channels: int, file_rate: int, sample_rate: int, clip_values: float) -> int:
+    """Values that a sample (of all channels) of a file stands for, at its widest: read, resampled or as log-mels.
 
     clip_values: of the log-mels made of one sample at `sample_rate`; many where clips overlap.
     """
-    try:
-        return LongRecording(open_audio(recording), sample_rate, clip_values)
-    except (Rejected, OSError):
-        return None
+    return max(channels, math.ceil(sample_rate / file_rate * max(1.0, clip_values)))
+
+
+def fits_a_piece(n_values: int) -> bool:
+    return n_values <= PIECE_VALUES
+
+
+def working_bytes(n_values: int) -> int:
+    """Memory to hold while a recording of so many values is worked on."""
+    return 4 * COPIES * min(n_values, PIECE_VALUES)
+
+
+def open_long(recording: Recording, sample_rate: int, clip_values: float) -> "LongRecording":
+    """Raises Rejected; see `values_per_sample` for `clip_values`."""
+    return LongRecording(open_audio(recording), sample_rate, clip_values)
 
 
 class LongRecording:
@@ -38,8 +49,7 @@ class LongRecording:
         self.rate, self.channels = file.sound.samplerate, file.sound.channels
         self.n_samples = file.stop - file.start  # a channel
         self.level: Any = None  # of the pieces so far
-        # Values that a sample of the file stands for, at its widest.
-        self._width = max(self.channels, math.ceil(sample_rate / self.rate * max(1.0, clip_values)))
+        self._width = values_per_sample(self.channels, self.rate, sample_rate, clip_values)
 
     @property
     def seconds(self) -> float:
@@ -47,12 +57,11 @@ class LongRecording:
 
     @property
     def is_long(self) -> bool:
-        return self.n_samples * self._width > PIECE_VALUES
+        return not fits_a_piece(self.n_samples * self._width)
 
     @property
     def working_bytes(self) -> int:
-        """Memory to hold while this recording is worked on."""
-        return 4 * COPIES * min(self.n_samples * self._width, PIECE_VALUES)
+        return working_bytes(self.n_samples * self._width)
 
     def pieces(self, seconds: Any) -> Iterator[np.ndarray]:
         """(T,) mono samples at the contract's rate, piece by piece; `seconds` (clips.Seconds) learns the time taken."""

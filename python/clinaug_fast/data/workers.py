@@ -135,9 +135,8 @@ class _Block:
 
     def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
         self.job, self.number, self.budget, self.lanes = job, number, budget, lanes
-        self.recordings = Recordings.of(rows, job.root)
-        expected = self._expected_clips()
-        self.batches = list(self._cut(expected))
+        self.recordings = Recordings.of(rows, job.root, job.settings)
+        self.batches = list(self._cut())
         self.verdicts = Verdicts(rows.num_rows)
         self.numbers: list[np.ndarray] = []  # of the clips' windows, of the batches whose turn it was
         self.seconds = Seconds()
@@ -148,17 +147,12 @@ class _Block:
         self._handed_in: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # numbers, log-mels
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
-        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(expected)))
+        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(self.recordings.n_clips)))
 
-    def _expected_clips(self) -> np.ndarray:
-        """(n,) of each recording, were it a whole file of PCM16 at the contract's rate."""
-        settings = self.job.settings
-        return np.maximum(1, 1 + (self.recordings.n_bytes // 2 - settings.length) // settings.stride)
-
-    def _cut(self, expected: np.ndarray) -> Iterable[range]:
+    def _cut(self) -> Iterable[range]:
         """The rows of each batch; of no consequence for the result."""
         n_mels, n_frames = self.job.settings.clip_shape
-        costs = self.recordings.n_bytes + 4 * n_mels * n_frames * expected
+        costs = self.recordings.n_bytes + 4 * n_mels * n_frames * self.recordings.n_clips
         start = size = 0
         for row, cost in enumerate(costs.tolist()):
             if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
