@@ -11,6 +11,7 @@ import pytest
 from typer.testing import Result
 
 from clinaug_fast.data import blocks
+from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.merge import merge
 from clinaug_fast.data.parts import Part
 from clinaug_fast.data.preprocess import preprocess
@@ -37,6 +38,14 @@ def corpus(tmp_path: Path) -> Path:
     return corpus
 
 
+class Heard(Silent):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 def make_parts(corpus: Path, out: Path, count: int, **how) -> list[Path]:
     how = {"max_bad": 0.5} | how
     return [preprocess(corpus, out, MEL, CLIP, part=Part(k, count), **how).out for k in range(count)]
@@ -54,6 +63,22 @@ def test_the_parts_are_the_feature_set_of_one_machine(corpus: Path, tmp_path: Pa
     assert sorted(tmp_path.glob("*part*")) == sorted(tmp_path.glob(".*")) == []
     again = preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
     assert again.already_done
+
+
+def test_other_files_that_came_while_the_parts_were_made_are_told_of(corpus: Path, tmp_path: Path):
+    """Whatever the order of the parts, the set is the same."""
+    for name, order in (("a", 1), ("b", -1)):
+        parts = make_parts(corpus, tmp_path / name, 2)
+        shutil.rmtree(parts[1])
+        (corpus / "late.txt").write_text("x")
+        preprocess(corpus, tmp_path / name, MEL, CLIP, part=Part(1, 2), max_bad=0.5)
+        (corpus / "late.txt").unlink()
+        heard = Heard()
+        merge(parts[::order], tmp_path / name, heard)
+        told = f"{parts[1]} saw other files beside the recordings than {parts[0]} did"
+        assert sum(text.startswith(told) for text in heard.warnings) == 1
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert FeatureSet.open(tmp_path / "a").about["counts"]["ignored"] == {".txt": 1}
 
 
 def test_a_part_says_what_it_is_and_is_not_made_twice(corpus: Path, tmp_path: Path):
@@ -109,13 +134,6 @@ def test_a_merge_onto_another_disk_is_refused(
 
 
 def test_a_merge_judges_as_one_run_would(corpus: Path, tmp_path: Path):
-    class Heard(Silent):
-        def __init__(self):
-            self.warnings = []
-
-        def warn(self, text: str) -> None:
-            self.warnings.append(text)
-
     one, merged = Heard(), Heard()
     preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5, progress=one)
     out = tmp_path / "out"

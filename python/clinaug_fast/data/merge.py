@@ -30,6 +30,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     abouts = [read_part(part) for part in parts if not (made_before and _is_empty(part))]
     if not made_before:
         _refuse_misfits(parts, abouts)
+        parts, abouts = zip(*sorted(zip(parts, abouts, strict=True), key=lambda pair: pair[1]["number"]), strict=True)
+        _warn_of_other_files(parts, abouts, progress)
         _join(parts, abouts, out, progress)
     features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
     for part in parts:
@@ -103,6 +105,22 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
     if missing:
         named = ", ".join(f"{number}/{count}" for number in missing)
         raise InputError(f"the parts {named} are missing; expected all {count}. Make them with --shard, or name them")
+
+
+def _warn_of_other_files(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], progress: Progress) -> None:
+    """They are no part of the corpus's fingerprint, since they change no clip."""
+    differing = [
+        part for part, about in zip(parts, abouts, strict=True) if _other_files(about) != _other_files(abouts[0])
+    ]
+    if differing:
+        progress.warn(
+            f"{differing[0]} saw other files beside the recordings than {parts[0]} did, whose counts the feature set "
+            "tells; the clips are not concerned"
+        )
+
+
+def _other_files(about: Mapping[str, Any]) -> Any:
+    return about["made_with"].get("corpus")
 
 
 def _described(about: Mapping[str, Any]) -> dict[str, Any]:
