@@ -1,6 +1,7 @@
 """generate: a feature set in the units of the real one, that says which fold it may be used for."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from safetensors.torch import load_file, save
 
 from clinaug_fast.config import GanConfig, MelConfig
 from clinaug_fast.data.folds import make_folds
@@ -16,9 +18,9 @@ from clinaug_fast.data.lineage import unseen_rows
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.gan.generate import PICTURE, generate
 from clinaug_fast.gan.pictures import save_real_above_generated
-from clinaug_fast.gan.run_folder import FINGERPRINTED
+from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS
 from clinaug_fast.gan.train import train
-from clinaug_fast.runs import fingerprint
+from clinaug_fast.runs import fingerprint, fingerprint_file
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 
@@ -127,6 +129,33 @@ def test_other_features_folds_or_folders_are_refused(
         generate(tmp_path / "nowhere", tiny_features, tiny_folds, tmp_path / "out")
 
 
+def test_a_run_that_was_trained_anew_is_no_longer_the_one_of_the_set(run, tiny_features, tiny_folds, tmp_path):
+    """With another number of threads, say: the settings are the same, the weights are not."""
+    other, out = tmp_path / "other", tmp_path / "out"
+    shutil.copytree(run, other)
+    generate(other, tiny_features, tiny_folds, out, only_folds=[1])
+    state = json.loads((other / "fold_1/state.json").read_text())
+    weights = load_file(other / "fold_1" / WEIGHTS)
+    (other / "fold_1" / WEIGHTS).write_bytes(save({name: tensor + 1 for name, tensor in weights.items()}))
+    digest = fingerprint_file(other / "fold_1" / WEIGHTS)
+    (other / "fold_1/state.json").write_text(json.dumps(state | {"weights": digest}))
+    with pytest.raises(InputError, match=r"generators is {'1': '\w+'} there, {'1': '\w+'} asked"):
+        generate(other, tiny_features, tiny_folds, out, only_folds=[1])
+
+
+def test_a_generator_that_gives_no_numbers_is_refused(run, tiny_features, tiny_folds, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    state = json.loads((other / "fold_0/state.json").read_text())
+    weights = load_file(other / "fold_0" / WEIGHTS)
+    (other / "fold_0" / WEIGHTS).write_bytes(save(weights | {"project.weight": weights["project.weight"] * math.nan}))
+    digest = fingerprint_file(other / "fold_0" / WEIGHTS)
+    (other / "fold_0/state.json").write_text(json.dumps(state | {"weights": digest}))
+    with pytest.raises(InputError, match=r"generator of fold 0 in .*other gives NaN.*train a new run"):
+        generate(other, tiny_features, tiny_folds, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 CHANGED = r"run\.json was changed after it was made\. Restore it, or train a new run"
 WIDER = r"generator\.safetensors does not fit .*run\.json: size mismatch for project\.weight: .*[^.]\. Train again$"
 
@@ -155,6 +184,9 @@ def test_a_run_of_another_version_or_with_other_weights_is_refused(run, tiny_fea
         ([], r"state\.json is not a trained fold's state\.json .*: it holds \[\]\. Restore the file"),
         (state | {"weights": None}, r"its weights is None"),
         (state | {"scaling": {"low": -1.0}}, r"in its scaling, its high is None"),
+        (state | {"scaling": {"low": -1.0, "high": math.nan}}, r"state\.json is not .*: it holds NaN\. Restore"),
+        (state | {"scaling": {"low": 3.0, "high": -1.0}}, r"scales clips to 3\.0 to -1\.0; expected low < high"),
+        (state | {"clips_per_label": ["a"]}, r"its clips_per_label is \['a'\]"),
     ):
         (other / "fold_0/state.json").write_text(json.dumps(changed))
         with pytest.raises(InputError, match=sentence):

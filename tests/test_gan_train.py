@@ -186,6 +186,31 @@ def test_a_diverging_training_stops_with_advice(tiny_features, tiny_folds, tmp_p
     assert not (tmp_path / "run" / "fold_0").exists()
 
 
+def test_a_training_that_diverges_in_its_last_step_is_not_kept(tiny_features, tiny_folds, tmp_path):
+    wild = SMALL.with_changes(generator_rate=1e30, steps=1)
+    with pytest.raises(SettingsError, match=r"diverged at step 1: .*weights beyond float32\. Lower --generator-rate"):
+        train(tiny_features, tiny_folds, tmp_path / "run", wild, only_folds=[0])
+    assert not (tmp_path / "run" / "fold_0").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "it holds nothing"),
+        ("[]", r"it holds \[\]"),
+        ('{"step": 1}', "its wasserstein is None"),
+        ('{"wasserstein": NaN}', "it holds NaN"),
+        ('{"wasserstein": 1.0}\n{"wass', "Unterminated string"),
+    ],
+)
+def test_damaged_metrics_are_refused(tiny_features, tiny_folds, tmp_path, text, sentence):
+    run = train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0]).run
+    assert len(run.metrics(0)) == SMALL.steps
+    (tmp_path / "run/fold_0/metrics.jsonl").write_text(text)
+    with pytest.raises(InputError, match=rf"metrics\.jsonl is not a trained fold's metrics\.jsonl.*: {sentence}"):
+        run.metrics(0)
+
+
 def test_it_learns_which_label_is_where():
     """Two labels, a bright upper or lower half: generated clips of a label must be brighter there."""
     rng = torch.Generator().manual_seed(0)

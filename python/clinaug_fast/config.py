@@ -16,6 +16,8 @@ from clinaug_fast.runs import canonical_json, fingerprint
 N_FFT_MAX = 1 << 20
 N_MELS_MAX = 1024
 COUNT_MAX = (1 << 31) - 1  # of what has no limit of its own: the product of two still fits 64 bits
+LATENT_DIM_MAX = BATCH_MAX = 1 << 16
+RATE_MAX = 1e30  # what float32 holds; one that learns nothing is told by its losses
 
 
 class Settings(BaseModel):
@@ -189,13 +191,13 @@ class GanConfig(Settings):
 
     model: Literal["se-cwgan-gp", "res-cwgan-gp", "cwgan-gp"] = "se-cwgan-gp"
     width: int = Field(16, ge=1, le=512, description="channels of the last generator stage; earlier ones have more")
-    latent_dim: int = Field(128, ge=1)
-    steps: int = Field(2000, ge=1, description="generator steps")
-    batch_size: int = Field(32, ge=2)
-    n_critic: int = Field(5, ge=1, description="critic steps a generator step")
-    gradient_penalty: float = Field(10.0, ge=0.0)
-    generator_rate: float = Field(5e-4, gt=0.0)
-    critic_rate: float = Field(1e-3, gt=0.0)
+    latent_dim: int = Field(128, ge=1, le=LATENT_DIM_MAX)
+    steps: int = Field(2000, ge=1, le=COUNT_MAX, description="generator steps")
+    batch_size: int = Field(32, ge=2, le=BATCH_MAX)
+    n_critic: int = Field(5, ge=1, le=COUNT_MAX, description="critic steps a generator step")
+    gradient_penalty: float = Field(10.0, ge=0.0, le=RATE_MAX)
+    generator_rate: float = Field(5e-4, gt=0.0, le=RATE_MAX)
+    critic_rate: float = Field(1e-3, gt=0.0, le=RATE_MAX)
     ema: float = Field(0.999, ge=0.0, lt=1.0, description="decay of the averaged generator that generates")
     seed: int = Field(0, ge=0)
 
@@ -208,11 +210,11 @@ class ClassifierConfig(Settings):
     """
 
     width: int = Field(16, ge=1, le=512, description="channels of the first stage; 64 is the published ResNet-18")
-    steps: int = Field(1000, ge=1, description="gradient steps, the same in every arm")
-    batch_size: int = Field(16, ge=2)
-    learning_rate: float = Field(1e-3, gt=0.0)
-    weight_decay: float = Field(1e-2, ge=0.0)
-    seeds: int = Field(3, ge=1, description="classifiers a fold and arm, averaged")
+    steps: int = Field(1000, ge=1, le=COUNT_MAX, description="gradient steps, the same in every arm")
+    batch_size: int = Field(16, ge=2, le=BATCH_MAX)
+    learning_rate: float = Field(1e-3, gt=0.0, le=RATE_MAX)
+    weight_decay: float = Field(1e-2, ge=0.0, le=RATE_MAX)
+    seeds: int = Field(3, ge=1, le=COUNT_MAX, description="classifiers a fold and arm, averaged")
     seed: int = Field(0, ge=0)
 
 

@@ -24,10 +24,10 @@ SCHEMA_VERSION = 1
 ABOUT = {  # what features.json of any maker tells
     "mel": dict,
     "n_frames": int,
-    "labels": list,
+    "labels": [str],
     "lineage": dict,
     "n_clips": int,
-    "shards": list,
+    "shards": [dict],
     "fingerprint": str,
 }
 SHARD_BYTES = 64 << 20

@@ -17,7 +17,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import fingerprint, read_versioned, refuse_changed, write_json
 
 SCHEMA_VERSION = 1
-ABOUT = {"features": str, "seed": int, "group_by": str, "labels": list, "folds": list}  # what folds.json tells
+ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": list}  # what folds.json tells
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
 SHUFFLES = 16

@@ -27,7 +27,7 @@ from clinaug_fast.runs import Progress, Silent, provenance, read_versioned, refu
 
 SCHEMA_VERSION = 1
 ABOUT = {  # what evaluation.json tells
-    "labels": list,
+    "labels": [str],
     "n_folds": int,
     "group_by": str,
     "settings": {"arms": dict, "seeds": int},

@@ -57,8 +57,9 @@ def generate(
     trained.check(features, folds)
     chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
     lineage = generated_lineage(features, folds, trained.fingerprint, chosen)
-    lineage |= {"seed": seed, "n_per_label": n_per_label}
     _refuse_missing(trained, chosen, len(folds))
+    lineage |= {"generators": {str(fold): trained.digest(fold) for fold in chosen}}
+    lineage |= {"seed": seed, "n_per_label": n_per_label}
     if (out / "features.json").exists():
         made = FeatureSet.open(out)
         refuse_changed(out, _settings(made.lineage), _settings(lineage))
@@ -76,6 +77,7 @@ def generate(
             for number, label in enumerate(features.labels):
                 rng = torch.Generator().manual_seed(_stream(seed, fold, number))
                 clips = scaling.to_log_mel(_draw(generator, number, counts[fold][number], rng))
+                _refuse_diverged(clips, trained, fold)
                 for i, clip in enumerate(clips):
                     name = f"fold{fold}/{label}/{i:05d}"
                     writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
@@ -99,9 +101,17 @@ def _refuse_missing(run: Run, chosen: Sequence[int], n_folds: int) -> None:
     )
 
 
+def _refuse_diverged(clips: np.ndarray, run: Run, fold: int) -> None:
+    if not np.isfinite(clips).all():
+        raise InputError(
+            f"the generator of fold {fold} in {run.path} gives NaN or infinity; expected numbers. Its training has "
+            "diverged: train a new run, with lower rates"
+        )
+
+
 def _settings(lineage: Mapping[str, Any]) -> dict[str, Any]:
     """What the bytes of a generated set depend on, as a refusal names it."""
-    keys = ("kind", "features", "folds", "run", "seed", "n_per_label")
+    keys = ("kind", "features", "folds", "run", "generators", "seed", "n_per_label")
     return {key: lineage.get(key) for key in keys} | {"fold": sorted(map(int, lineage.get("trained_on_groups", {})))}
 
 

@@ -4,7 +4,6 @@
 fingerprint of its features. A fold's folder appears when its generator is trained, never before.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from clinaug_fast.runs import (
     fingerprint,
     fingerprint_file,
     provenance,
+    read_json_lines,
     read_record,
     read_versioned,
     refuse_changed,
@@ -37,9 +37,9 @@ ABOUT = {  # what run.json tells
     "settings": dict,
     "features": str,
     "folds": str,
-    "labels": list,
+    "labels": [str],
     "mel": dict,
-    "clip_shape": list,
+    "clip_shape": [int],
     "features_path": str,
     "split": dict,
     "fingerprint": str,
@@ -47,7 +47,7 @@ ABOUT = {  # what run.json tells
 STATE = {  # of a trained fold
     "weights": str,
     "scaling": {"low": float, "high": float},
-    "clips_per_label": list,
+    "clips_per_label": [int],
     "generator_parameters": int,
     "critic_parameters": int,
 }
@@ -146,7 +146,13 @@ class Run:
 
     def metrics(self, fold: int) -> list[dict[str, float]]:
         """One row a generator step."""
-        return [json.loads(line) for line in (self.folder(fold) / "metrics.jsonl").read_text("utf-8").splitlines()]
+        what = "a trained fold's metrics.jsonl (clinaug-fast train makes one)"
+        return read_json_lines(self.folder(fold) / "metrics.jsonl", what, {"wasserstein": (float, int)})
+
+    def digest(self, fold: int) -> str:
+        """Sixteen hex digits that name what a fold's clips follow from beside the settings: its weights and scaling."""
+        state = self.state(fold)
+        return fingerprint(state["weights"], state["scaling"])
 
     def generator(self, fold: int) -> tuple[Generator, Scaling]:
         """The averaged generator of a fold, ready to generate, and its scaling."""
@@ -154,6 +160,12 @@ class Run:
         if not weights.exists() or fingerprint_file(weights) != state["weights"]:
             raise InputError(
                 f"{weights} is missing or is not what train left. Remove {self.folder(fold)} and run train again"
+            )
+        low, high = state["scaling"]["low"], state["scaling"]["high"]
+        if not low < high:
+            raise InputError(
+                f"{self.folder(fold) / 'state.json'} scales clips to {low} to {high}; expected low < high. "
+                f"Remove {self.folder(fold)} and run train again"
             )
         config, shape = self.config, tuple(self.about["clip_shape"])
         with torch.device("meta"):  # no first weights are drawn: the stored ones take their place
@@ -163,7 +175,7 @@ class Run:
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[:2][-1].strip().rstrip(".")  # torch lists each weight under a line
             raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {first}. Train again") from None
-        return generator.eval(), Scaling(**state["scaling"])
+        return generator.eval(), Scaling(low, high)
 
 
 def _fingerprint(about: dict[str, Any]) -> str:

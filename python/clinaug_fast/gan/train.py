@@ -141,7 +141,7 @@ def train_fold(
 ) -> tuple[Generator, Critic, list[dict[str, float]]]:
     """(averaged generator ready to generate, critic, metrics) from clips (n, 1, H, W) in [-1, 1], classes (n,) int64.
 
-    `on_step` gets each generator step's metrics. SettingsError where a loss is not a number.
+    `on_step` gets each generator step's metrics. SettingsError where a loss or, in the end, a weight is no number.
     """
     seed = fold_seed(config.seed, fold)
     rng = torch.Generator().manual_seed(seed)
@@ -195,15 +195,21 @@ def train_fold(
             "generator_loss": generator_loss.item(),
         }
         if not all(map(math.isfinite, row.values())):
-            raise SettingsError(
-                f"the training of fold {fold} diverged at step {step + 1}: critic loss {row['critic_loss']}, generator "
-                f"loss {row['generator_loss']}. Lower --generator-rate ({config.generator_rate:g}) and --critic-rate "
-                f"({config.critic_rate:g})"
-            )
+            raise _diverged(fold, step + 1, row, config)
         metrics.append(row)
         on_step(row)
     reestimate_batch_norm(average, config.batch_size, rng)
+    if not all(bool(tensor.isfinite().all()) for tensor in average.state_dict().values()):
+        raise _diverged(fold, config.steps, row, config)
     return average.eval(), critic, metrics
+
+
+def _diverged(fold: int, step: int, row: dict[str, float], config: GanConfig) -> SettingsError:
+    return SettingsError(
+        f"the training of fold {fold} diverged at step {step}: critic loss {row['critic_loss']}, generator loss "
+        f"{row['generator_loss']}, weights beyond float32. Lower --generator-rate ({config.generator_rate:g}) and "
+        f"--critic-rate ({config.critic_rate:g})"
+    )
 
 
 def fold_seed(seed: int, fold: int) -> int:
