@@ -116,7 +116,7 @@ def over_folds(*by_fold: float) -> dict:
 def made_up_scores(n_folds: int) -> dict:
     none, se = [0.5, 0.7, 0.6] * 4, [0.6, 0.7, 0.5] * 4
     unit = {"tested": 7, "macro_f1": over_folds(*none[:n_folds])}
-    gain = over_folds(*np.subtract(se, none)[:n_folds])
+    gain = over_folds(*np.subtract(se, none)[:n_folds]) | {"interval": [-0.123, 0.123] if n_folds > 1 else None}
     arms = {"none": unit, "[se]": unit | {"macro_f1": over_folds(*se[:n_folds]), "difference": gain}}
     about = {"folds": list(range(n_folds)), "n_folds": n_folds, "seeds": 1, "group_by": "subject"}
     return about | {"arms": {arm: {"recording": scores, "window": scores} for arm, scores in arms.items()}}
@@ -124,9 +124,24 @@ def made_up_scores(n_folds: int) -> dict:
 
 def test_the_table_of_a_few_folds_shows_each():
     lines = score_table(made_up_scores(3), plain=True).splitlines()
-    assert lines[1].split() == ["arm", "fold", "0", "fold", "1", "fold", "2", "mean", "±", "SD", "minus", "none"]
+    assert lines[1].split() == [
+        "arm",
+        "fold",
+        "0",
+        "fold",
+        "1",
+        "fold",
+        "2",
+        "mean",
+        "±",
+        "SD",
+        "minus",
+        "none",
+        "(95",
+        "%)",
+    ]
     assert lines[2].split() == ["none", "50.0", "70.0", "60.0", "60.0", "±", "10.0"]
-    assert lines[3].split() == ["[se]", "60.0", "70.0", "50.0", "60.0", "±", "10.0", "+0.0", "±", "10.0"]
+    assert lines[3].split() == ["[se]", "60.0", "70.0", "50.0", "60.0", "±", "10.0", "+0.0", "(-12.3", "to", "+12.3)"]
 
 
 def test_the_table_of_many_folds_shows_the_extremes_and_that_of_one_no_spread():
@@ -142,4 +157,4 @@ def test_the_table_fits_a_terminal(width):
     console.print(score_table(made_up_scores(5), plain=False))
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    assert sum(line.split()[:1] == ["[se]"] and line.count("±") == 2 for line in lines) == 2
+    assert sum(line.split()[:1] == ["[se]"] and "(-12.3 to +12.3)" in line for line in lines) == 2

@@ -16,7 +16,7 @@ from clinaug_fast.data.folds import Folds, make_folds
 from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
-from clinaug_fast.evaluate.predictions import CELL_SCHEMA, Cell
+from clinaug_fast.evaluate.predictions import Cell
 from clinaug_fast.evaluate.training import train_classifier
 
 LABELS = ["across", "along"]
@@ -150,10 +150,12 @@ def test_an_arm_without_effect_scores_as_none(tmp_path, features, folds, generat
     """Pairs are real pairs: the same training clips under another arm's name give the same predictions."""
     monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.unseen_rows", lambda *_: np.arange(0))
     evaluate(features, folds, {"empty": generated}, tmp_path / "out", CONFIG)
-    stored = contents(tmp_path / "out" / "cells")
-    assert len(stored) == 8
-    for name, data in stored.items():
-        assert stored[name.replace("none", "empty")] == data
+    cells = [(fold, seed) for fold in (0, 1) for seed in (0, 1)]
+    none, empty = (
+        [pq.read_table(Cell(arm, *cell).path(tmp_path / "out")) for cell in cells] for arm in ("none", "empty")
+    )
+    assert none == empty
+    assert none[0] != none[1]
 
 
 def test_predictions_are_of_the_test_clips_and_scores_come_from_them(tmp_path, features, folds, generated):
@@ -172,7 +174,7 @@ def test_predictions_are_of_the_test_clips_and_scores_come_from_them(tmp_path, f
     table = pq.read_table(path)
     right = [[-0.1, -3.0] if label == LABELS[0] else [-3.0, -0.1] for label in table["label"].to_pylist()]
     columns = {name: table[name] for name in table.column_names} | {"log_probabilities": right}
-    pq.write_table(pa.table(columns, schema=CELL_SCHEMA), path)
+    pq.write_table(pa.table(columns, schema=table.schema), path)
     before = result.scores["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
     after = score_stored(out)["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
     assert before[0][0] < 1.0
@@ -302,7 +304,8 @@ def test_an_evaluation_json_that_was_changed_is_refused(tmp_path, features, fold
         ([], r"is not an evaluation's evaluation\.json .*: it holds \[\]\. Restore the file or make it anew"),
         (about | {"n_folds": "two"}, r"its n_folds is 'two'"),
         (about | {"settings": about["settings"] | {"seeds": None}}, r"in its settings, its seeds is None"),
-        (about | {"schema_version": 0}, r"is not of schema version 1\. Evaluate anew"),
+        (about | {"schema_version": 0}, r"is not of schema version 2\. Evaluate anew"),
+        (about | {"n_folds": True}, r"its n_folds is True"),
     ):
         path.write_text(json.dumps(changed))
         for again in (
@@ -311,3 +314,71 @@ def test_an_evaluation_json_that_was_changed_is_refused(tmp_path, features, fold
         ):
             with pytest.raises(InputError, match=sentence):
                 again()
+
+
+@pytest.mark.parametrize("change", [{"labels": LABELS[::-1]}, {"n_folds": 1}, {"group_by": "recording"}])
+def test_an_evaluation_of_other_labels_or_folds_is_not_scored(tmp_path, features, folds, change):
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(features, folds, {}, tmp_path / "out", config)
+    path = tmp_path / "out/evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=rf"made with other settings: {next(iter(change))} is .* there"):
+        evaluate(features, folds, {}, tmp_path / "out", config)
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*}; expected {.*}\. Remove it"):
+        score_stored(tmp_path / "out")
+
+
+def test_a_cell_of_another_place_is_refused_before_anything_is_trained(tmp_path, features, folds, steps_of):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG)
+    ours, other = (Cell("none", 0, seed).path(tmp_path / "out") for seed in (0, 1))
+    ours.write_bytes(other.read_bytes())
+    Cell("none", 1, 0).path(tmp_path / "out").unlink()
+    steps_of.clear()
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*'seed': '1'.*}; expected {.*'seed': '0'"):
+        evaluate(features, folds, {}, tmp_path / "out", CONFIG)
+    assert not steps_of
+
+
+@pytest.mark.parametrize("bad", [[np.nan, -1.0], [-1.0], [-1.0, -1.0, -1.0]])
+def test_a_cell_without_log_probabilities_is_refused(tmp_path, features, folds, bad):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG)
+    path = Cell("none", 0, 0).path(tmp_path / "out")
+    table = pq.read_table(path)
+    columns = {name: table[name] for name in table.column_names} | {"log_probabilities": [bad] * len(table)}
+    pq.write_table(pa.table(columns, schema=table.schema), path)
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet (cannot be read|holds what are no log-prob)"):
+        score_stored(tmp_path / "out")
+
+
+def test_a_classifier_that_diverges_is_not_stored(tmp_path, features, folds):
+    wild = CONFIG.with_changes(learning_rate=1e30, steps=8)
+    with pytest.raises(
+        SettingsError, match=r"classifier of none, fold 0, seed 0 diverged.*Lower --learning-rate \(1e\+30"
+    ):
+        evaluate(features, folds, {}, tmp_path / "out", wild)
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+def test_the_segments_of_one_file_are_judged_one_by_one(tmp_path):
+    """By what a table cuts: a vote of all that bear the label would be told the answer."""
+    rng = np.random.default_rng(0)
+    with new_feature_set(tmp_path / "cut", MEL, SIZE, LABELS, {"kind": "corpus"}) as writer:
+        for subject in range(4):
+            for start in range(6):
+                name, label = f"r{subject}.wav@{start}.0-{start + 1}.0", LABELS[start % 2]
+                for window in range(2):
+                    about = {"recording": f"r{subject}.wav", "subject": str(subject), "start_s": start + window / 2}
+                    writer.add(stripes(label, rng), id=f"{name}#{window}", label=label, **about)
+    features = FeatureSet.open(tmp_path / "cut")
+    scores = evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG).scores["arms"]["none"]
+    assert (scores["recording"]["tested"], scores["window"]["tested"]) == (24, 48)
+
+
+def test_clips_of_one_recording_have_one_label(tmp_path):
+    with new_feature_set(tmp_path / "mixed", MEL, SIZE, LABELS, {"kind": "corpus"}) as writer:
+        for number in range(8):
+            about = {"recording": f"r{number // 2}", "label": LABELS[number % 2], "start_s": 0.0}
+            writer.add(stripes("along", np.random.default_rng(0)), id=f"r{number // 2}#{number % 2}", **about)
+    features = FeatureSet.open(tmp_path / "mixed")
+    with pytest.raises(InputError, match=r"clips of 'r0' in .*mixed have several labels; expected one a recording"):
+        evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG)

@@ -25,7 +25,7 @@ def certain(classes: list[int], predicted: list[int], n_labels: int = 2) -> Pred
 def score_cells(cells: dict[Cell, Predictions], labels: list[str]) -> dict:
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     folds = sorted({cell.fold for cell in cells})
-    return score(cells.__getitem__, arms, folds, len({cell.seed for cell in cells}), labels)
+    return score(cells.__getitem__, arms, folds, max(folds) + 2, len({cell.seed for cell in cells}), labels)
 
 
 def test_windows_of_a_recording_vote_by_their_mean_log_probability():
@@ -47,11 +47,18 @@ def test_windows_of_a_recording_vote_by_their_mean_log_probability():
     assert (none["window"]["tested"], none["recording"]["tested"]) == (5, 2)
 
 
-def test_a_recording_with_segments_of_two_labels_votes_once_a_label():
-    cell = predictions("baab", [0, 0, 1, 0], [[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
-    votes = cell.by_recording()
-    assert list(zip(votes.recordings, votes.classes, strict=True)) == [("a", 0), ("a", 1), ("b", 0)]
-    assert votes.log_probabilities.argmax(axis=1).tolist() == [0, 1, 1]
+def test_the_interval_of_a_difference_is_that_of_the_corrected_t():
+    cells = {}
+    for fold, right in enumerate((10, 8, 9)):
+        cells[Cell("none", fold, 0)] = certain([0, 1] * 10, [0, 1] * 7 + [1, 0] * 3)
+        cells[Cell("se", fold, 0)] = certain([0, 1] * 10, [0, 1] * right + [1, 0] * (10 - right))
+    scores = score_cells(cells, ["a", "b"])  # three of the four folds of a split
+    difference = scores["arms"]["se"]["window"]["difference"]
+    assert difference["by_fold"] == pytest.approx([0.3, 0.1, 0.2], abs=1e-6)
+    half = 4.302653 * 0.1 * np.sqrt(1 / 3 + 1 / 3)  # t of 2 degrees of freedom, as tables have it
+    assert difference["interval"] == pytest.approx([0.2 - half, 0.2 + half], abs=1e-6)
+    one = score_cells({cell: it for cell, it in cells.items() if cell.fold == 0}, ["a", "b"])
+    assert one["arms"]["se"]["window"]["difference"]["interval"] is None
 
 
 def test_seeds_are_averaged_inside_a_fold_before_folds_are_compared():

@@ -36,21 +36,29 @@ def _table(scores: dict[str, Any], unit: str, plain: bool) -> Table:
     compared = len(scores["arms"]) > 1
     table.add_column("arm", overflow="fold")
     headings = [f"fold {fold}" for fold in scores["folds"]] if one_by_one else ["lowest fold", "highest fold"]
-    for heading in [*headings, "mean ± SD", *[f"minus {BASELINE}"] * compared]:
+    for heading in [*headings, "mean ± SD", *[f"minus {BASELINE} (95 %)"] * compared]:
         table.add_column(heading, justify="right", no_wrap=True)
     for arm, by_unit in scores["arms"].items():
         macro_f1 = by_unit[unit]["macro_f1"]
         by_fold = macro_f1["by_fold"] if one_by_one else [min(macro_f1["by_fold"]), max(macro_f1["by_fold"])]
-        cells = [*(f"{100 * value:.1f}" for value in by_fold), _spread(macro_f1, sign="")]
+        cells = [*(f"{100 * value:.1f}" for value in by_fold), _spread(macro_f1)]
         if arm != BASELINE:
-            cells.append(_spread(by_unit[unit]["difference"], sign="+"))
+            cells.append(_gain(by_unit[unit]["difference"]))
         table.add_row(Text(arm), *cells)
     return table
 
 
-def _spread(over_folds: dict[str, Any], sign: str) -> str:
-    mean = f"{100 * over_folds['mean']:{sign}.1f}"
+def _spread(over_folds: dict[str, Any]) -> str:
+    mean = f"{100 * over_folds['mean']:.1f}"
     return mean if over_folds["sd"] is None else f"{mean} ± {100 * over_folds['sd']:4.1f}"
+
+
+def _gain(difference: dict[str, Any]) -> str:
+    mean = f"{100 * difference['mean']:+.1f}"
+    if difference["interval"] is None:
+        return mean
+    low, high = (f"{100 * end:+.1f}" for end in difference["interval"])
+    return f"{mean} ({low} to {high})"
 
 
 def _sentences(scores: dict[str, Any]) -> Sequence[str]:
@@ -69,6 +77,8 @@ def _sentences(scores: dict[str, Any]) -> Sequence[str]:
             yield "One fold shows no spread: it cannot tell a gain from chance."
         else:
             yield (
-                "± is the standard deviation over folds. A difference smaller than its ± is no evidence of a gain, and "
-                "a larger one no proof: no significance test is made here."
+                "± is the standard deviation over folds. In parentheses is the 95 % interval of the mean difference "
+                "(Nadeau and Bengio's corrected t): one that holds 0 shows no gain and no loss. Each "
+                f"stands for one comparison, of {len(UNITS) * (len(scores['arms']) - 1)} in these tables, and for one "
+                "generator a fold: another may do better or worse."
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
@@ -152,6 +153,12 @@ class FeatureSet:
             mask = shard == number
             out[mask] = self._shards[number][row[mask]]
         return out
+
+
+def cut_from(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The id, in the corpus, of what each clip was cut from, a whole file or a segment that a table names: the clip's
+    id without its window's number."""
+    return pc.replace_substring_regex(ids, "#[0-9]+$", "")
 
 
 class FeatureSetWriter:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.data.feature_set import INDEX_SCHEMA, MEND, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.data.feature_set import INDEX_SCHEMA, MEND, SCHEMA_VERSION, cut_from, feature_set_fingerprint
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import Progress, Silent, read_versioned
@@ -175,7 +175,7 @@ def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]
     rejected = sum(counts["rejected"].values())
     if counts["found"] != counts["kept"] + rejected:
         yield "features.json", f"found is {counts['found']}; expected kept {counts['kept']} + rejected {rejected}"
-    kept = pc.count_distinct(pc.replace_substring_regex(index.column("id"), "#[0-9]+$", "")).as_py()
+    kept = pc.count_distinct(cut_from(index.column("id"))).as_py()
     if counts["kept"] != kept:
         yield "features.json", f"{counts['kept']} recordings are kept; the index has clips of {kept}"
     clips = {pair["values"]: pair["counts"] for pair in pc.value_counts(index.column("label")).to_pylist()}

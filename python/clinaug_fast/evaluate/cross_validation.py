@@ -16,16 +16,17 @@ import numpy as np
 import torch
 
 from clinaug_fast.config import ClassifierConfig
-from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.feature_set import FeatureSet, cut_from
 from clinaug_fast.data.folds import Folds
 from clinaug_fast.data.lineage import unseen_rows
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.runs import Progress, Silent, provenance, read_versioned, refuse_changed, write_json
+from clinaug_fast.runs import Progress, Silent, fingerprint, provenance, read_versioned, refuse_changed, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to
 ABOUT = {  # what evaluation.json tells
     "labels": [str],
     "n_folds": int,
@@ -70,11 +71,13 @@ def evaluate(
     _check_real(features, folds, chosen)
     _check_synthetic(features, folds, synthetic, chosen)
     _warn(folds, chosen, progress)
-    _begin(out, features, folds, synthetic, config)
+    evaluation = _begin(out, features, folds, synthetic, config)
 
     arms = [BASELINE, *synthetic]
     cells = [Cell(arm, fold, seed) for fold in chosen for arm in arms for seed in range(config.seeds)]
     missing = [cell for cell in cells if not cell.path(out).exists()]
+    for cell in {*cells}.difference(missing):  # is as it was left
+        read_predictions(out, cell, evaluation, features.labels)
     if missing:
         progress.start("training classifiers", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
@@ -89,7 +92,13 @@ def evaluate(
             seed = classifier_seed(config.seed, cell)
             on_step = partial(progress.advance, note=f"{arm}, fold {fold}, seed {cell.seed}")
             model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
-            write_predictions(cell.path(out), features, test, log_probabilities(model, test_clips, device).numpy())
+            predicted = log_probabilities(model, test_clips, device).numpy()
+            if not np.isfinite(predicted).all():
+                raise SettingsError(
+                    f"the classifier of {arm}, fold {fold}, seed {cell.seed} diverged: its log-probabilities hold NaN "
+                    f"or infinity. Lower --learning-rate ({config.learning_rate:g})"
+                )
+            write_predictions(out, cell, evaluation, features, test, predicted)
     return EvaluationResult(out, score_stored(out), len(missing))
 
 
@@ -107,14 +116,25 @@ def score_stored(out: Path) -> dict[str, Any]:
         for fold in range(about["n_folds"])
         if all(Cell(arm, fold, seed).path(out).exists() for arm in arms for seed in range(seeds))
     ]
-    scores = score(lambda cell: read_predictions(cell.path(out), labels), arms, complete, seeds, labels)
-    scores |= {"n_folds": about["n_folds"], "group_by": about["group_by"]}
+    evaluation = _identity(about)
+    scores = score(
+        lambda cell: read_predictions(out, cell, evaluation, labels), arms, complete, about["n_folds"], seeds, labels
+    )
+    scores |= {"group_by": about["group_by"]}
     write_json(out / "scores.json", scores)
     return scores
 
 
 def _check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> None:
-    """Two labels, each on both sides of every fold; numbers in every clip."""
+    """Two labels, each on both sides of every fold; one label a recording; numbers in every clip."""
+    recordings = np.array(cut_from(features.index.column("id")).to_pylist(), dtype=object)
+    _, first, owner = np.unique(recordings, return_index=True, return_inverse=True)
+    mixed = recordings[features.classes != features.classes[first][owner]]
+    if len(mixed):
+        raise InputError(
+            f"the clips of {mixed[0]!r} in {features.path} have several labels; expected one a recording. Name them "
+            "apart"
+        )
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
     for fold in chosen:
@@ -171,21 +191,14 @@ def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
 
 def _begin(
     out: Path, features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], config: ClassifierConfig
-) -> None:
-    """Write `evaluation.json`, or see that the one in `out` has the same settings."""
+) -> str:
+    """Write `evaluation.json`, or see that the one in `out` has the same settings; its identity."""
     settings = {
         "features": features.fingerprint,
         "folds": folds.fingerprint,
         "arms": {arm: generated.fingerprint for arm, generated in synthetic.items()},
         **config.model_dump(),
     }
-    path = out / "evaluation.json"
-    if path.exists():
-        refuse_changed(out, _read(out)["settings"], settings)
-        return
-    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise InputError(f"{out} holds something else than an evaluation; expected a new folder. Name another")
-    out.mkdir(parents=True, exist_ok=True)
     about = {
         "schema_version": SCHEMA_VERSION,
         "labels": features.labels,
@@ -194,7 +207,26 @@ def _begin(
         "settings": settings,
         "provenance": provenance() | {"torch": torch.__version__},
     }
+    path = out / "evaluation.json"
+    used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
+    if path.exists():  # asked after the listing: another process may begin at the same time
+        stored = _read(out)
+        refuse_changed(out, *(_flat(it) for it in (stored, about)))
+        return _identity(stored)
+    if used:
+        raise InputError(f"{out} holds something else than an evaluation; expected a new folder. Name another")
+    out.mkdir(parents=True, exist_ok=True)
     write_json(path, about)
+    return _identity(about)
+
+
+def _flat(about: Mapping[str, Any]) -> dict[str, Any]:
+    """A key a setting, so that a refusal names it."""
+    return {key: about[key] for key in IDENTITY if key != "settings"} | about["settings"]
+
+
+def _identity(about: Mapping[str, Any]) -> str:
+    return fingerprint({key: about[key] for key in IDENTITY})
 
 
 def _read(out: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.data.feature_set import FeatureSet, cut_from
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import atomic_file
 
@@ -27,24 +28,21 @@ CELL_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one classifier said of n test units: clips ("windows") or whole recordings."""
+    """What one classifier said of n test units: clips ("windows") or whole recordings.
+
+    A recording is what `preprocess` counts as one: a file, or the segment of one that a row of a table names.
+    """
 
     recordings: np.ndarray  # (n,) str
     classes: np.ndarray  # (n,) int64, the truth
     log_probabilities: np.ndarray  # (n, n_labels)
 
     def by_recording(self) -> "Predictions":
-        """One row a recording, sorted by name: the mean of the log-probabilities of its windows.
-
-        A recording with clips of several labels (a table of its segments) has one row a label.
-        """
-        _, number = np.unique(self.recordings, return_inverse=True)
-        keys = np.stack([number, self.classes])
-        _, first, owner = np.unique(keys, axis=1, return_index=True, return_inverse=True)
-        owner = owner.ravel()
-        sums = np.zeros((len(first), self.log_probabilities.shape[1]))
+        """One row a recording, sorted by name: the mean of the log-probabilities of its windows."""
+        names, first, owner = np.unique(self.recordings, return_index=True, return_inverse=True)
+        sums = np.zeros((len(names), self.log_probabilities.shape[1]))
         np.add.at(sums, owner, self.log_probabilities)
-        return Predictions(self.recordings[first], self.classes[first], sums / np.bincount(owner)[:, None])
+        return Predictions(names, self.classes[first], sums / np.bincount(owner)[:, None])
 
 
 @dataclass(frozen=True)
@@ -59,21 +57,40 @@ class Cell:
         return out / "cells" / self.arm / f"fold_{self.fold}_seed_{self.seed}.parquet"
 
 
-def write_predictions(path: Path, features: FeatureSet, rows: np.ndarray, log_probabilities: np.ndarray) -> None:
-    """Store float32 `log_probabilities` (n, n_labels) of the clips `rows`; the file appears whole."""
+def write_predictions(
+    out: Path, cell: Cell, evaluation: str, features: FeatureSet, rows: np.ndarray, log_probabilities: np.ndarray
+) -> None:
+    """Store float32 `log_probabilities` (n, n_labels) of the clips `rows`; the file appears whole.
+
+    It says what cell it is, of which evaluation (its identity), and on how many threads it was made.
+    """
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
-    table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
+    schema = CELL_SCHEMA.with_metadata(_about(cell, evaluation) | {"threads": str(torch.get_num_threads())})
+    table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=schema)
+    path = cell.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as draft:
         pq.write_table(table, draft)
 
 
-def read_predictions(path: Path, labels: Sequence[str]) -> Predictions:
-    """The stored cell, by window. InputError where the file is not whole."""
+def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[str]) -> Predictions:
+    """The stored cell, by window. InputError where the file is not whole, or is that of another cell or evaluation."""
+    path = cell.path(out)
     try:
+        about = pq.read_metadata(path).metadata or {}
         table = pq.read_table(path, schema=CELL_SCHEMA)
         classes = [labels.index(label) for label in table["label"].to_pylist()]
         log_probabilities = np.array(table["log_probabilities"].to_pylist(), np.float32).reshape(-1, len(labels))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise InputError(f"{path} cannot be read: {error}. Remove it and evaluate again") from None
-    return Predictions(np.array(table["recording"].to_pylist(), dtype=object), np.array(classes), log_probabilities)
+    told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in _about(cell, evaluation)}
+    if told != _about(cell, evaluation):
+        raise InputError(f"{path} is {told}; expected {_about(cell, evaluation)}. Remove it and evaluate again")
+    if len(log_probabilities) != len(classes) or not np.isfinite(log_probabilities).all():
+        raise InputError(f"{path} holds what are no log-probabilities. Remove it and evaluate again")
+    recordings = np.array(cut_from(table["id"]).to_pylist(), dtype=object)
+    return Predictions(recordings, np.array(classes, np.int64), log_probabilities)
+
+
+def _about(cell: Cell, evaluation: str) -> dict[str, str]:
+    return {"arm": cell.arm, "fold": str(cell.fold), "seed": str(cell.seed), "evaluation": evaluation}

@@ -11,21 +11,30 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score
 
 from clinaug_fast.evaluate.predictions import Cell, Predictions
+from clinaug_fast.evaluate.statistics import corrected_interval
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BASELINE = "none"
 DIGITS = 6  # of every number in scores.json
 
 
 def score(
-    read: Callable[[Cell], Predictions], arms: Sequence[str], folds: Sequence[int], seeds: int, labels: Sequence[str]
+    read: Callable[[Cell], Predictions],
+    arms: Sequence[str],
+    folds: Sequence[int],
+    n_folds: int,
+    seeds: int,
+    labels: Sequence[str],
 ) -> dict[str, Any]:
-    """The scores of `arms`, `none` among them: for each arm one dict by "window" and one by "recording".
+    """The scores of `arms`, `none` among them, over `folds` of the split's `n_folds`: for each arm one dict by "window"
+    and one by "recording".
 
     Macro-F1 is the plain mean of the F1 of all labels, in [0, 1]; a label that is neither present nor predicted
     counts 0. `sd` is the sample standard deviation over folds, null for one fold. `difference` is the arm minus
-    `none`, fold by fold. `confusion` has a row a true and a column a predicted label, summed over folds and averaged
-    over seeds, so that a row adds up to the tested units of its label.
+    `none`, fold by fold, with the `interval` of its mean (see `corrected_interval`; null for one fold): chance in the
+    patients and in the classifiers, not in the training of the generator, of which a fold has one. `confusion` has a
+    row a true and a column a predicted label, summed over folds and averaged over seeds, so that a row adds up to the
+    tested units of its label.
     """
     scores: dict[str, dict[str, Any]] = {}
     for arm in arms:
@@ -35,11 +44,14 @@ def score(
     for arm in set(arms) - {BASELINE}:
         for unit, ours in scores[arm].items():
             baseline = scores[BASELINE][unit]["macro_f1"]["by_fold"]
-            ours["difference"] = _over_folds(np.subtract(ours["macro_f1"]["by_fold"], baseline))
+            difference = np.subtract(ours["macro_f1"]["by_fold"], baseline)
+            interval = list(corrected_interval(difference, n_folds)) if len(folds) > 1 else None
+            ours["difference"] = _over_folds(difference) | {"interval": interval}
     return {
         "schema_version": SCHEMA_VERSION,
         "labels": list(labels),
         "folds": list(folds),
+        "n_folds": n_folds,
         "seeds": seeds,
         "arms": _rounded(scores),
     }

@@ -73,11 +73,12 @@ class Run:
             "clip_shape": list(features.clip_shape),
         }
         about["fingerprint"] = _fingerprint(about)
-        if (path / "run.json").exists():
+        used = path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir())
+        if (path / "run.json").exists():  # asked after the listing: another process may begin at the same time
             run = cls.open(path)
             refuse_changed(path, _identity(run.about), _identity(about))
             return run
-        if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        if used:
             raise InputError(f"{path} holds other things than a run; expected a new folder. Name another")
         path.mkdir(parents=True, exist_ok=True)
         about |= {
