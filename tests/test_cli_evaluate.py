@@ -96,6 +96,9 @@ def test_help_shows_the_defaults_of_the_classifier():
         (("--folds", "nowhere.json"), 3, "nowhere.json does not exist"),
         (("--fold", 3), 2, "fold is 3; expected 0 to 2"),
         (("--steps", 0), 2, "steps is 0"),
+        (("--steps", 10**9), 2, "steps x batch_size is 16000000000 clips; expected at most 268435456. Lower one"),
+        (("--threads", 10**9), 2, "1024"),
+        (("--fold", "all", "--fold", 1), 2, "fold is 'all'; expected a number"),
         (("--device", "gpu"), 2, "device is 'gpu'; expected cpu or cuda"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+import shlex
 import shutil
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from clinaug_fast.cli.train import train
 from clinaug_fast.config import GanConfig
+from clinaug_fast.data.folds import make_folds, write_folds
 
 SMALL = ("--width", 2, "--steps", 2, "--batch-size", 4, "--n-critic", 1, "--latent-dim", 8, "-j", 1)
 
@@ -60,6 +63,46 @@ def test_generate_finds_the_features_and_says_what_is_next(run, tiny_features, c
     assert cli("generate", run, out, "--n-per-label", 3).exit_code == 3
 
 
+def test_generate_names_the_split_and_the_folds_where_they_are_not_those_of_evaluate(tiny_features, cli, tmp_path):
+    """What is printed can be run."""
+    path = tmp_path / "mine.json"
+    write_folds(make_folds(tiny_features, 2, 5), path)
+    run, out = tmp_path / "run", tmp_path / "w=16"
+    assert cli("train", tiny_features.path, run, *SMALL, "--folds", path, "--fold", 1).exit_code == 0
+    assert (run / "folds.json").read_bytes() == path.read_bytes()
+    told = cli("generate", run, out, "--fold", 1, "--n-per-label", 1).stdout.splitlines()[-1]
+    options = f"--folds {run / 'folds.json'} --fold 1 --synthetic w-16={out}"
+    assert told == f"next: clinaug-fast evaluate {tiny_features.path} EVALUATION {options}"
+    arguments = shlex.split(told.replace("EVALUATION", str(tmp_path / "evaluation")))[2:]
+    result = cli(*arguments, "--width", 1, "--steps", 1, "--seeds", 1)
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^w-16 ", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("split", ""),
+        ("train", "", "RUN"),
+        ("train", "FEATURES", ""),
+        ("train", "FEATURES", "RUN", "--folds", ""),
+        ("generate", "", "OUT"),
+        ("generate", "RUN", ""),
+        ("evaluate", "", "OUT"),
+        ("evaluate", "FEATURES", ""),
+        ("evaluate", "FEATURES", "OUT", "--synthetic", "se="),
+        ("merge", "", "OUT"),
+        ("demo", ""),
+    ],
+)
+def test_an_unset_variable_is_not_the_current_folder(cli, tiny_features, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = cli(*(tiny_features.path if given == "FEATURES" else given for given in arguments))
+    assert result.exit_code == 2
+    assert "it is empty; expected a path." in " ".join(result.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_generate_is_told_where_moved_features_are(run, tiny_features, cli, tmp_path):
     moved = tmp_path / "moved" / "run"
     shutil.copytree(run, moved)
@@ -86,6 +129,10 @@ def test_one_fold_by_number(tiny_features, cli, tmp_path):
         (("--width", 0), 2, "width is 0; expected"),
         (("--ema", 1), 2, "ema is 1.0; expected less than 1"),
         (("--fold", "first"), 2, "fold is 'first'; expected a number"),
+        (("--fold", "all", "--fold", 7), 2, "fold is 'all'; expected a number from 0 on, or all, alone"),
+        (("--latent-dim", 10**12), 2, "latent_dim is 1000000000000; expected at most 65536"),
+        (("--steps", 10**30), 2, "steps is 1"),
+        (("--generator-rate", 1e300), 2, "generator_rate is 1e+300; expected at most 1"),
         (("--fold", 7), 2, "fold is 7; expected 0 to 2"),
         (("--device", "tpu"), 2, "device is 'tpu'; expected cpu or cuda"),
         (("--folds", "nowhere.json"), 3, "nowhere.json does not exist"),

@@ -215,6 +215,17 @@ def test_the_picture_depends_on_the_clips_alone(tmp_path):
     assert d.shape[1] > 2 * a.shape[1]
 
 
+def test_one_generated_clip_a_label_leaves_no_empty_row(tmp_path, recwarn):
+    mel = MelConfig(sample_rate=8000, n_fft=64, n_mels=8)
+    real, fake = [np.zeros((2, 8, 10), np.float32)] * 2, [np.ones((1, 8, 10), np.float32)] * 2
+    pixels = []
+    for name, generated in (("one", fake), ("two", [np.repeat(clips, 2, axis=0) for clips in fake])):
+        save_real_above_generated(tmp_path / f"{name}.png", real, generated, ["咳嗽", "a"], mel)
+        pixels.append(len(imread(tmp_path / f"{name}.png")))
+    assert 0.7 < pixels[0] / pixels[1] < 0.85
+    assert not recwarn.list  # on characters that the font lacks
+
+
 def test_the_picture_lies_in_the_set(made):
     assert imread(made.path / PICTURE).std() > 0.05
 

@@ -54,7 +54,7 @@ def test_a_run_is_whole_and_repeats_byte_for_byte(tiny_features, tiny_folds, tmp
     assert result.trained == result.folds == [0, 1, 2]
     files = content(tmp_path / "a")
     folds = [f"fold_{k}/{name}" for k in range(3) for name in (WEIGHTS, "metrics.jsonl", "state.json")]
-    assert sorted(files) == sorted(["run.json", *folds])
+    assert sorted(files) == sorted(["folds.json", "run.json", *folds])
     assert files == content(tmp_path / "b")
     assert Run.open(tmp_path / "a").folds == tiny_folds
     assert Run.open(tmp_path / "a").features_path.resolve() == tiny_features.path.resolve()
@@ -113,7 +113,7 @@ def test_a_killed_run_keeps_its_folds_and_ends_as_an_uninterrupted_one(tiny_feat
     train(tiny_features, tiny_folds, tmp_path / "whole", SMALL)
     with pytest.raises(KilledError):
         train(tiny_features, tiny_folds, tmp_path / "run", SMALL, progress=KillAt(5))  # in the second fold
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["fold_0", "run.json"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["fold_0", "folds.json", "run.json"]
     written = (tmp_path / "run" / "fold_0" / WEIGHTS).stat().st_mtime_ns
     result = train(tiny_features, tiny_folds, tmp_path / "run", SMALL)
     assert result.trained == [1, 2]

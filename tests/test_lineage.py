@@ -55,6 +55,7 @@ def test_a_generator_that_met_a_test_subject_is_refused_by_name(
     ) as error:
         unseen_rows(synthetic, tiny_features, tiny_folds, 0)
     assert error.value.exit_code == 5
+    assert f"for the split {others.fingerprint}, these folds are {tiny_folds.fingerprint}: name its" in str(error.value)
 
 
 def test_a_generator_of_another_feature_set_is_refused(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):

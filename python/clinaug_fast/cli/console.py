@@ -24,13 +24,14 @@ from clinaug_fast.errors import EXIT_BUG, ClinaugError, InputError, ResourceErro
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
+MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; warnings and errors only.")]
 
 # Measured on two cores: small networks gain nothing from a second thread, and lose much where the cores are shared.
 TorchThreads = Annotated[
-    int, typer.Option("--threads", "-j", min=1, help="CPU threads; more pay for wide networks only.")
+    int, typer.Option("--threads", "-j", min=1, max=MOST_THREADS, help="CPU threads; more pay for wide networks only.")
 ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
 
 if TYPE_CHECKING:
     from clinaug_fast.demo import DemoResult
@@ -16,9 +16,9 @@ NEXT = "clinaug-fast preprocess YOUR_FOLDER features --subject-pattern '(p[0-9]+
 
 
 def demo(
-    out: Annotated[Path, typer.Argument(help="The folder for everything; an unfinished demo goes on.")] = Path(
-        "clinaug-demo"
-    ),
+    out: Annotated[
+        Path, typer.Argument(help="The folder for everything; an unfinished demo goes on.", parser=some_path)
+    ] = Path("clinaug-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Decides the sounds, the folds, the training and the clips.")] = 0,
     threads: TorchThreads = 1,
     as_json: Json = False,

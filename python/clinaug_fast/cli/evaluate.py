@@ -6,15 +6,21 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
+from clinaug_fast.cli.train import chosen_folds
 from clinaug_fast.errors import SettingsError
 
 
 def evaluate(
-    features: Annotated[Path, typer.Argument(help="The feature set of the real recordings.", show_default=False)],
+    features: Annotated[
+        Path, typer.Argument(help="The feature set of the real recordings.", show_default=False, parser=some_path)
+    ],
     out: Annotated[
-        Path, typer.Argument(help="The evaluation's folder; an unfinished one goes on.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The evaluation's folder; an unfinished one goes on.", show_default=False, parser=some_path
+        ),
     ],
     synthetic: Annotated[
         list[str],
@@ -25,9 +31,10 @@ def evaluate(
         ),
     ] = [],  # noqa: B006  Typer copies it
     folds: Annotated[
-        Path | None, typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json")
+        Path | None,
+        typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json", parser=some_path),
     ] = None,
-    fold: Annotated[list[int], typer.Option(help="Evaluate this fold only. Repeat for more.", show_default="all")] = [],  # noqa: B006
+    fold: Annotated[list[str], typer.Option(help="Evaluate this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
     width: Annotated[
         int | None,
         typer.Option(help="Channels of the first stage; 64 is ResNet-18 as published.", show_default="16"),
@@ -78,7 +85,7 @@ def evaluate(
             {arm: FeatureSet.open(path) for arm, path in _arms(synthetic).items()},
             out,
             config,
-            only_folds=fold,
+            only_folds=chosen_folds(fold),
             device=device,
             progress=say,
         )
@@ -92,7 +99,9 @@ def _arms(synthetic: list[str]) -> dict[str, Path]:
     arms: dict[str, Path] = {}
     for given in synthetic:
         name, separator, path = given.partition("=")
-        path = Path(path if separator else given)
+        if not (path if separator else given):
+            raise SettingsError(f"synthetic is {given!r}: it is empty; expected a path. Is a variable unset?")
+        path = Path(path) if separator else Path(given)
         name = name if separator else path.resolve().name
         if name in arms:
             raise SettingsError(

@@ -2,20 +2,27 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
 from clinaug_fast.cli.train import chosen_folds
+
+if TYPE_CHECKING:
+    from clinaug_fast.gan.run_folder import Run
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="The folder that train made.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="The generated feature set: a new folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="The folder that train made.", show_default=False, parser=some_path)],
+    out: Annotated[
+        Path, typer.Argument(help="The generated feature set: a new folder.", show_default=False, parser=some_path)
+    ],
     features: Annotated[
         Path | None,
-        typer.Option(help="The feature set that the run was trained on.", show_default="where it was for train"),
+        typer.Option(
+            help="The feature set that the run was trained on.", show_default="where it was for train", parser=some_path
+        ),
     ] = None,
     n_per_label: Annotated[
         int | None,
@@ -59,7 +66,7 @@ def generate(
         text = (
             f"{out} {state}: {len(made)} clips of {len(made.labels)} labels for fold {', '.join(map(str, folds))}\n"
             f"real above generated: {result.picture}\n\n"
-            f"next: clinaug-fast evaluate {shlex.quote(str(source))} EVALUATION --synthetic {shlex.quote(str(out))}"
+            f"next: {_evaluate(trained, source, out, folds)}"
         )
         say.result(
             text,
@@ -71,3 +78,19 @@ def generate(
             picture=str(result.picture),
             fingerprint=made.fingerprint,
         )
+
+
+def _evaluate(run: "Run", source: Path, out: Path, folds: list[int]) -> str:
+    """The command, with the options that are not its defaults."""
+    from clinaug_fast.data.folds import Folds
+    from clinaug_fast.errors import InputError
+
+    try:
+        by_default = Folds.load(source / "folds.json").fingerprint == run.folds.fingerprint
+    except InputError:
+        by_default = False
+    options = "" if by_default else f" --folds {shlex.quote(str(run.folds_path))}"
+    options += "".join(f" --fold {fold}" for fold in folds if len(folds) < len(run.folds))
+    name = f"{out.resolve().name.replace('=', '-')}=" if "=" in str(out) else ""
+    options += f" --synthetic {shlex.quote(name + str(out))}"
+    return f"clinaug-fast evaluate {shlex.quote(str(source))} EVALUATION{options}"

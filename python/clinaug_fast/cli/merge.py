@@ -6,15 +6,20 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, stage
+from clinaug_fast.cli.console import Json, Quiet, some_path, stage
 
 
 def merge(
     parts: Annotated[
         list[Path],
-        typer.Argument(help="All parts, as preprocess --shard left them; they are used up.", metavar="PART..."),
+        typer.Argument(
+            help="All parts, as preprocess --shard left them; they are used up.", metavar="PART...", parser=some_path
+        ),
     ],
-    out: Annotated[Path, typer.Argument(help="The feature set: a new folder beside the parts.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Argument(help="The feature set: a new folder beside the parts.", show_default=False, parser=some_path),
+    ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

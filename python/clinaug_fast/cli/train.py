@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
 
 if TYPE_CHECKING:
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 def train(
-    features: Annotated[Path, typer.Argument(help="The feature set of the real recordings.", show_default=False)],
-    run: Annotated[Path, typer.Argument(help="The run's folder; an unfinished one goes on.", show_default=False)],
+    features: Annotated[
+        Path, typer.Argument(help="The feature set of the real recordings.", show_default=False, parser=some_path)
+    ],
+    run: Annotated[
+        Path, typer.Argument(help="The run's folder; an unfinished one goes on.", show_default=False, parser=some_path)
+    ],
     folds: Annotated[
-        Path | None, typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json")
+        Path | None,
+        typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json", parser=some_path),
     ] = None,
     fold: Annotated[list[str], typer.Option(help="Train this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
     model: Annotated[
@@ -116,9 +121,9 @@ def chosen_folds(given: list[str]) -> list[int] | None:
     """The values of `--fold`: numbers, or None for all."""
     from clinaug_fast.errors import SettingsError
 
-    if "all" in given:
+    if set(given) == {"all"}:
         return None
     wrong = [text for text in given if not text.isdecimal()]
     if wrong:
-        raise SettingsError(f"fold is {wrong[0]!r}; expected a number from 0 on, or all")
+        raise SettingsError(f"fold is {wrong[0]!r}; expected a number from 0 on, or all, alone")
     return [int(text) for text in given]

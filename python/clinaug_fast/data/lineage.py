@@ -59,9 +59,11 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
     leaked = sorted(seen & folds.test_groups(fold))
     if leaked:
         named = ", ".join(leaked[:5]) + (f" and {len(leaked) - 5} more" if len(leaked) > 5 else "")
+        advice, theirs = "Train and generate again with these folds", synthetic.lineage["folds"]
+        if theirs != folds.fingerprint:
+            advice = f"It was made for the split {theirs}, these folds are {folds.fingerprint}: name its folds.json"
         raise LeakageError(
             f"the generator of {synthetic.path} for fold {fold} was trained on {len(leaked)} of the "
-            f"{len(folds.test_groups(fold))} groups that fold {fold} tests: {named}. "
-            "Train and generate again with these folds"
+            f"{len(folds.test_groups(fold))} groups that fold {fold} tests: {named}. {advice}"
         )
     return rows

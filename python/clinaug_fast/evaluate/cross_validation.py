@@ -52,7 +52,7 @@ def evaluate(
     out: Path,
     config: ClassifierConfig,
     *,
-    only_folds: Sequence[int] = (),
+    only_folds: Sequence[int] | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -67,7 +67,7 @@ def evaluate(
     with other settings, SettingsError for an unusable arm name or fold.
     """
     out, device, progress = Path(out), torch.device(device), progress or Silent()
-    chosen = sorted(set(only_folds)) or list(range(len(folds)))
+    chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
     _check_real(features, folds, chosen)
     _check_synthetic(features, folds, synthetic, chosen)
     _warn(folds, chosen, progress)

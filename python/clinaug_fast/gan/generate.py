@@ -22,6 +22,7 @@ from clinaug_fast.gan.run_folder import Run
 from clinaug_fast.runs import Progress, Silent, refuse_changed
 
 BATCH = 64
+MOST_PER_LABEL = 100_000  # a million clips of ten labels are 16 GB
 PICTURE = "real_above_generated.png"
 
 
@@ -52,8 +53,8 @@ def generate(
     features or folds, or `out` was made otherwise; SettingsError for an unusable number or fold.
     """
     out, progress, trained = Path(out), progress or Silent(), Run.open(run)
-    if n_per_label is not None and n_per_label < 1:
-        raise SettingsError(f"n_per_label is {n_per_label}; expected 1 or more")
+    if n_per_label is not None and not 1 <= n_per_label <= MOST_PER_LABEL:
+        raise SettingsError(f"n_per_label is {n_per_label}; expected 1 to {MOST_PER_LABEL}")
     trained.check(features, folds)
     chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
     lineage = generated_lineage(features, folds, trained.fingerprint, chosen)

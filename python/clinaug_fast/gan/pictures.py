@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import band_edges_hz
@@ -19,10 +20,12 @@ UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
 def save_real_above_generated(
     path: Path, real: Sequence[np.ndarray], generated: Sequence[np.ndarray], labels: Sequence[str], mel: MelConfig
 ) -> None:
-    """One column a label: its real clips (k, n_mels, n_frames), then its generated ones. Equal clips, equal bytes."""
+    """One column a label: its real clips (k, n_mels, n_frames), then its generated ones, k of one label as of another
+    or fewer. Equal clips, equal bytes."""
     columns = min(len(labels), LABELS_A_BAND)
     bands = -(-len(labels) // columns)
-    rows = 2 * CLIPS_A_LABEL
+    n_real, n_generated = max(map(len, real)), max(map(len, generated))
+    rows = n_real + n_generated
     # The look is fixed here, whatever the user's matplotlibrc says.
     with matplotlib.rc_context(matplotlib.rcParamsDefault | {"font.size": 8}):
         figure = Figure(figsize=(1.7 * columns + 1.6, (1.35 * rows + 0.6) * bands), dpi=120, layout="constrained")
@@ -34,17 +37,23 @@ def save_real_above_generated(
         limits = np.quantile(np.concatenate(real), [0.001, 0.999])
         for number, label in enumerate(labels):
             column, top = number % columns, number // columns * rows
-            for kind, clips, start in (("real", real[number], top), ("generated", generated[number], top + rows // 2)):
+            for kind, clips, start in (("real", real[number], top), ("generated", generated[number], top + n_real)):
                 for row, clip in enumerate(clips, start):
                     image = _show(axes[row, column], clip, mel, limits)
                     axes[row, column].tick_params(labelleft=column == 0, labelbottom=row == top + rows - 1)
                     if column == 0:
                         axes[row, 0].set_ylabel(f"{kind}\nmel frequency (kHz)")
-            axes[top, column].set_title(label, parse_math=False)
+            axes[top, column].set_title(_printable(label), parse_math=False)
             axes[top + rows - 1, column].set_xlabel("time (s)")
         quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
         figure.colorbar(image, ax=axes, label=quantity, shrink=0.6, aspect=40, pad=0.01)
         figure.savefig(path, metadata={"Software": None})
+
+
+def _printable(label: str) -> str:
+    """With the characters that matplotlib's own font has not as their numbers: an empty box tells nothing."""
+    font = get_font(findfont("DejaVu Sans"))
+    return "".join(c if font.get_char_index(ord(c)) else f"\\u{ord(c):04x}" for c in label)
 
 
 def _show(ax, clip: np.ndarray, mel: MelConfig, limits: np.ndarray):

@@ -1,4 +1,4 @@
-"""The RUN folder: `run.json`, and `fold_K/` with each fold's generator.
+"""The RUN folder: `run.json`, its split as `folds.json`, and `fold_K/` with each fold's generator.
 
 `train` fills it, `generate` reads it. `run.json` comes first and says what the run is: its settings, its folds and the
 fingerprint of its features. A fold's folder appears when its generator is trained, never before.
@@ -77,6 +77,7 @@ class Run:
         if (path / "run.json").exists():  # asked after the listing: another process may begin at the same time
             run = cls.open(path)
             refuse_changed(path, _identity(run.about), _identity(about))
+            run._write_folds()
             return run
         if used:
             raise InputError(f"{path} holds other things than a run; expected a new folder. Name another")
@@ -87,7 +88,14 @@ class Run:
             "provenance": provenance(),
         }
         write_json(path / "run.json", about)
-        return cls(path, about)
+        run = cls(path, about)
+        run._write_folds()
+        return run
+
+    def _write_folds(self) -> None:
+        """folds.json once more, for an evaluation of what the run's generators make."""
+        if not self.folds_path.exists():
+            write_json(self.folds_path, self.about["split"])
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -120,6 +128,11 @@ class Run:
     def folds(self) -> Folds:
         """The split that the run was begun with."""
         return Folds(self.about["split"])
+
+    @property
+    def folds_path(self) -> Path:
+        """The same split as a folds.json."""
+        return self.path / "folds.json"
 
     @property
     def features_path(self) -> Path:
