@@ -1,5 +1,6 @@
 """Decoding: what comes out is mono at the contract's rate, and what cannot be used is rejected with its code."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -159,6 +160,34 @@ def test_a_codec_that_cannot_be_sought_in_is_read(tmp_path: Path):
     path = tmp_path / "x.wav"
     soundfile.write(path, sound("hum", 0), RATE, "GSM610")
     assert np.corrcoef(decode(recording(path), RATE).samples[: len(sound("hum", 0))], sound("hum", 0))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.au"])
+def test_a_segment_of_a_codec_that_cannot_be_sought_in_is_that_of_the_whole(tmp_path: Path, name: str):
+    samples = np.concatenate([sound("hum", k) for k in range(10)])  # 12 s: more than is skipped at once
+    path = write(tmp_path / name, samples, subtype="GSM610" if name == "x.wav" else "G721_32")
+    whole = decode(recording(path), RATE).samples
+    np.testing.assert_array_equal(
+        decode(recording(path, 9.0, 9.5), RATE).samples, whole[9 * RATE : 9 * RATE + RATE // 2]
+    )
+
+
+def test_a_file_named_raw_is_rejected(tmp_path: Path):
+    (tmp_path / "x.raw").write_bytes(bytes(1000))
+    assert rejected(tmp_path / "x.raw") == (
+        Code.UNREADABLE,
+        "it is named .raw: samples without a header. Encode it as WAV",
+    )
+
+
+def test_a_file_in_a_folder_of_another_encoding_is_read(tmp_path: Path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    for name in ("x.wav", "x.flac", "x.ogg"):
+        write(tmp_path / name, sound("hum", 0))
+        expected = decode(recording(tmp_path / name), RATE).samples
+        (tmp_path / name).rename(folder / name)
+        np.testing.assert_array_equal(decode(recording(folder / name), RATE).samples, expected)
 
 
 def test_other_chunks_before_the_samples_are_skipped(tmp_path: Path):

@@ -1,6 +1,7 @@
 """What every command does with its streams."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +44,19 @@ def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None
     command = f"{run} preprocess {tmp_path}/corpus {tmp_path}/out --preset heart {streams}"
     assert subprocess.run(command, shell=True, capture_output=True).returncode == 0
     assert (tmp_path / "out/features.json").exists()
+
+
+def test_a_stream_that_knows_ascii_alone_escapes_the_rest(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "hum").rename(corpus / "Gebrumm, tönend")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
+    command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", "preprocess", str(corpus)]
+    text = subprocess.run([*command, tmp_path / "a", "--preset", "heart"], capture_output=True, env=environment)
+    assert (text.returncode, b"Gebrumm, t\\xf6nend" in text.stdout) == (0, True)
+    told = subprocess.run(
+        [*command, tmp_path / "b", "--preset", "heart", "--json"], capture_output=True, env=environment
+    )
+    assert "Gebrumm, tönend" in json.loads(told.stdout.decode("ascii"))["counts"]["clips"]
 
 
 def test_a_finding_stays_one_when_nobody_reads_it(tmp_path: Path) -> None:

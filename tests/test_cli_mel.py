@@ -52,6 +52,14 @@ def test_bands_of_one_band(cli: Callable[..., Result]) -> None:
     assert cli("mel", "bands", "--n-mels", "1").exit_code == 0
 
 
+def test_a_folder_of_a_presets_name_is_not_the_preset(cli: Callable[..., Result], tmp_path, monkeypatch) -> None:
+    (tmp_path / "heart/normal").mkdir(parents=True)  # a corpus
+    monkeypatch.chdir(tmp_path)
+    assert cli("mel", "bands", "heart").exit_code == 0
+    (tmp_path / "heart/features.json").write_text("{}")
+    assert "has no mel contract" in cli("mel", "bands", "heart").stderr
+
+
 def test_an_unknown_name_ends_in_3(cli: Callable[..., Result]) -> None:
     assert cli("mel", "bands", "nosuch").exit_code == 3
     assert cli("mel", "diff", "heart", "nosuch").exit_code == 3

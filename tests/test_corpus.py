@@ -145,6 +145,14 @@ def test_a_name_that_is_not_utf8_is_escaped_and_refused(tmp_path: Path):
     assert "not UTF-8" in second.refused
 
 
+def test_a_pattern_is_not_asked_of_a_refused_name(tmp_path: Path):
+    touch(tmp_path, "a/p1.wav", "b/p2.wav")
+    with open(os.fsencode(tmp_path) + b"/b/\xff.wav", "wb"):
+        pass
+    corpus = read_corpus(tmp_path, r"/(p\d)")
+    assert [recording.subject for recording in corpus.recordings] == ["p1", "p2", None]
+
+
 def test_a_table_gives_its_columns_as_they_are_written(tmp_path: Path):
     path = table(
         tmp_path,
@@ -178,6 +186,12 @@ def test_a_parquet_table_is_the_same_corpus_as_its_csv(tmp_path: Path):
     assert read_corpus(tmp_path / "table.parquet").recordings == read_corpus(csv).recordings
 
 
+def test_pandas_word_for_nothing_is_no_subject(tmp_path: Path):
+    rows = {"path": ["x.wav", "y.wav"], "label": ["a", "b"], "subject": [7.0, float("nan")]}
+    pyarrow.parquet.write_table(pa.table(rows), tmp_path / "table.parquet")
+    assert [recording.subject for recording in read_corpus(tmp_path / "table.parquet").recordings] == ["7", None]
+
+
 def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
     path = table(tmp_path, "path,label\np1.wav,a\np2.wav,b\n")
     assert [recording.subject for recording in read_corpus(path, r"(p\d)").recordings] == ["p1", "p2"]
@@ -196,6 +210,7 @@ def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
         ("path,label\nx.wav,a\n,b\n", "row 2 of .* has the path None"),
         ("path,label\nx.wav,\ny.wav,b\n", "row 1 of .* the label None"),
         ("path,label\nx.wav,a\ny.wav,b\nx.wav,b\n", "row 3 of .* repeats row 1: x.wav"),
+        ("path,label\nx.wav,a\ny.wav,b\n../corpus/./x.wav,b\n", "row 3 of .* repeats row 1: x.wav"),
         ("path,label,start_s,end_s\nx.wav,a,0,1\nx.wav,b,0,1\n", "row 2 of .* repeats row 1: x.wav@0.0-1.0"),
         ("path,label,start_s,end_s\nx.wav,a,2,1\ny.wav,b,0,1\n", "row 1 of .* goes from 2.0 to 1.0 s"),
         ("path,label,start_s,end_s\nx.wav,a,2,2\ny.wav,b,0,1\n", "row 1 of .* goes from 2.0 to 2.0 s"),
@@ -209,4 +224,4 @@ def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
 )
 def test_a_wrong_table_is_refused_with_its_row(tmp_path: Path, text: str, sentence: str):
     with pytest.raises(InputError, match=sentence):
-        read_corpus(table(tmp_path, text))
+        read_corpus(table(tmp_path / "corpus", text))

@@ -8,6 +8,7 @@ import pytest
 
 from clinaug_fast.data import blocks
 from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.data.receipt import show_receipt
 from clinaug_fast.errors import InputError
 from conftest import MEL, write_corpus
 from test_preprocess import CLIP, Listener, files
@@ -49,6 +50,8 @@ def test_a_cluster_makes_the_same_bytes_though_a_worker_is_killed(
     assert listener.done == listener.total == result.counts.found == 18
     assert files(out) == files(tmp_path / "here")
     assert sorted(tmp_path.glob(".*")) == []
+    assert result.receipt["threads"] is result.receipt["peak_memory_mib"] is None  # of the workers, not of this process
+    assert "on a Dask cluster: " in show_receipt(result.receipt)
 
 
 def test_an_address_where_nobody_answers_is_refused(tiny_corpus: Path, tmp_path: Path):

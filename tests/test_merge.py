@@ -81,6 +81,17 @@ def test_other_files_that_came_while_the_parts_were_made_are_told_of(corpus: Pat
     assert FeatureSet.open(tmp_path / "a").about["counts"]["ignored"] == {".txt": 1}
 
 
+def test_a_part_may_be_a_link(corpus: Path, tmp_path: Path):
+    parts = make_parts(corpus, tmp_path / "out", 2)
+    (tmp_path / "other").mkdir()
+    parts[1].rename(tmp_path / "other/part")
+    parts[1].symlink_to(tmp_path / "other/part")
+    merge(parts, tmp_path / "out")
+    preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5)
+    assert files(tmp_path / "out") == files(tmp_path / "one")
+    assert list((tmp_path / "other").iterdir()) == [*tmp_path.glob("*part*")] == []
+
+
 def test_a_part_says_what_it_is_and_is_not_made_twice(corpus: Path, tmp_path: Path):
     first = preprocess(corpus, tmp_path / "out", MEL, CLIP, part=Part(1, 3))
     assert (first.out.name, first.counts, first.already_done) == ("out.part-1-of-3", None, False)

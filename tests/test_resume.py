@@ -198,7 +198,9 @@ def test_a_draft_made_with_other_settings_is_refused_by_name(corpus: Path, tmp_p
     corpus = shutil.copytree(corpus, tmp_path / "corpus")
     interrupted(corpus, tmp_path / "out", monkeypatch)
     before = files(tmp_path / ".out.draft")
-    with pytest.raises(InputError, match=r"out\.draft was made with other .*: mel\.n_mels is 32 there, 24 asked\."):
+    with pytest.raises(
+        InputError, match=r"out\.draft was made .*: mel\.n_mels is 32 there, 24 asked.* or remove .*out\.draft$"
+    ):
         preprocess(corpus, tmp_path / "out", MEL.with_changes(n_mels=24), CLIP)
     with monkeypatch.context() as patch:
         patch.setattr(blocks, "BLOCK_RECORDINGS", 3)
@@ -208,6 +210,9 @@ def test_a_draft_made_with_other_settings_is_refused_by_name(corpus: Path, tmp_p
     with pytest.raises(InputError, match=r"the corpus's fingerprint is '\w{16}' there, '\w{16}' asked"):
         preprocess(corpus, tmp_path / "out", MEL, CLIP)
     assert files(tmp_path / ".out.draft") == before
+    (tmp_path / ".out.draft/settings.json").write_text("[]")
+    with pytest.raises(InputError, match=r"settings\.json is not a draft's settings\.json: it holds \[\]"):
+        preprocess(corpus, tmp_path / "out", MEL, CLIP)
 
 
 def test_a_draft_without_a_finished_block_holds_nobody_to_its_settings(corpus: Path, tmp_path: Path, expected: dict):

@@ -185,7 +185,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     `out` must not exist. Drafts that a killed process of this machine left for the same `out` are removed first.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.exists():
+    if os.path.lexists(out):  # a link to nothing does
         raise InputError(f"{out} exists already; expected a new folder. Name another, or remove it first")
     draft = _draft_of(out)
     draft.mkdir()
@@ -243,14 +243,15 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def refuse_changed(out: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on in `out` when it was made with other settings, naming each that differs."""
+def refuse_changed(
+    out: Path, stored: Mapping[str, Any], asked: Mapping[str, Any], instead: str = "name another output folder"
+) -> None:
+    """Refuse to go on in `out` when it was made with other settings, naming each that differs; `instead`: what else
+    there is to do."""
     keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
     if keys:
         listed = "; ".join(f"{key} is {stored.get(key)!r} there, {asked.get(key)!r} asked" for key in keys)
-        raise InputError(
-            f"{out} was made with other settings: {listed}. Repeat the old settings, or name another output folder"
-        )
+        raise InputError(f"{out} was made with other settings: {listed}. Repeat the old settings, or {instead}")
 
 
 def provenance() -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from clinaug_fast.errors import EXIT_BUG, ClinaugError, InputError, ResourceError, StoppedError
+from clinaug_fast.errors import ClinaugError, InputError, ResourceError, StoppedError
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
@@ -36,9 +36,13 @@ TorchThreads = Annotated[
 
 
 def some_path(text: str) -> Path:
-    """Not the current folder where a variable of the shell is unset."""
+    """Not the current folder where a variable of the shell is unset, nor one that Parquet cannot be written to."""
     if not text:
         raise typer.BadParameter("it is empty; expected a path. Is a variable unset?")
+    try:
+        os.path.abspath(text).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{os.fsencode(text)!r} is not UTF-8; expected it all the way. Rename it") from None
     return Path(text)
 
 
@@ -133,7 +137,8 @@ class Say:
 
     def _print_json(self, status: str, exit_code: int, fields: dict[str, Any]) -> None:
         head = {"schema_version": SCHEMA_VERSION, "command": self.command, "status": status, "exit_code": exit_code}
-        print(json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=False, allow_nan=False))
+        in_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+        print(json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=in_ascii, allow_nan=False))
 
 
 def _line(text: str) -> None:
@@ -182,10 +187,9 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     except Exception as error:
         if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # torch's words on a CPU
             raise say.fail(_out_of_memory(error)) from None
-        say.stop()
         traceback.print_exc()
-        _line(f"this is a bug in clinaug-fast {command}; please report it with the lines above")
-        raise typer.Exit(EXIT_BUG) from None
+        sentence = f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above"
+        raise say.fail(ClinaugError(sentence)) from None
 
 
 class _Terminated(BaseException):
@@ -214,10 +218,12 @@ def _forget(stream: TextIO) -> None:
 
 
 def have_streams() -> None:
-    """Where stdout or stderr was closed, what is written there is lost, and no file that is opened takes its place."""
+    """Where stdout or stderr was closed, what is written there is lost, and no file that is opened takes its place.
+    Characters that a stream cannot show are escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _told(error: OSError) -> ClinaugError:

@@ -32,6 +32,7 @@ MAX_SAMPLES_PER_BYTE = 8192
 # What a file may hold besides its samples, pictures say; a longer one is not read into memory at once.
 EXTRA_BYTES = 16 << 20
 MOST_BYTES_PER_SAMPLE = 8  # of WAV
+SKIPPED_AT_ONCE = 1 << 16  # frames
 
 
 class Code(StrEnum):
@@ -87,9 +88,11 @@ def open_audio(recording: Recording) -> AudioFile:
     """Raises Rejected."""
     n_bytes = inspect(recording.path)
     try:
-        sound = soundfile.SoundFile(recording.path)
+        sound = soundfile.SoundFile(os.fsencode(recording.path))  # its folder's name may be of another encoding
     except soundfile.LibsndfileError as error:
         raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
+    except TypeError:  # soundfile wants to be told the rate of a file named .raw
+        raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None
     try:
         if sound.frames > MAX_SAMPLES_PER_BYTE * n_bytes:
             raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
@@ -219,8 +222,7 @@ def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | No
 def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
     """Frames [start, stop) as `_read` gives them."""
     try:
-        if start:  # some codecs, such as GSM, cannot be sought in
-            file.seek(start)
+        go_to(file, start)
         samples = file.read(stop - start, dtype="int16" if file.subtype == "PCM_16" else "float32")
     except soundfile.LibsndfileError as error:
         raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
@@ -228,6 +230,17 @@ def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
         reason = f"{start + len(samples)} of {file.frames} declared samples could be decoded"
         raise Rejected(Code.TRUNCATED, reason)
     return samples
+
+
+def go_to(file: soundfile.SoundFile, start: int) -> None:
+    """From its begin to the frame `start`; codecs that cannot be sought in, such as GSM, decode what lies before."""
+    if not start:
+        return
+    try:
+        file.seek(start)
+    except soundfile.LibsndfileError:
+        while start and (skipped := len(file.read(min(start, SKIPPED_AT_ONCE), dtype="int16"))):
+            start -= skipped
 
 
 def mixed(samples: np.ndarray) -> np.ndarray:

@@ -204,7 +204,7 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
         )
     left_out = [_writable(name) for name in found.left_out]
     paths, refused = _names(found)
-    columns = {"id": paths, "path": paths, "refused": refused, "subject": _subjects(pattern, paths)}
+    columns = {"id": paths, "path": paths, "refused": refused, "subject": _subjects(pattern, paths, refused)}
     columns["bytes"] = pa.array(found.bytes, mask=found.bytes < 0)
     labels = pa.array([_writable(os.fsdecode(label)) for label, _ in found.labels])
     numbers = np.repeat(np.arange(len(labels), dtype=np.int32), [n for _, n in found.labels])
@@ -266,8 +266,8 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
 
 
 def _inside(path: str, root: str) -> str:
-    """The path from `root`, the table's folder, on; of an absolute one too, which may lead out of it."""
-    return posixpath.relpath(path, root) if posixpath.isabs(path) else posixpath.normpath(path)
+    """The path from `root`, the table's folder, on, and maybe out of it: one for each file, however it is given."""
+    return posixpath.relpath(posixpath.join(root, path), root)
 
 
 def _typed(path: Path) -> pa.Table:
@@ -292,9 +292,16 @@ def _typed(path: Path) -> pa.Table:
                 f"and maybe subject, site, device, start_s, end_s. Add {' and '.join(missing)}"
             )
         table = table.select([name for name in COLUMNS if name in table.column_names])
+        for at, name in enumerate(table.column_names):  # pandas' word for nothing, which would be the subject "nan"
+            if pa.types.is_floating(table.schema.field(name).type) and COLUMNS[name] == pa.string():
+                table = table.set_column(at, name, _without_nan(table.column(name)))
         return table.cast(pa.schema([(name, COLUMNS[name]) for name in table.column_names]))
     except pa.ArrowException as error:
         raise InputError(f"{path} cannot be read as a table: {error}. Check its format and encoding") from None
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -309,11 +316,16 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _subjects(pattern: re.Pattern[str] | None, paths: pa.Array) -> pa.Array | None:
+def _subjects(pattern: re.Pattern[str] | None, paths: pa.Array, refused: pa.Array | None) -> pa.Array | None:
+    """None of a refused path, which is not its file's name."""
     if pattern is None:
         return None
+    if refused is not None:
+        paths = pc.if_else(refused.is_valid(), pa.scalar(None, pa.string()), paths)
     parts = (paths.slice(first, ROWS_AT_ONCE).to_pylist() for first in range(0, len(paths), ROWS_AT_ONCE))
-    return pa.concat_arrays([pa.array([_subject(pattern, path) for path in part], pa.string()) for part in parts])
+    return pa.concat_arrays(
+        [pa.array([path and _subject(pattern, path) for path in part], pa.string()) for part in parts]
+    )
 
 
 def _subject(pattern: re.Pattern[str] | None, relative: str) -> str | None:

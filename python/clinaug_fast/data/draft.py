@@ -16,7 +16,7 @@ from typing import Any
 
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import flush, put_in_place, read_json, refuse_changed, write_json
+from clinaug_fast.runs import flush, put_in_place, read_record, refuse_changed, write_json
 
 
 class Draft:
@@ -65,6 +65,8 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
     Raises InputError where another process works on it, and where it was made with other settings, naming each; a draft
     without a single finished block holds nobody to its settings.
     """
+    if out.is_symlink() and not out.exists():
+        raise InputError(f"{out} is a link to {out.readlink()}, which is not there; expected a new folder. Remove it")
     folder = draft_of(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(out, folder)
@@ -75,7 +77,7 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
             return
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
-            refuse_changed(folder, read_json(stored, "a draft's settings"), settings)
+            refuse_changed(folder, read_record(stored, "a draft's settings.json", {}), settings, f"remove {folder}")
         else:
             write_json(stored, settings)
         yield Draft(out, folder)
@@ -94,6 +96,11 @@ def remove_left(out: Path) -> None:
     if draft_of(out).exists():
         with contextlib.suppress(InputError), open_draft(out, {}):
             pass
+
+
+def with_a_name(out: Path) -> Path:
+    """The same folder by a path that ends in its name, which `.` and `..` do not."""
+    return out if out.name not in ("", "..") else out.resolve()
 
 
 def draft_of(out: Path) -> Path:

@@ -63,7 +63,8 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
         )
     low = {int(rate): n for rate, n in counts.file_rates.items() if int(rate) / 2 < mel.f_max}
     if low:
+        half = min(low) / 2
         progress.warn(
             f"{sum(low.values())} of {counts.kept} recordings were sampled below {2 * mel.f_max:g} Hz, so their mel "
-            f"bands above {min(low) / 2:g} Hz hold nothing. Try --sample-rate {min(low)} or another --preset"
+            f"bands above {half:g} Hz hold nothing. Try --sample-rate {min(low)} --f-max {half:g}, or another --preset"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from clinaug_fast.data.audio import AudioFile, Code, Rejected, as_float, finite_level, mixed, open_audio
+from clinaug_fast.data.audio import AudioFile, Code, Rejected, as_float, finite_level, go_to, mixed, open_audio
 from clinaug_fast.data.corpus import Recording
 
 PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
@@ -88,8 +88,8 @@ class LongRecording:
 
     def _read(self, done: int, size: int, dtype: str) -> np.ndarray:
         try:
-            if done == 0 and self.file.start:  # some codecs, such as GSM, cannot be sought in
-                self._sound.seek(self.file.start)
+            if done == 0:
+                go_to(self._sound, self.file.start)
             samples = self._sound.read(size, dtype=dtype)
         except soundfile.LibsndfileError as error:
             raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None

@@ -4,6 +4,7 @@ Takes two contracts, or what names one (a feature set, its features.json, a pres
 `MelDiff`. Numbers of two contracts must not meet in one data set: this says by how much they would disagree.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,11 +75,11 @@ class MelDiff:
 
 def read_mel(name: str, sizes: MelConfig | None = None) -> MelConfig:
     """The contract that `name` stands for: a feature set, its features.json, a preset, or a library's conventions,
-    which take their sizes (rates, lengths, bands) from `sizes`. A file or folder of that name comes first."""
+    which take their sizes (rates, lengths, bands) from `sizes`. A file or a feature set of that name comes first."""
     path = Path(name)
-    if not path.exists() and name in CONVENTIONS:
+    if _is_word(name, CONVENTIONS):
         return (sizes or MelConfig()).with_changes(**CONVENTIONS[name])
-    if not path.exists() and name in PRESETS:
+    if _is_word(name, PRESETS):
         return PRESETS[name].mel
     if not path.exists():
         words = ", ".join([*CONVENTIONS, *PRESETS])
@@ -89,9 +90,14 @@ def read_mel(name: str, sizes: MelConfig | None = None) -> MelConfig:
     return MelConfig(**about["mel"])
 
 
+def _is_word(name: str, words: Container[str]) -> bool:
+    """Not a path: a folder of recordings may be called "heart" too."""
+    return name in words and not Path(name).is_file() and not (Path(name) / "features.json").exists()
+
+
 def mel_diff(a: str, b: str) -> MelDiff:
     """Compare what `a` and `b` name (see `read_mel`); conventions take the other's sizes."""
-    words = [name for name in (a, b) if name in CONVENTIONS and not Path(name).exists()]
+    words = [name for name in (a, b) if _is_word(name, CONVENTIONS)]
     other = read_mel(a) if a not in words else read_mel(b) if b not in words else None
     return compare(read_mel(a, other), read_mel(b, other))
 

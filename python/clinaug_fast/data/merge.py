@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.data.assemble import Counts, assemble
-from clinaug_fast.data.draft import open_draft, remove_left
+from clinaug_fast.data.draft import open_draft, remove_left, with_a_name
 from clinaug_fast.data.judgement import judge
 from clinaug_fast.data.parts import part_files, read_part
 from clinaug_fast.data.settings import flat_settings, refuse_other_set
@@ -22,7 +22,7 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     Raises InputError, before anything is moved, for a missing, doubled, foreign or incomplete part, naming it; and
     RejectedError, once all is done, where more recordings were rejected than the strictest part's `max_bad`.
     """
-    parts, out = [Path(part) for part in parts], Path(out)
+    parts, out = [Path(part) for part in parts], with_a_name(Path(out))
     made_before = out.exists()
     if made_before:  # maybe by a merge that was killed at its very end
         remove_left(out)
@@ -46,12 +46,15 @@ def _is_empty(folder: Path) -> bool:
 
 def _remove(part: Path) -> None:
     """part.json goes last: what a kill leaves is still known for a part."""
+    link, part = part, part.resolve()
     for path in sorted(part.iterdir(), key=lambda path: path.name == "part.json"):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
     part.rmdir()
+    if link.is_symlink():
+        link.unlink()
 
 
 def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, progress: Progress) -> None:

@@ -22,7 +22,7 @@ from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks, cutting
 from clinaug_fast.data.clips import ClipSettings, Seconds
 from clinaug_fast.data.corpus import read_corpus
 from clinaug_fast.data.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
-from clinaug_fast.data.draft import Draft, open_draft, remove_left
+from clinaug_fast.data.draft import Draft, open_draft, remove_left, with_a_name
 from clinaug_fast.data.judgement import judge
 from clinaug_fast.data.long_recording import COPIES
 from clinaug_fast.data.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
@@ -113,7 +113,8 @@ def preprocess(
                 "unlabelled": len(source.unlabelled),
             },
         }
-        out = Path(out) if part is None else part.path(Path(out))
+        out = with_a_name(Path(out))
+        out = out if part is None else part.path(out)
         counts, receipt = _standing(out, made_with, part), None
         already_done = out.exists()
         if already_done:
@@ -139,7 +140,7 @@ def preprocess(
                     else:
                         write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
-                receipt = _receipt(run, seconds, threads)
+                receipt = _receipt(run, seconds, threads if dask is None else None)
                 # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
                 draft.add(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
                 draft.remove()
@@ -222,7 +223,7 @@ def _assemble(draft: Draft, files: BlockFiles, n_blocks: int, made_with: Mapping
         raise
 
 
-def _receipt(run: Receipt, seconds: Seconds, threads: int) -> dict[str, Any]:
+def _receipt(run: Receipt, seconds: Seconds, threads: int | None) -> dict[str, Any]:
     for stage in ("decode", "resample", "mel", "write"):
         run.add(stage, getattr(seconds, stage))
     return run.about(seconds.audio, threads)

@@ -29,8 +29,9 @@ class Receipt:
     def add(self, stage: str, seconds: float) -> None:
         self.seconds[stage] += seconds
 
-    def about(self, audio_seconds: float, threads: int) -> dict[str, Any]:
-        """What goes into receipt.json, for `audio_seconds` of audio preprocessed by this run.
+    def about(self, audio_seconds: float, threads: int | None) -> dict[str, Any]:
+        """What goes into receipt.json, for `audio_seconds` of audio preprocessed by this run on so many threads; None:
+        on those of other machines, whose number and memory this process does not know.
 
         A resumed run counts what it did itself. Stages overlap on several threads, so their sum can exceed the wall.
         """
@@ -51,7 +52,7 @@ class Receipt:
                 }
                 for stage, seconds in self.seconds.items()
             },
-            "peak_memory_mib": round(peak_memory_bytes() / 2**20, 1),
+            "peak_memory_mib": None if threads is None else round(peak_memory_bytes() / 2**20, 1),
             "bound_by": slowest if busy else None,
             "advice": f"bound by {slowest}: {ADVICE[slowest]}" if busy else "nothing was left to do",
         }
@@ -70,10 +71,12 @@ def peak_memory_bytes() -> int:
 
 def show_receipt(about: dict[str, Any]) -> str:
     """The receipt as a few lines of text."""
+    where, memory = "a Dask cluster", ""
+    if about["threads"] is not None:
+        where, memory = f"{about['threads']} threads", f", peak memory {about['peak_memory_mib']:,.0f} MiB"
     lines = [
-        f"{about['audio_hours']:.2f} h of audio in {about['wall_seconds']:.1f} s on {about['threads']} threads: "
-        f"{3600 * about['audio_hours_per_second']:,.0f} x real time, "
-        f"peak memory {about['peak_memory_mib']:,.0f} MiB"
+        f"{about['audio_hours']:.2f} h of audio in {about['wall_seconds']:.1f} s on {where}: "
+        f"{3600 * about['audio_hours_per_second']:,.0f} x real time{memory}"
     ]
     for stage, part in about["stages"].items():
         lines.append(f"  {stage:<8}  {part['seconds']:>9.2f} s  {part['share']:>6.1%}")
