@@ -230,6 +230,52 @@ def test_compiles_without_a_graph_break(device):
     assert x.grad.isfinite().all()
 
 
+def test_compiles_with_a_contract_that_was_never_asked_for():
+    """Whose cached text was not there yet, Python 3.11's lock around it broke the graph."""
+    module = ops.LogMel(MelConfig(sample_rate=16000, n_fft=64, hop_length=30, n_mels=5))
+    x = torch.randn(200)
+    assert torch.equal(torch.compile(module, fullgraph=True, backend="aot_eager")(x), module(x))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_autocast_changes_nothing(create_graph):
+    """Its matrix products would be off by per cents, in the derivative and in the reference."""
+
+    def made(autocast: bool) -> tuple[torch.Tensor, ...]:
+        x = torch.randn(2, 900, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            y = ops.log_mel(x, SMALL)
+            (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=create_graph)
+            return y, ops.log_mel_reference(x, SMALL), grad
+
+    assert all(torch.equal(a, b) for a, b in zip(made(True), made(False), strict=True))
+
+
+def test_forward_mode_and_transforms():
+    x, tangent = torch.randn(2, 2, 400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return ops.log_mel(x, SMALL).square().sum()
+
+    at = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(at), at)
+    torch.testing.assert_close(torch.func.grad(loss)(x), grad)
+    torch.testing.assert_close(torch.func.jacrev(loss)(x), grad)
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(x), grad)
+    torch.testing.assert_close(torch.func.jvp(loss, (x,), (tangent,))[1], (grad * tangent).sum())
+    with torch.autograd.forward_ad.dual_level():
+        dual = loss(torch.autograd.forward_ad.make_dual(x, tangent))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, (grad * tangent).sum())
+
+
+@pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "boxcar"])
+def test_a_window_of_one_sample_is_one(window):
+    config = SMALL.with_changes(window=window, win_length=1)
+    x = torch.randn(500, dtype=torch.float64)
+    torch.testing.assert_close(ops.log_mel(x, config), ops.log_mel_reference(x, config))
+    assert ops.log_mel(x, config).max() > np.log(config.floor) + 1
+
+
 def test_refuses_what_it_cannot_do():
     x = np.zeros(1000, np.float32)
     with pytest.raises(TypeError, match=r"float16.*expected.*float32"):
@@ -240,8 +286,14 @@ def test_refuses_what_it_cannot_do():
         native.log_mel(x, SMALL, out=np.zeros((1, 1), np.float32))
     with pytest.raises(TypeError, match="expected a MelConfig"):
         native.log_mel(x, {"n_fft": 128})
-    with pytest.raises(SettingsError, match="threads is 0"):
-        native.log_mel(x, SMALL, threads=0)
+    for threads in (0, 1.5, None):
+        with pytest.raises(SettingsError, match=f"threads is {threads}; expected a whole number, at least 1"):
+            native.log_mel(x, SMALL, threads=threads)
+    shared = np.zeros(2000, np.float32)
+    with pytest.raises(ValueError, match="out overlaps x"):
+        native.log_mel(shared[:1000], SMALL, out=shared[: 12 * 26].reshape(12, 26))
+    with pytest.raises(TypeError, match=r"a tensor is torch.bfloat16; expected one of float32"):
+        torch.ops.clinaug_fast.log_mel(torch.zeros(1000), SMALL.contract, torch.bfloat16)
     read_only = np.zeros((12, 26), np.float32)
     read_only.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):

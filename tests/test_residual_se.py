@@ -144,6 +144,35 @@ def test_autocast(dtype):
         assert ops.residual_se(*doubles).dtype == torch.float64
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_autocast_does_not_reach_the_derivative(create_graph):
+    """What is computed in float32 stays so: the penalty's gradient would be off by per cents."""
+
+    def made(autocast: bool) -> tuple[torch.Tensor, ...]:
+        leaves = [t.bfloat16().requires_grad_() for t in inputs((2, 8, 4, 4))]
+        y = ops.residual_se(*leaves)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            return torch.autograd.grad(y.sum(), leaves, create_graph=create_graph)
+
+    assert all(torch.equal(a, b) for a, b in zip(made(True), made(False), strict=True))
+
+
+def test_forward_mode_and_transforms():
+    x, *rest = inputs((2, 6, 3, 5))
+    tangent = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return ops.residual_se(x, *rest, "leaky_relu", 0.2).square().sum()
+
+    at = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(at), at)
+    torch.testing.assert_close(torch.func.grad(loss)(x), grad)
+    torch.testing.assert_close(torch.func.jvp(loss, (x,), (tangent,))[1], (grad * tangent).sum())
+    with torch.autograd.forward_ad.dual_level():
+        dual = loss(torch.autograd.forward_ad.make_dual(x, tangent))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, (grad * tangent).sum())
+
+
 def test_gradient_penalty_reaches_the_weights():
     module = ResidualSE(32, reduction=2).double()  # with two hidden units both may be dead
     x = inputs((2, 32, 4, 4))[0].requires_grad_()

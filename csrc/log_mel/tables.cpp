@@ -27,6 +27,7 @@ double mel_to_hz(double mel, MelScale scale) {
 
 std::vector<double> make_window(const LogMelParams& params) {
   std::vector<double> window(params.win_length);
+  if (params.win_length == 1) return {1.0};  // as torch, scipy and numpy: the formulas would give an end
   for (std::int64_t i = 0; i < params.win_length; ++i) {
     const double phase = 2.0 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(params.win_length);
     switch (params.window) {

@@ -128,6 +128,9 @@ class MelConfig(Settings):
             raise ValueError(f"f_min is {self.f_min:g} Hz; expected below f_max = {self.f_max:g} Hz. Lower f_min")
         return self
 
+    def model_post_init(self, context: Any) -> None:
+        _ = self.contract  # at once: torch.compile does not see through the lock that 3.11's cached_property takes
+
     @cached_property
     def contract(self) -> str:
         """All fields as canonical JSON; `from_contract` reads it back."""

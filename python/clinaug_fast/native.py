@@ -79,8 +79,8 @@ def log_mel(
         raise ValueError(f"x has shape {x.shape}; expected (T,) or (B, T). Mix channels down or flatten the batch")
     if not isinstance(config, MelConfig):
         raise TypeError(f"config is {_kind(config)}; expected a MelConfig")
-    if threads < 1:
-        raise SettingsError(f"threads is {threads}; expected at least 1")
+    if not isinstance(threads, int | np.integer) or threads < 1:
+        raise SettingsError(f"threads is {threads!r}; expected a whole number, at least 1")
     tables = plan(config)
     shape = (*x.shape[:-1], *tables.shape(x.shape[-1]))
     if out is None:
@@ -95,6 +95,8 @@ def log_mel(
         raise ValueError(f"out has shape {out.shape}; expected {shape} for x of shape {x.shape}")
     elif not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
+    elif np.may_share_memory(x, out):
+        raise ValueError("out overlaps x, which is read until the end; expected memory of its own")
     threads = min(threads, allowed_threads()) if threads > 1 else threads
     tables.run(x, out, threads, glance)
     return out

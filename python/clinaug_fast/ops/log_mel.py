@@ -3,7 +3,8 @@
 ``y = log(max(M |STFT(x)|^power, floor))``, scaled for log10 and dB as `MelConfig` says. x: (..., T) float32, float64 or
 int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16, or in `dtype`: float32 or
 float16, float64 for float64 x. Conventions and edge choices are those of `clinaug_fast.native.log_mel`. Where a mel
-value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero.
+value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero. Autocast
+changes nothing; under torch.func and forward-mode differentiation it is `log_mel_reference`.
 On a GPU the n_fft of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line
 on stderr, other n_fft go through torch's FFT.
 Raises TypeError or ValueError naming what was given and what is expected.
@@ -19,7 +20,7 @@ from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import filter_bank, refuse_empty_bands
 from clinaug_fast.ops import log_mel_cuda
-from clinaug_fast.ops.library import LIBRARY, buffer
+from clinaug_fast.ops.library import LIBRARY, buffer, is_transformed
 
 _INT16_SCALE = 1.0 / 32768.0
 
@@ -129,11 +130,13 @@ def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
     if n_frames == 0 or x.numel() == 0:
         return x.new_empty((*x.shape[:-1], config.n_mels, n_frames))
     padded, _ = _padded(x.reshape(-1, x.shape[-1]), config)
-    spectrum = torch.stft(
-        padded, config.n_fft, config.hop_length, window=_window(config, x), center=False, return_complex=True
-    )
-    mel = _bank(config, x) @ spectrum.abs().pow(config.power)
-    return (mel.clamp_min(config.floor).log() * _log_scale(config)).reshape(*x.shape[:-1], config.n_mels, n_frames)
+    with torch.autocast(x.device.type, enabled=False):
+        spectrum = torch.stft(
+            padded, config.n_fft, config.hop_length, window=_window(config, x), center=False, return_complex=True
+        )
+        mel = _bank(config, x) @ spectrum.abs().pow(config.power)
+        log_mel = mel.clamp_min(config.floor).log() * _log_scale(config)
+    return log_mel.reshape(*x.shape[:-1], config.n_mels, n_frames)
 
 
 @torch.library.impl(LIBRARY, "log_mel", "CPU")
@@ -205,11 +208,14 @@ class _LogMel(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: torch.Tensor):
         (x,) = ctx.saved_tensors
-        return _backward(grad.to(x.dtype), x, _config(ctx.contract)), None, None
+        with torch.autocast(x.device.type, enabled=False):
+            return _backward(grad.to(x.dtype), x, _config(ctx.contract)), None, None
 
 
 @torch.library.impl(LIBRARY, "log_mel", "Autograd")
 def _autograd(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+    if is_transformed():
+        return _reference(x, _config(contract)).to(_out_dtype(x, dtype))
     if x.requires_grad and torch.is_grad_enabled():
         return _LogMel.apply(x, contract, dtype)
     with torch._C._AutoDispatchBelowAutograd():

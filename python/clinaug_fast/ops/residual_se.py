@@ -4,19 +4,22 @@
 form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
 b2: (C,); all of one dtype, float32, float64 or bfloat16, the last computed in float32 and rounded once. act: "relu",
 "leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else
-is copied first; y has the memory format of x. Under autocast everything is cast to its dtype. Twice differentiable, as
-a gradient penalty asks for: the first derivative is one native operator, the second is composed of PyTorch's; relu's
-gradient at zero is zero. Raises TypeError or ValueError naming what was given and what is expected.
+is copied first; y has the memory format of x. Under autocast everything is cast to its dtype, to float32 where there is
+no kernel of it (float16 on a CPU). Twice differentiable, as a gradient penalty asks for: the first derivative is one
+native operator, the second is composed of PyTorch's, as is everything under torch.func and forward-mode
+differentiation; relu's gradient at zero is zero.
+Raises TypeError or ValueError naming what was given and what is expected.
 """
 
 import torch
 
 from clinaug_fast import _native
 from clinaug_fast.ops import residual_se_cpu, residual_se_cuda, residual_se_plain
-from clinaug_fast.ops.library import LIBRARY
+from clinaug_fast.ops.library import LIBRARY, is_transformed
 from clinaug_fast.ops.residual_se_inputs import (
     DTYPES,
     check,
+    check_backward,
     computed_in,
     empty_gradients,
     empty_signs,
@@ -67,6 +70,10 @@ def residual_se_reference(
 ) -> torch.Tensor:
     """The same in plain PyTorch."""
     check(x, w1, b1, w2, b2, skip, act, slope)
+    return _plain(x, w1, b1, w2, b2, skip, act, slope)
+
+
+def _plain(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
     return residual_se_plain.excite(x, residual_se_plain.gate(x, w1, b1, w2, b2)[2], skip, act, slope)
 
 
@@ -130,7 +137,12 @@ def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ..
 
 @torch.library.impl(LIBRARY, "residual_se_backward", "CUDA")
 def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
+    tensors = (grad, x, y, w1, w2, mean, hidden, gate, signs)
+    check_backward(*tensors, act)
+    if any(tensor.device != x.device for tensor in tensors):
+        raise ValueError(f"the tensors are on {', '.join({str(t.device) for t in tensors})}; expected one device")
     if _ON_CUDA:
+        w1, w2, mean, hidden, gate = (tensor.contiguous() for tensor in (w1, w2, mean, hidden, gate))
         *grads, grad_skip = residual_se_cuda.backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
         return *grads, grad_skip if with_skip else y.new_empty(0)
     wide = [tensor.to(mean.dtype) for tensor in (grad, x, y, w1, w2)]
@@ -181,9 +193,11 @@ class _ResidualSe(torch.autograd.Function):
         wants_skip = ctx.needs_input_grad[5]
         if torch.is_grad_enabled():  # create_graph: to be differentiated again
             wide = computed_in(x.dtype)
-            state = residual_se_plain.gate(*(tensor.to(wide) for tensor in (x, w1, b1, w2, b2)))
-            wider = (tensor.to(wide) for tensor in (grad, x, y, w1, w2))
-            *grads, grad_skip = (t.to(x.dtype) for t in residual_se_plain.gradients(*wider, *state, ctx.act, ctx.slope))
+            with torch.autocast(x.device.type, enabled=False):
+                state = residual_se_plain.gate(*(tensor.to(wide) for tensor in (x, w1, b1, w2, b2)))
+                wider = (tensor.to(wide) for tensor in (grad, x, y, w1, w2))
+                made = residual_se_plain.gradients(*wider, *state, ctx.act, ctx.slope)
+            *grads, grad_skip = (tensor.to(x.dtype) for tensor in made)
         else:
             bends = ctx.act != "none"
             *grads, grad_skip = _BACKWARD(
@@ -195,6 +209,11 @@ class _ResidualSe(torch.autograd.Function):
 
 @torch.library.impl(LIBRARY, "residual_se", "Autograd")
 def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    if is_transformed():
+        check(x, w1, b1, w2, b2, skip, act, slope)
+        wide = computed_in(x.dtype)
+        tensors = (t if t is None else t.to(wide) for t in (x, w1, b1, w2, b2, skip))
+        return _plain(*tensors, act, slope).to(x.dtype)
     if torch.is_grad_enabled() and (
         x.requires_grad
         or w1.requires_grad
