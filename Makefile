@@ -7,6 +7,7 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+EDITABLE := $(PIP) --no-build-isolation --config-settings=cmake.define.CLINAUG_DEVICE_PHASES=ON --editable
 NATIVE := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f)
 
 .PHONY: demo test test-asan lint check bench setup clean cuda-site test-cuda bench-cuda cuda-archs
@@ -38,23 +39,23 @@ cuda-site:
 	rm -rf $(CUDA_SITE)
 	$(if $(WHEELS),$(PYTHON) -m pip install --quiet --no-index --no-deps --target $(CUDA_SITE) $(WHEELS)/*.whl)
 	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-build-isolation --target $(CUDA_SITE) \
-		--config-settings=cmake.define.CLINAUG_CUDA=ON .
+		--config-settings=cmake.define.CLINAUG_CUDA=ON --config-settings=cmake.define.CLINAUG_DEVICE_PHASES=ON .
 
 # The files with tests for a GPU; the others need packages that such a machine may lack.
 CUDA_TESTS := $(addprefix tests/test_,log_mel_cuda.py log_mel_kernel.py log_mel.py residual_se_cuda.py preprocess_device.py cli_train.py)
 test-cuda: cuda-site
-	CLINAUG_REQUIRE_CUDA=1 PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m pytest -m cuda -rs $(CUDA_TESTS)
+	CLINAUG_REQUIRE_CUDA=1 PYTHONPATH="$(CURDIR)/$(CUDA_SITE)" $(PYTHON) -m pytest -m cuda -rs $(CUDA_TESTS)
 
 bench-cuda: cuda-site
-	PYTHONPATH=$(CURDIR)/$(CUDA_SITE) $(PYTHON) -m bench log_mel_cuda residual_se_cuda
+	PYTHONPATH="$(CURDIR)/$(CUDA_SITE)" $(PYTHON) -m bench log_mel_cuda residual_se_cuda
 
 # Compiles the CUDA sources for every architecture that we name, and says which passed.
 CUDA_ARCHS := 80 90 100 120
 cuda-archs: $(VENV)/installed
 	@failed=; for arch in $(CUDA_ARCHS); do folder=build/cuda-sm_$$arch; \
-		if PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $$folder -G Ninja -DCLINAUG_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$$arch \
-			-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) >$$folder.log 2>&1 \
-			&& PATH=$(CURDIR)/$(BIN):$$PATH cmake --build $$folder --target clinaug_cuda >>$$folder.log 2>&1; \
+		if PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $$folder -G Ninja -DCLINAUG_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$$arch \
+			-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" >$$folder.log 2>&1 \
+			&& PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $$folder --target clinaug_cuda >>$$folder.log 2>&1; \
 		then echo "sm_$$arch: passed"; else echo "sm_$$arch: failed, see $$folder.log"; failed=1; fi; done; test -z "$$failed"
 
 clean:
@@ -68,11 +69,11 @@ $(VENV)/bin/python:
 # installed too, so that an edit of C++ rebuilds only what changed.
 $(VENV)/installed: $(NATIVE) | $(VENV)/bin/python
 	$(PIP) torch cmake ninja pybind11 scikit-build-core
-	$(PIP) --no-build-isolation --editable .
+	$(EDITABLE) .
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
-	$(PIP) --no-build-isolation --editable '.[test]'
+	$(EDITABLE) '.[test]'
 	touch $@
 
 $(VENV)/linted: | $(VENV)/bin/python
@@ -80,5 +81,5 @@ $(VENV)/linted: | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/benched: $(VENV)/installed
-	$(PIP) --no-build-isolation --editable '.[bench]'
+	$(EDITABLE) '.[bench]'
 	touch $@

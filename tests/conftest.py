@@ -37,6 +37,20 @@ MEL_OPTIONS = ("--sample-rate", "8000", "--n-fft", "256", "--hop-length", "64", 
 CORPORA = Path(os.environ.get("CLINAUG_CORPORA") or Path(__file__).parents[2] / "shared" / "data")
 
 
+# What CI systems and clusters set would change what the commands print, or which part of the work they do.
+for name in [name for name in os.environ if name.startswith("SLURM_")]:
+    del os.environ[name]
+for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
+    os.environ.pop(name, None)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All files below a folder by their paths in it, hidden ones and those without a suffix too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
 @pytest.fixture(autouse=True)
 def seeded_layers() -> None:
     """torch draws the first weights of a layer from its global generator."""

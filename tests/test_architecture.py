@@ -77,7 +77,9 @@ def test_nothing_is_unpickled_and_nothing_phones_home():
 
 
 def test_the_kernels_know_neither_python_nor_torch():
-    for path in (ROOT / "csrc").rglob("*.[ch]pp"):
+    paths = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cpp", ".hpp", ".cu", ".cuh")]
+    assert {path.suffix for path in paths} >= {".cpp", ".hpp", ".cu"}
+    for path in paths:
         if path.parent.name != "bindings":
             assert not re.search(r"#include [<\"](Python|pybind11|torch|ATen|c10)", path.read_text()), path
 

@@ -27,7 +27,7 @@ from clinaug_fast.data.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
 from clinaug_fast.data.workers import Job, run_blocks
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.runs import Silent
-from conftest import MEL, sound, write_corpus
+from conftest import MEL, files, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)
 
@@ -92,10 +92,6 @@ def test_a_machine_of_another_arithmetic_makes_no_blocks(tmp_path: Path):
     job = Job(settings, tmp_path, BlockFiles(tmp_path, tmp_path), 1 << 30, False, None, arithmetic="baseline abacus")
     with pytest.raises(SettingsError, match=r"expected 'baseline abacus', as asked for\. Set CLINAUG_ISA=baseline"):
         run_blocks(job, [], 1, Silent())
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
 
 
 @pytest.mark.parametrize("stride", [8, 32, 70])

@@ -1,7 +1,10 @@
 """What every command does with its streams."""
 
+import contextlib
 import json
 import os
+import pty
+import shlex
 import subprocess
 import sys
 import time
@@ -40,9 +43,9 @@ def test_a_signal_ends_any_command_with_a_sentence_and_an_object(signal: str, ex
 @pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", ">&-", ">&- 2>&-"])
 def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus")
-    run = f"{sys.executable} -c 'from clinaug_fast.cli.main import run; run()'"
-    command = f"{run} preprocess {tmp_path}/corpus {tmp_path}/out --preset heart {streams}"
-    assert subprocess.run(command, shell=True, capture_output=True).returncode == 0
+    run = f"{shlex.quote(sys.executable)} -c 'from clinaug_fast.cli.main import run; run()'"
+    command = f"{run} preprocess corpus out --preset heart {streams}"
+    assert subprocess.run(command, shell=True, capture_output=True, cwd=tmp_path).returncode == 0
     assert (tmp_path / "out/features.json").exists()
 
 
@@ -59,11 +62,34 @@ def test_a_stream_that_knows_ascii_alone_escapes_the_rest(tmp_path: Path) -> Non
     assert "Gebrumm, tönend" in json.loads(told.stdout.decode("ascii"))["counts"]["clips"]
 
 
+def test_a_terminal_sees_a_bar_and_a_pipe_sees_lines(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus", seconds=20.0)
+    command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", "preprocess", tmp_path / "corpus"]
+    options = ["--preset", "heart", "-j", "1"]
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen(
+        [*command, tmp_path / "a", *options], stderr=follower, stdout=subprocess.PIPE, env=environment
+    ) as run:
+        os.close(follower)
+        seen = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while part := os.read(leader, 4096):
+                seen += part
+        assert run.wait() == 0
+    os.close(leader)
+    assert "━".encode() in seen
+    assert b"preprocess: 18 done in" in seen
+    piped = subprocess.run([*command, tmp_path / "b", *options], capture_output=True, text=True, check=True)
+    assert "━" not in piped.stderr
+    assert "preprocess: 18 done in" in piped.stderr
+
+
 def test_a_finding_stays_one_when_nobody_reads_it(tmp_path: Path) -> None:
     (tmp_path / "features.json").write_text("{")
-    run = f"{sys.executable} -c 'from clinaug_fast.cli.main import run; run()'"
-    command = f"(sleep 0.2; {run} verify {tmp_path}; echo $? >{tmp_path}/rc) 2>&1 | true"
-    subprocess.run(["bash", "-c", command], check=True)
+    run = f"{shlex.quote(sys.executable)} -c 'from clinaug_fast.cli.main import run; run()'"
+    command = f"(sleep 0.2; {run} verify .; echo $? >rc) 2>&1 | true"
+    subprocess.run(["bash", "-c", command], check=True, cwd=tmp_path)
     for _ in range(200):
         if (tmp_path / "rc").exists() and (tmp_path / "rc").read_text():
             break

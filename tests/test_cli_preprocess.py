@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from clinaug_fast import _native, native
 from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
 from clinaug_fast.data import workers
 from clinaug_fast.data.feature_set import FeatureSet
-from conftest import LABELS, MEL, MEL_OPTIONS, SUBJECT_PATTERN, sound
+from conftest import LABELS, MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, sound
 
 OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN)
 
@@ -59,7 +60,7 @@ def test_a_corpus_becomes_a_feature_set(cli: Cli, tiny_corpus: Path, out: Path):
         **dict.fromkeys(LABELS, "24"),
         "quiet clips dropped": "0",
     }
-    assert lines[-1] == f"next: clinaug-fast split {out}"
+    assert lines[-1] == f"next: clinaug-fast split {shlex.quote(str(out))}"
     assert "preprocess: 18 to do" in result.stderr
     assert "warning" not in result.stderr
     assert len(FeatureSet.open(out)) == 72
@@ -266,11 +267,11 @@ def test_wrong_options_are_exit_code_2(cli: Cli, tiny_corpus: Path, out: Path, o
 
 def test_a_changed_setting_on_an_existing_folder_is_exit_code_3(cli: Cli, tiny_corpus: Path, out: Path):
     cli("preprocess", tiny_corpus, out, *OPTIONS)
-    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    before = files(out)
     result = cli("preprocess", tiny_corpus, out, *OPTIONS, "--n-mels", "16")
     assert (result.exit_code, result.stdout) == (3, "")
     assert "mel.n_mels is 32 there, 16 asked. Repeat the old settings, or name another output folder" in result.stderr
-    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+    assert files(out) == before
 
 
 def test_a_folder_that_cannot_be_written_is_exit_code_3(cli: Cli, tiny_corpus: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 """`clinaug-fast split`: the table, the file that is written once, and the refusals."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_folds_are_written_beside_the_features_and_shown(cli: Cli, features: Pat
     result = cli("split", features, "--folds", 3)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith(f"{features / 'folds.json'} is written\n\n{TABLE}")
-    assert result.stdout.endswith(f"next: clinaug-fast train {features} RUN\n")
+    assert result.stdout.endswith(f"next: clinaug-fast train {shlex.quote(str(features))} RUN\n")
     folds = Folds.load(features / "folds.json")
     assert len(folds) == 3
     folds.rows(FeatureSet.open(features), 2)
@@ -43,7 +44,8 @@ def test_folds_are_written_beside_the_features_and_shown(cli: Cli, features: Pat
 def test_folds_elsewhere_are_named_in_the_next_command(cli: Cli, features: Path, tmp_path: Path):
     result = cli("split", features, tmp_path / "my folds.json", "--folds", 2, "--seed", 5)
     assert result.exit_code == 0
-    assert result.stdout.endswith(f"next: clinaug-fast train {features} RUN --folds '{tmp_path}/my folds.json'\n")
+    told = f"next: clinaug-fast train {shlex.quote(str(features))} RUN --folds '{tmp_path}/my folds.json'\n"
+    assert result.stdout.endswith(told)
     assert Folds.load(tmp_path / "my folds.json").about["seed"] == 5
 
 

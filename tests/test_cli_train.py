@@ -29,7 +29,7 @@ def run(tiny_features, cli, tmp_path_factory):
     result = cli("train", tiny_features.path, path, *SMALL)
     assert result.exit_code == 0, result.stderr
     assert "3 trained in" in result.stdout
-    assert f"next: clinaug-fast generate {path} SYNTHETIC" in result.stdout
+    assert f"next: clinaug-fast generate {shlex.quote(str(path))} SYNTHETIC" in result.stdout
     return path
 
 
@@ -55,7 +55,8 @@ def test_generate_finds_the_features_and_says_what_is_next(run, tiny_features, c
     result = cli("generate", run, out, "--n-per-label", 2, "-q")
     assert result.exit_code == 0, result.stderr
     assert "18 clips of 3 labels for fold 0, 1, 2" in result.stdout
-    assert f"evaluate {tiny_features.path} EVALUATION --synthetic {out}" in result.stdout
+    command = ["evaluate", str(tiny_features.path), "EVALUATION", "--synthetic", str(out)]
+    assert f"next: clinaug-fast {shlex.join(command)}" in result.stdout
     assert result.stderr == ""
     again = json.loads(cli("generate", run, out, "--n-per-label", 2, "--json", "-q").stdout)
     assert again["already_done"]
@@ -71,10 +72,11 @@ def test_generate_names_the_split_and_the_folds_where_they_are_not_those_of_eval
     assert cli("train", tiny_features.path, run, *SMALL, "--folds", path, "--fold", 1).exit_code == 0
     assert (run / "folds.json").read_bytes() == path.read_bytes()
     told = cli("generate", run, out, "--fold", 1, "--n-per-label", 1).stdout.splitlines()[-1]
-    options = f"--folds {run / 'folds.json'} --fold 1 --synthetic w-16={out}"
-    assert told == f"next: clinaug-fast evaluate {tiny_features.path} EVALUATION {options}"
-    arguments = shlex.split(told.replace("EVALUATION", str(tmp_path / "evaluation")))[2:]
-    result = cli(*arguments, "--width", 1, "--steps", 1, "--seeds", 1)
+    options = ["--folds", f"{run / 'folds.json'}", "--fold", "1", "--synthetic", f"w-16={out}"]
+    command = ["evaluate", str(tiny_features.path), "EVALUATION", *options]
+    assert told == f"next: clinaug-fast {shlex.join(command)}"
+    command[2] = tmp_path / "evaluation"
+    result = cli(*command, "--width", 1, "--steps", 1, "--seeds", 1)
     assert result.exit_code == 0, result.stderr
     assert re.search(r"^w-16 ", result.stdout, re.MULTILINE)
 

@@ -128,7 +128,8 @@ def test_a_path_that_is_no_corpus_is_refused(tmp_path: Path):
 def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     touch(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
     monkeypatch.chdir(tmp_path)  # the folders above it are not for everybody
-    tmp_path.chmod(0o755)
+    for folder in (".", "a", "b"):
+        Path(folder).chmod(0o755)
     Path("c").chmod(0)
     with unprivileged(), pytest.raises(InputError, match=r"Permission denied: '(\./)?c'"):
         read_corpus(Path("."))

@@ -18,6 +18,7 @@ from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
 from clinaug_fast.evaluate.predictions import Cell
 from clinaug_fast.evaluate.training import train_classifier
+from conftest import files
 
 LABELS = ["across", "along"]
 MEL = MelConfig(sample_rate=8000, n_fft=256, n_mels=16, f_max=4000)
@@ -78,10 +79,6 @@ def folds(features) -> Folds:
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory, features, folds) -> FeatureSet:
     return write_generated(tmp_path_factory.mktemp("sets") / "generated", features, folds)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture
@@ -192,7 +189,7 @@ def test_learns_what_can_be_learned(tmp_path, features, folds):
 def test_the_same_bytes_again_whole_resumed_or_fold_by_fold(tmp_path, features, folds, generated, steps_of):
     arms = {"se": generated}
     evaluate(features, folds, arms, tmp_path / "whole", CONFIG)
-    whole = contents(tmp_path / "whole")
+    whole = files(tmp_path / "whole")
     assert len(whole) == 2 + 8
 
     resumed = tmp_path / "whole"
@@ -201,14 +198,14 @@ def test_the_same_bytes_again_whole_resumed_or_fold_by_fold(tmp_path, features, 
     steps_of.clear()
     assert evaluate(features, folds, arms, resumed, CONFIG).trained == 1
     assert sum(steps_of.values()) == CONFIG.steps
-    assert contents(resumed) == whole
+    assert files(resumed) == whole
 
     by_fold = tmp_path / "by_fold"
     second = evaluate(features, folds, arms, by_fold, CONFIG, only_folds=[1])
     assert second.scores["folds"] == [1]
     both = evaluate(features, folds, arms, by_fold, CONFIG, only_folds=[0])
     assert both.scores["folds"] == [0, 1]
-    assert contents(by_fold) == whole
+    assert files(by_fold) == whole
 
 
 def test_leakage_is_refused_before_anything_is_trained(tmp_path, features, folds, generated, steps_of):
@@ -226,14 +223,14 @@ def test_leakage_is_refused_before_anything_is_trained(tmp_path, features, folds
 def test_a_changed_setting_is_refused_by_name(tmp_path, features, folds, generated):
     out = tmp_path / "out"
     evaluate(features, folds, {}, out, CONFIG, only_folds=[0])
-    before = contents(out)
+    before = files(out)
     with pytest.raises(InputError, match="steps is 3 there, 4 asked"):
         evaluate(features, folds, {}, out, CONFIG.with_changes(steps=4))
     with pytest.raises(InputError, match="arms is"):
         evaluate(features, folds, {"se": generated}, out, CONFIG)
     with pytest.raises(InputError, match="folds is"):
         evaluate(features, make_folds(features, 2, seed=1), {}, out, CONFIG)
-    assert contents(out) == before
+    assert files(out) == before
     with pytest.raises(InputError, match="holds something else"):
         evaluate(features, folds, {}, features.path, CONFIG)
 

@@ -10,8 +10,8 @@ from clinaug_fast.data import blocks
 from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.data.receipt import show_receipt
 from clinaug_fast.errors import InputError
-from conftest import MEL, write_corpus
-from test_preprocess import CLIP, Listener, files
+from conftest import MEL, files, write_corpus
+from test_preprocess import CLIP, Listener
 
 distributed = pytest.importorskip("distributed", reason="the extra clinaug-fast[dask] is not installed")
 dask = pytest.importorskip("dask")

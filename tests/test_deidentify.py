@@ -126,6 +126,14 @@ def test_a_folder_of_a_like_name_is_outside(tmp_path: Path) -> None:
     assert read_or_make_key(tmp_path / "set.keys" / "k", tmp_path / "set")
 
 
+def test_the_order_of_a_deidentified_set_tells_no_order_of_names(tiny_corpus: Path, tmp_path: Path) -> None:
+    out = preprocess(tiny_corpus, tmp_path / "out", MEL, ClipConfig(n_frames=32), deidentify_key=KEY).out
+    recordings = list(dict.fromkeys(FeatureSet.open(out).column("recording")))
+    names = sorted(path.relative_to(tiny_corpus).as_posix() for path in tiny_corpus.rglob("*.wav"))
+    assert recordings == sorted(keyed_hash(KEY, "recording", name) for name in names)
+    assert recordings != [keyed_hash(KEY, "recording", name) for name in names]
+
+
 def test_no_file_of_a_deidentified_set_holds_a_name(tiny_corpus: Path, tmp_path: Path) -> None:
     """Not in the index, the rejected, the card, nor in what was asked or ignored; equal for equal keys."""
     corpus = shutil.copytree(tiny_corpus, tmp_path / "Doe_Clinic")

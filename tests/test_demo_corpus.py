@@ -11,6 +11,7 @@ from clinaug_fast.data.demo.corpus import LABELS, SUBJECT_PATTERN, demo_procedur
 from clinaug_fast.data.demo.sources import SOUNDS
 from clinaug_fast.data.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
+from conftest import files
 
 SEED = 5
 PROCEDURES = range(1, 9)
@@ -21,10 +22,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "corpus"
     assert write_demo_corpus(out, seed=SEED, n_procedures=3, takes=2)
     return out
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def dry(label: str, procedure: int, seconds: float = 2.0) -> np.ndarray:

@@ -21,6 +21,7 @@ from clinaug_fast.gan.pictures import save_real_above_generated
 from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS
 from clinaug_fast.gan.train import train
 from clinaug_fast.runs import fingerprint, fingerprint_file
+from conftest import files
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 
@@ -43,10 +44,6 @@ def run(tiny_features, tiny_folds, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made(run, tiny_features, tiny_folds, tmp_path_factory):
     return generate(run, tiny_features, tiny_folds, tmp_path_factory.mktemp("made") / "set").features
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_clips_match_the_training_part_of_each_fold(made, run, tiny_features, tiny_folds):
@@ -78,7 +75,7 @@ def test_the_same_bytes_again_and_others_with_another_seed(made, run, tiny_featu
     state = torch.get_rng_state()
     again = generate(run, tiny_features, tiny_folds, tmp_path / "again")
     assert torch.equal(torch.get_rng_state(), state)
-    assert content(again.features.path) == content(made.path)
+    assert files(again.features.path) == files(made.path)
     other = generate(run, tiny_features, tiny_folds, tmp_path / "other", seed=1)
     assert not np.array_equal(other.features.clips(), made.clips())
 

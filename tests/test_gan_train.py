@@ -23,6 +23,7 @@ from clinaug_fast.gan.train import (
     update_average,
     wasserstein_course,
 )
+from conftest import files
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=2, seed=5)
 
@@ -33,10 +34,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def without_paths(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -52,17 +49,17 @@ def test_a_run_is_whole_and_repeats_byte_for_byte(tiny_features, tiny_folds, tmp
     assert torch.equal(torch.get_rng_state(), state)
     train(tiny_features, tiny_folds, tmp_path / "b", SMALL)
     assert result.trained == result.folds == [0, 1, 2]
-    files = content(tmp_path / "a")
+    made = files(tmp_path / "a")
     folds = [f"fold_{k}/{name}" for k in range(3) for name in (WEIGHTS, "metrics.jsonl", "state.json")]
-    assert sorted(files) == sorted(["folds.json", "run.json", *folds])
-    assert files == content(tmp_path / "b")
+    assert sorted(made) == sorted(["folds.json", "run.json", *folds])
+    assert made == files(tmp_path / "b")
     assert Run.open(tmp_path / "a").folds == tiny_folds
     assert Run.open(tmp_path / "a").features_path.resolve() == tiny_features.path.resolve()
     rows = result.run.metrics(1)
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert set(rows[0]) >= {"critic_loss", "wasserstein", "gradient_penalty", "gradient_norm"}
     assert result.run.state(1)["clips_per_label"] == [8, 8, 8]
-    assert files["fold_0/" + WEIGHTS] != files["fold_1/" + WEIGHTS]
+    assert made["fold_0/" + WEIGHTS] != made["fold_1/" + WEIGHTS]
 
 
 def test_another_seed_gives_another_generator(tiny_features, tiny_folds, tmp_path):
@@ -81,7 +78,7 @@ def test_no_test_clip_is_ever_used(tiny_features, tiny_folds, tmp_path):
     np.save(poisoned / "shards" / "00000.npy", shard)
     train(tiny_features, tiny_folds, tmp_path / "clean", SMALL, only_folds=[1])
     train(FeatureSet.open(poisoned), tiny_folds, tmp_path / "run", SMALL, only_folds=[1])
-    assert without_paths(content(tmp_path / "run")) == without_paths(content(tmp_path / "clean"))
+    assert without_paths(files(tmp_path / "run")) == without_paths(files(tmp_path / "clean"))
     with pytest.raises(InputError, match="training clips of fold 0 hold NaN"):
         train(FeatureSet.open(poisoned), tiny_folds, tmp_path / "other", SMALL)
     assert not (tmp_path / "other").exists()
@@ -118,7 +115,7 @@ def test_a_killed_run_keeps_its_folds_and_ends_as_an_uninterrupted_one(tiny_feat
     result = train(tiny_features, tiny_folds, tmp_path / "run", SMALL)
     assert result.trained == [1, 2]
     assert (tmp_path / "run" / "fold_0" / WEIGHTS).stat().st_mtime_ns == written
-    assert content(tmp_path / "run") == content(tmp_path / "whole")
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
     assert train(tiny_features, tiny_folds, tmp_path / "run", SMALL).trained == []
 
 
@@ -130,7 +127,7 @@ def test_a_fold_that_another_process_made_meanwhile_is_kept(tiny_features, tiny_
 
     train(tiny_features, tiny_folds, tmp_path / "whole", SMALL, only_folds=[0])
     train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0], progress=Meanwhile(0))
-    assert content(tmp_path / "run") == content(tmp_path / "whole")
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
 
 
 def test_changed_settings_are_refused_by_name(tiny_features, tiny_folds, tmp_path):

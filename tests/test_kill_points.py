@@ -10,8 +10,8 @@ import pytest
 from clinaug_fast.data import blocks
 from clinaug_fast.data.parts import Part
 from clinaug_fast.data.preprocess import preprocess
-from conftest import MEL, MEL_OPTIONS, write_corpus
-from test_preprocess import CLIP, files
+from conftest import MEL, MEL_OPTIONS, files, write_corpus
+from test_preprocess import CLIP
 
 # For n = 1, 2, ... until a run is not killed any more: the command in folder n, a copy of `begin`, killed before its
 # n-th change, then once more. Runs are forked from one process that has imported everything and started no thread.

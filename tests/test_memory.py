@@ -1,5 +1,6 @@
 """Memory stays bounded: one long file, many files, and what the limit may be."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from clinaug_fast.data.memory import Budget, default_limit, parse_bytes
+from clinaug_fast.data import long_recording, preprocess, workers
+from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, default_limit, parse_bytes
 from clinaug_fast.errors import SettingsError
-from conftest import MEL_OPTIONS, write_corpus
+from conftest import MEL, MEL_OPTIONS, SECONDS, write_corpus
+from test_preprocess import CLIP
 
 # The command in a process of its own that tells by how many MiB its memory grew, at most, while the command ran.
 MEASURED = """
@@ -72,6 +75,36 @@ def test_overlapping_clips_of_a_small_wav_file_take_no_more_memory_than_a_piece(
     corpus = write_corpus(tmp_path / "corpus")
     soundfile.write(corpus / "hum/much.wav", noise(260, 8000), 8000)
     assert growth(corpus, tmp_path / "out", "-j", "1", "--stride-frames", "1") < 120
+
+
+def test_recordings_on_several_threads_wait_for_the_memory_of_the_run(tmp_path: Path, monkeypatch):
+    class Watched(Budget):
+        def __init__(self, n_bytes: int):
+            super().__init__(n_bytes)
+            made.append(self)
+
+        @contextlib.contextmanager
+        def hold(self, n_bytes: int):
+            with super().hold(n_bytes):
+                asked.append(n_bytes)
+                left.append(self._free)
+                time.sleep(0.01)
+                yield
+
+    made, asked, left = [], [], []
+    monkeypatch.setattr(workers, "Budget", Watched)
+    corpus = write_corpus(tmp_path / "corpus")
+    for path in sorted(corpus.rglob("*.wav")):  # a plain WAV file needs no more than its log-mels
+        soundfile.write(path.with_suffix(".flac"), *soundfile.read(path))
+        path.unlink()
+    monkeypatch.setattr(workers, "BATCH_RECORDINGS", 1)
+    room = 4 * long_recording.COPIES * round(8000 * SECONDS)  # of each
+    monkeypatch.setattr(preprocess, "_refuse_large_clips", lambda *x: None)
+    preprocess.preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=4, memory=INTERPRETER_BYTES + 2 * room)
+    assert [budget.n_bytes for budget in made] == [2 * room]
+    assert set(asked) == {room}
+    assert min(left) == 0  # two at once, and never three: there is no room below nothing
+    assert len(asked) == 18
 
 
 def test_a_budget_hands_out_no_more_than_it_has():

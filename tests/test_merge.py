@@ -17,8 +17,8 @@ from clinaug_fast.data.parts import Part
 from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.runs import Silent
-from conftest import MEL, MEL_OPTIONS, write_corpus
-from test_preprocess import CLIP, files
+from conftest import MEL, MEL_OPTIONS, files, write_corpus
+from test_preprocess import CLIP
 
 SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
 

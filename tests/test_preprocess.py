@@ -20,17 +20,13 @@ from clinaug_fast.data.clips import cut
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.preprocess import PreprocessResult, preprocess
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
-from conftest import CORPORA, LABELS, MEL, SUBJECT_PATTERN, sound, write_corpus
+from conftest import CORPORA, LABELS, MEL, SUBJECT_PATTERN, files, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)
 
 
 def run(corpus: Path, out: Path, mel: MelConfig = MEL, clip: ClipConfig = CLIP, **how) -> PreprocessResult:
     return preprocess(corpus, out, mel, clip, **how)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
 
 
 @given(st.integers(0, 500), st.integers(1, 90), st.integers(1, 120), st.sampled_from(["pad", "tile"]))

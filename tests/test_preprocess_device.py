@@ -18,10 +18,10 @@ from clinaug_fast.data.double_buffer import LANES, DoubleBuffer
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.errors import InputError, SettingsError
-from conftest import MEL, MEL_OPTIONS, sound, write_corpus
+from conftest import MEL, MEL_OPTIONS, files, sound, write_corpus
 
 soundfile = pytest.importorskip("soundfile")  # `make test-cuda` runs where it may be missing
-from test_preprocess import CLIP, files  # noqa: E402
+from test_preprocess import CLIP  # noqa: E402
 
 
 class CpuLane:

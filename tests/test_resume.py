@@ -21,8 +21,8 @@ import pytest
 from clinaug_fast.data import blocks, draft, workers
 from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.errors import InputError, StoppedError
-from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, write_corpus
-from test_preprocess import CLIP, Listener, files
+from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, write_corpus
+from test_preprocess import CLIP, Listener
 
 OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN, "-j", "2")
 KILLS = int(os.environ.get("CLINAUG_KILLS", "6"))

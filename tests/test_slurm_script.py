@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "merge.sh").write_text(re.search(r"--wrap '(.*?)'", text)[1].replace("of-16", f"of-{TASKS}"))
     for name, content in (
         ("srun", 'test "$1" = --cpus-per-task=2 && shift && exec "$@"'),
-        ("scontrol", f'echo "$@" > {tmp_path}/requeued'),
+        ("scontrol", f'echo "$@" > {shlex.quote(str(tmp_path))}/requeued'),
     ):
         stub(tmp_path, name, content)
     return tmp_path

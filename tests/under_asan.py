@@ -20,6 +20,9 @@ TESTS = (
     "tests/test_residual_se.py",
     "tests/test_residual_se_passes.py",
     "tests/test_residual_se_phases.py",
+    "tests/test_wav.py",
+    "tests/test_audio.py",
+    "tests/test_corpus.py",
 )
 SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
@@ -36,6 +39,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 
 def main() -> int:
     configure = ["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug", "-DCLINAUG_CUDA=OFF"]
+    configure += ["-DCLINAUG_DEVICE_PHASES=ON"]
     configure += [f"-DCMAKE_CXX_FLAGS={SANITIZE}", f"-DPython_EXECUTABLE={sys.executable}"]
     tools = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run([*configure, f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"], check=True, env=tools)
