@@ -30,7 +30,8 @@ lint: $(VENV)/linted
 check: lint test
 
 bench: $(VENV)/benched
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench log_mel preprocess
+	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 $(BIN)/python -m bench residual_se
 
 # On a machine with a GPU, and without a network: with the packages that PYTHON has. WHEELS may name a folder with wheels of
 # what it lacks, pydantic say. Nothing is installed outside build/.

@@ -1,8 +1,8 @@
 """Corpus to features: `preprocess` against what people use today, and against the floors below it.
 
 Builds three corpora in a temporary folder, checks that ours and the peer agree, and lets them take turns with the page
-cache warm, on one core and on two: ours; auvux-dsp fed by soundfile, one .npy a recording; lhotse in an environment of
-its own; the decoders alone; reading the bytes. A peer that is not installed is named and left out.
+cache warm, on one core: ours, which has a turn on two as well; auvux-dsp fed by soundfile, a .npy a recording; lhotse
+in an environment of its own; the decoders alone; the bytes alone. A peer that is not installed is named and left out.
 
 `python -m bench.bench_preprocess --help` tells the options.
 """
@@ -16,10 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import miniaudio
@@ -35,6 +35,7 @@ from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.data.receipt import peak_memory_bytes
 
 AGREEMENT_DB = 0.01
+HAS_AUVUX = find_spec("auvux") is not None
 DISTINCT = 20  # recordings with a sound of their own; the others are copies
 LABELS = ("even", "odd")
 # What a corpus holds matters: frames with bands far below their loudest are computed in double precision too.
@@ -106,37 +107,44 @@ def ours(corpus: Path, kind: Kind, threads: int) -> Callable[[Path], object]:
     return lambda out: preprocess(corpus, out, kind.mel, kind.clip, threads=threads)
 
 
-def each(work: Callable[[Path], object], paths: Sequence[Path], threads: int) -> Callable[[Path], object]:
-    """`work` on every file, on as many threads."""
+def on(cores: Sequence[int], call: Callable[[Path], object]) -> Callable[[Path], object]:
+    """The call on these cores, as the threads that it starts."""
+
+    def there(out: Path) -> None:
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores)
+        call(out)
+        os.sched_setaffinity(0, before)
+
+    return there
+
+
+def each(work: Callable[[Path], object], paths: Sequence[Path]) -> Callable[[Path], object]:
+    """`work` on every file."""
 
     def call(_: Path) -> None:
-        if threads == 1:
-            for path in paths:
-                work(path)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(work, paths):
-                pass
+        for path in paths:
+            work(path)
 
     return call
 
 
-def auvux(paths: Sequence[Path], kind: Kind, threads: int) -> Callable[[Path], object]:
+def auvux(paths: Sequence[Path], kind: Kind) -> Callable[[Path], object]:
     mel = auvux_mel(kind.mel)
 
     def call(out: Path) -> None:
         out.mkdir()
-        work = lambda path: np.save(out / path.stem, mel(read_mono(path, kind.mel.sample_rate)))  # noqa: E731
-        each(work, paths, threads)(out)
+        for path in paths:
+            np.save(out / path.stem, mel(read_mono(path, kind.mel.sample_rate)))
 
     return call
 
 
 @contextmanager
-def lhotse(python: str, corpus: Path, kind: Kind, threads: int) -> Iterator[Callable[[Path], object]]:
+def lhotse(python: str, corpus: Path, kind: Kind) -> Iterator[Callable[[Path], object]]:
     """A process that waits for the name of an output folder; it runs on the cores that this one may use."""
     mel = kind.mel
-    sizes = [str(size) for size in (mel.sample_rate, mel.n_fft, mel.hop_length, mel.n_mels, threads)]
+    sizes = [str(size) for size in (mel.sample_rate, mel.n_fft, mel.hop_length, mel.n_mels, 1)]
     command = [python, Path(__file__).with_name("peer_lhotse.py"), corpus, *sizes]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
@@ -165,6 +173,9 @@ def check(corpus: Path, paths: Sequence[Path], kind: Kind, scratch: Path) -> Non
     stride = kind.clip.stride_frames * kind.mel.hop_length
     a_file = 1 + (len(samples) - length) // stride
     assert len(features) == a_file * len(paths), f"{len(features)} clips; expected {a_file} of each of {len(paths)}"
+    if not HAS_AUVUX:
+        shutil.rmtree(scratch / "check")
+        return
     mel = auvux_mel(kind.mel)
     for path, first in ((paths[0], 0), (paths[-1], len(features) - a_file)):
         samples = read_mono(path, kind.mel.sample_rate)
@@ -193,35 +204,33 @@ def take_turns(
     return seconds
 
 
-def compare(kind: Kind, files: int, cores: Sequence[int], rounds: int, lhotse_python: str | None) -> float:
-    """One table; returns our seconds."""
-    os.sched_setaffinity(0, cores)
-    threads = len(cores)
-    with tempfile.TemporaryDirectory() as folder:
+def compare(kind: Kind, files: int, cores: Sequence[int], rounds: int, lhotse_python: str | None) -> None:
+    """One table: everybody on the first core, and ours on two where there are two."""
+    os.sched_setaffinity(0, cores[:1])
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
         scratch, corpus = Path(folder), Path(folder) / "corpus"
         paths = build(corpus, kind, files)
         check(corpus, paths, kind, scratch)
-        contenders = {
-            "ours": ours(corpus, kind, threads),
-            "auvux-dsp": auvux(paths, kind, threads),
-            "soundfile int16 alone": each(lambda path: soundfile.read(path, dtype="int16"), paths, threads),
-            "the bytes alone": each(Path.read_bytes, paths, threads),
-        }
+        contenders = {"ours": ours(corpus, kind, 1)}
+        if len(cores) > 1:
+            contenders["ours, two cores"] = on(cores[:2], ours(corpus, kind, 2))
+        if HAS_AUVUX:
+            contenders["auvux-dsp"] = auvux(paths, kind)
+        contenders["soundfile int16 alone"] = each(lambda path: soundfile.read(path, dtype="int16"), paths)
+        contenders["the bytes alone"] = each(Path.read_bytes, paths)
         if kind.suffix == "flac":
-            contenders["miniaudio alone"] = each(
-                lambda path: miniaudio.flac_read_s16(path.read_bytes()), paths, threads
-            )
+            contenders["miniaudio alone"] = each(lambda path: miniaudio.flac_read_s16(path.read_bytes()), paths)
         if lhotse_python:
-            with lhotse(lhotse_python, corpus, kind, threads) as contenders["lhotse"]:
-                seconds = take_turns(contenders, scratch, rounds)
-        else:
-            seconds = take_turns(contenders, scratch, rounds)
-    print(f"\n{files} files of {kind.name}, {threads} core{'s' * (threads > 1)}: {kind.signal}")
+            contenders["lhotse"] = processes.enter_context(lhotse(lhotse_python, corpus, kind))
+        seconds = take_turns(contenders, scratch, rounds)
+    print(f"\n{files} files of {kind.name}, one core: {kind.signal}")
     print(f"{'':<24}{'files/s':>10}{'x ours':>9}")
     for name, times in seconds.items():
         ratio = statistics.median(t / o for t, o in zip(times, seconds["ours"], strict=True))
         print(f"{name:<24}{files / statistics.median(times):>10.0f}{ratio:>9.2f}")
-    return statistics.median(seconds["ours"])
+    if len(cores) > 1:
+        gains = [one / two for one, two in zip(seconds["ours"], seconds["ours, two cores"], strict=True)]
+        print(f"two cores {statistics.median(gains):.2f} x one core")
 
 
 def flatness(largest: int, rounds: int) -> None:
@@ -266,14 +275,12 @@ def main(arguments: Sequence[str] = ()) -> None:
     options = parser.parse_args(arguments)
     cores = sorted(os.sched_getaffinity(0))
     print(f"corpus to features, {processor()}, medians of {options.rounds} rounds, page cache warm")
+    if not HAS_AUVUX:
+        print("auvux-dsp is left out: it is not installed, and nothing is checked against it")
     if not options.lhotse:
         print("lhotse is left out: name its interpreter with --lhotse")
     for kind in KINDS:
-        files = max(2, round(kind.files * options.scale))
-        one = compare(kind, files, cores[:1], options.rounds, options.lhotse)
-        if len(cores) > 1:
-            two = compare(kind, files, cores[:2], options.rounds, None)
-            print(f"two cores {one / two:.2f} x one core")
+        compare(kind, max(2, round(kind.files * options.scale)), cores, options.rounds, options.lhotse)
     os.sched_setaffinity(0, cores[:1])
     if options.flatness:
         flatness(options.flatness, options.rounds)

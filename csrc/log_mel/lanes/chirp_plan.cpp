@@ -42,9 +42,7 @@ std::vector<double> chirp_spectrum(Index size, Index length) {
     if (lag <= size / 2) chirp[lag] = conjugate;
     if (lag > 0) chirp[length - lag] = conjugate;
   }
-  const Fft fft(length);
-  std::vector<Complex> scratch(fft.scratch_size());
-  fft.run(chirp.data(), scratch.data());
+  fft(chirp);
   std::vector<double> spectrum;
   for (const Complex& value : chirp) {
     spectrum.push_back(value.re);
