@@ -70,6 +70,7 @@ def expected(corpus: Path, tmp_path: Path) -> dict[str, bytes]:
     return files(tmp_path / "expected")
 
 
+@pytest.mark.timeout(60 + 20 * KILLS)
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(corpus: Path, tmp_path: Path, expected: dict):
     seeded, kills, out = random.Random(0), 0, tmp_path / "out"
     whole = 0.4  # seconds from the start of the work to its end, about; 9 blocks of 0.08 s on two threads
