@@ -48,8 +48,8 @@ def test_prints_the_table_and_goes_on_from_what_is_stored(cli, tmp_path, tiny_fe
         by_fold = [f"{100 * value:.1f}" for value in scores["arms"][arm]["recording"]["macro_f1"]["by_fold"]]
         assert re.search(rf"^{arm} +{' +'.join(by_fold)} ", result.stdout, re.MULTILINE)
     assert "3 of 3 folds, grouped by subject; a fold's score is the mean over 2 classifiers." in result.stdout
-    assert "18 recordings tested, 36 windows" in result.stdout
-    assert "warning: few test recordings: 2 of hiss in fold 0" in result.stderr
+    assert "18 recordings tested (files, or the segments that a table names), 36 windows" in result.stdout
+    assert "warning: few test files: 2 of hiss in fold 0" in result.stderr
     again = cli(*arguments)
     assert again.stdout == result.stdout
     assert "training" not in again.stderr
@@ -96,7 +96,9 @@ def test_help_shows_the_defaults_of_the_classifier():
         (("--folds", "nowhere.json"), 3, "nowhere.json does not exist"),
         (("--fold", 3), 2, "fold is 3; expected 0 to 2"),
         (("--steps", 0), 2, "steps is 0"),
-        (("--steps", 10**9), 2, "steps x batch_size is 16000000000 clips; expected at most 268435456. Lower one"),
+        (("--seeds", 10**6), 2, "seeds is 1000000; expected at most 1000"),
+        (("--synthetic", "g\udcff=SE"), 2, r"an arm is named 'g\udcff'"),
+        (("--steps", 10**9), 2, "steps x batch_size is 16000000000 clips; expected at most 16777216. Lower one"),
         (("--threads", 10**9), 2, "1024"),
         (("--fold", "all", "--fold", 1), 2, "fold is 'all'; expected a number"),
         (("--device", "gpu"), 2, "device is 'gpu'; expected cpu or cuda"),

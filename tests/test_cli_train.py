@@ -71,6 +71,7 @@ def test_generate_names_the_split_and_the_folds_where_they_are_not_those_of_eval
     run, out = tmp_path / "run", tmp_path / "w=16"
     assert cli("train", tiny_features.path, run, *SMALL, "--folds", path, "--fold", 1).exit_code == 0
     assert (run / "folds.json").read_bytes() == path.read_bytes()
+    (run / "folds.json").unlink()  # as a run of an earlier build
     told = cli("generate", run, out, "--fold", 1, "--n-per-label", 1).stdout.splitlines()[-1]
     options = ["--folds", f"{run / 'folds.json'}", "--fold", "1", "--synthetic", f"w-16={out}"]
     command = ["evaluate", str(tiny_features.path), "EVALUATION", *options]
@@ -79,6 +80,21 @@ def test_generate_names_the_split_and_the_folds_where_they_are_not_those_of_eval
     result = cli(*command, "--width", 1, "--steps", 1, "--seeds", 1)
     assert result.exit_code == 0, result.stderr
     assert re.search(r"^w-16 ", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["none", ".hidden"])
+def test_generate_names_the_arm_where_the_folder_cannot(run, tiny_features, cli, tmp_path, name):
+    told = cli("generate", run, tmp_path / name, "--n-per-label", 1).stdout.splitlines()[-1]
+    assert told.endswith(f"--synthetic generated-{name.lstrip('.')}={tmp_path / name}")
+
+
+def test_a_current_folder_that_is_gone_is_told(cli, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = cli("generate", "x", "y")
+    assert result.exit_code == 2
+    assert "the current folder is gone" in " ".join(result.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -95,13 +111,17 @@ def test_generate_names_the_split_and_the_folds_where_they_are_not_those_of_eval
         ("evaluate", "FEATURES", "OUT", "--synthetic", "se="),
         ("merge", "", "OUT"),
         ("demo", ""),
+        ("verify", ""),
+        ("mel", "bands", ""),
+        ("mel", "diff", "", "heart"),
+        ("preprocess", "CORPUS", "OUT", "--deidentify", ""),
     ],
 )
 def test_an_unset_variable_is_not_the_current_folder(cli, tiny_features, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     result = cli(*(tiny_features.path if given == "FEATURES" else given for given in arguments))
     assert result.exit_code == 2
-    assert "it is empty; expected a path." in " ".join(result.stderr.replace("│", " ").split())
+    assert "empty; expected a path" in " ".join(result.stderr.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,6 +150,7 @@ def test_one_fold_by_number(tiny_features, cli, tmp_path):
         (("--model", "gan"), 2, "model is 'gan'; expected 'se-cwgan-gp'"),
         (("--width", 0), 2, "width is 0; expected"),
         (("--ema", 1), 2, "ema is 1.0; expected less than 1"),
+        (("--fold", "9" * 5000), 2, "; expected a number from 0 on"),
         (("--fold", "first"), 2, "fold is 'first'; expected a number"),
         (("--fold", "all", "--fold", 7), 2, "fold is 'all'; expected a number from 0 on, or all, alone"),
         (("--latent-dim", 10**12), 2, "latent_dim is 1000000000000; expected at most 65536"),

@@ -277,7 +277,7 @@ def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     evaluate(few, make_folds(few, 2), {}, tmp_path / "out", config, only_folds=[1], progress=loud)
     grouped, thin = loud.warnings
     assert "grouped by recording" in grouped
-    assert "2 of across in fold 1, 2 of along in fold 1;" in thin
+    assert "few test files: 2 of across in fold 1, 2 of along in fold 1;" in thin
     evaluate(few, make_folds(few, 4), {}, tmp_path / "four", config, progress=loud)
     assert "1 of across in fold 0, 1 of along in fold 0," in loud.warnings[-1]
     assert "1 of across in fold 2 and 3 more such cells; with fewer than" in loud.warnings[-1]
@@ -301,7 +301,7 @@ def test_an_evaluation_json_that_was_changed_is_refused(tmp_path, features, fold
         ([], r"is not an evaluation's evaluation\.json .*: it holds \[\]\. Restore the file or make it anew"),
         (about | {"n_folds": "two"}, r"its n_folds is 'two'"),
         (about | {"settings": about["settings"] | {"seeds": None}}, r"in its settings, its seeds is None"),
-        (about | {"schema_version": 0}, r"is not of schema version 2\. Evaluate anew"),
+        (about | {"schema_version": 0}, r"is not of schema version 2\. Evaluate anew, into another folder"),
         (about | {"n_folds": True}, r"its n_folds is True"),
     ):
         path.write_text(json.dumps(changed))
@@ -331,6 +331,8 @@ def test_a_cell_of_another_place_is_refused_before_anything_is_trained(tmp_path,
     ours.write_bytes(other.read_bytes())
     Cell("none", 1, 0).path(tmp_path / "out").unlink()
     steps_of.clear()
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*'seed': '1'"):
+        evaluate(features, folds, {}, tmp_path / "out", CONFIG, only_folds=[1])
     with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*'seed': '1'.*}; expected {.*'seed': '0'"):
         evaluate(features, folds, {}, tmp_path / "out", CONFIG)
     assert not steps_of

@@ -136,7 +136,7 @@ def test_a_run_that_was_trained_anew_is_no_longer_the_one_of_the_set(run, tiny_f
     (other / "fold_1" / WEIGHTS).write_bytes(save({name: tensor + 1 for name, tensor in weights.items()}))
     digest = fingerprint_file(other / "fold_1" / WEIGHTS)
     (other / "fold_1/state.json").write_text(json.dumps(state | {"weights": digest}))
-    with pytest.raises(InputError, match=r"generators is {'1': '\w+'} there, {'1': '\w+'} asked"):
+    with pytest.raises(InputError, match=r"other was trained anew after .*out was made of it"):
         generate(other, tiny_features, tiny_folds, out, only_folds=[1])
 
 

@@ -58,6 +58,15 @@ def test_a_generator_that_met_a_test_subject_is_refused_by_name(
     assert f"for the split {others.fingerprint}, these folds are {tiny_folds.fingerprint}: name its" in str(error.value)
 
 
+@pytest.mark.parametrize("field", ["features", "folds", "trained_on_groups"])
+def test_a_lineage_that_lacks_a_field_is_refused(tiny_features, tiny_folds, tmp_path, field):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
+    del lineage[field]
+    synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0], lineage=lineage)
+    with pytest.raises(InputError, match=f"does not tell the {field} that it was generated from"):
+        unseen_rows(synthetic, tiny_features, tiny_folds, 0)
+
+
 def test_a_generator_of_another_feature_set_is_refused(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):
     other = write_features(tmp_path / "other", MEL, 32, clips_a_recording=3)
     synthetic = generate(tmp_path / "set", other, Folds.load(other.path / "folds.json"), [0])

@@ -59,6 +59,8 @@ def test_the_interval_of_a_difference_is_that_of_the_corrected_t():
     assert difference["interval"] == pytest.approx([0.2 - half, 0.2 + half], abs=1e-6)
     one = score_cells({cell: it for cell, it in cells.items() if cell.fold == 0}, ["a", "b"])
     assert one["arms"]["se"]["window"]["difference"]["interval"] is None
+    alike = {cell: cells[Cell(cell.arm, 0, 0)] for cell in cells}  # no spread, which is no certainty
+    assert score_cells(alike, ["a", "b"])["arms"]["se"]["window"]["difference"]["interval"] is None
 
 
 def test_seeds_are_averaged_inside_a_fold_before_folds_are_compared():

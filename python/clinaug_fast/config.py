@@ -17,7 +17,7 @@ N_FFT_MAX = 1 << 20
 N_MELS_MAX = 1024
 COUNT_MAX = (1 << 31) - 1  # of what has no limit of its own: the product of two still fits 64 bits
 LATENT_DIM_MAX = BATCH_MAX = 1 << 16
-DRAWS_MAX = 1 << 28  # clips that a classifier sees, all drawn before its first step
+DRAWS_MAX = 1 << 24  # clips that a classifier sees, all drawn before its first step
 RATE_MAX = 1e30  # what float32 holds; one that learns nothing is told by its losses
 
 
@@ -218,7 +218,7 @@ class ClassifierConfig(Settings):
     batch_size: int = Field(16, ge=2, le=BATCH_MAX)
     learning_rate: float = Field(1e-3, gt=0.0, le=RATE_MAX)
     weight_decay: float = Field(1e-2, ge=0.0, le=RATE_MAX)
-    seeds: int = Field(3, ge=1, le=COUNT_MAX, description="classifiers a fold and arm, averaged")
+    seeds: int = Field(3, ge=1, le=1000, description="classifiers a fold and arm, averaged")
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

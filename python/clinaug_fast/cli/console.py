@@ -41,6 +41,8 @@ def some_path(text: str) -> Path:
         raise typer.BadParameter("it is empty; expected a path. Is a variable unset?")
     try:
         os.path.abspath(text).encode()
+    except FileNotFoundError:
+        raise typer.BadParameter("the current folder is gone; expected one. Change to another") from None
     except UnicodeEncodeError:
         raise typer.BadParameter(f"{os.fsencode(text)!r} is not UTF-8; expected it all the way. Rename it") from None
     return Path(text)

@@ -87,10 +87,16 @@ def _evaluate(run: "Run", source: Path, out: Path, folds: list[int]) -> str:
 
     try:
         by_default = Folds.load(source / "folds.json").fingerprint == run.folds.fingerprint
-    except InputError:
+    except (InputError, OSError):
         by_default = False
-    options = "" if by_default else f" --folds {shlex.quote(str(run.folds_path))}"
+    options = ""
+    if not by_default:
+        run.write_folds()
+        options = f" --folds {shlex.quote(str(run.folds_path))}"
     options += "".join(f" --fold {fold}" for fold in folds if len(folds) < len(run.folds))
-    name = f"{out.resolve().name.replace('=', '-')}=" if "=" in str(out) else ""
+    name = out.resolve().name.replace("=", "-")
+    if name == "none" or name.startswith("."):  # evaluate calls no arm so
+        name = f"generated-{name.lstrip('.')}"
+    name = "" if name == out.resolve().name and "=" not in str(out) else f"{name}="
     options += f" --synthetic {shlex.quote(name + str(out))}"
     return f"clinaug-fast evaluate {shlex.quote(str(source))} EVALUATION{options}"

@@ -68,6 +68,7 @@ def preprocess(
         Path | None,
         typer.Option(
             metavar="KEYFILE",
+            parser=some_path,
             help="Replace paths, subjects, sites and devices by hashes under this key; a new file gets a new key. "
             "Keep it away from OUT.",
             show_default=False,

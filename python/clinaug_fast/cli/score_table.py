@@ -69,8 +69,8 @@ def _sentences(scores: dict[str, Any]) -> Sequence[str]:
         f"{seeds} classifier{'s' * (seeds > 1)}."
     )
     yield (
-        f"{baseline['recording']['tested']} recordings tested, {baseline['window']['tested']} windows; the windows of "
-        "a recording vote by their mean log-probability."
+        f"{baseline['recording']['tested']} recordings tested (files, or the segments that a table names), "
+        f"{baseline['window']['tested']} windows; the windows of a recording vote by their mean log-probability."
     )
     if len(scores["arms"]) > 1:
         if folds == 1:
@@ -78,7 +78,7 @@ def _sentences(scores: dict[str, Any]) -> Sequence[str]:
         else:
             yield (
                 "± is the standard deviation over folds. In parentheses is the 95 % interval of the mean difference "
-                "(Nadeau and Bengio's corrected t): one that holds 0 shows no gain and no loss. Each "
-                f"stands for one comparison, of {len(UNITS) * (len(scores['arms']) - 1)} in these tables, and for one "
-                "generator a fold: another may do better or worse."
+                "(Nadeau and Bengio's corrected t): one that holds 0 cannot tell a gain or a loss from "
+                f"chance. Each stands for one comparison, of {len(UNITS) * (len(scores['arms']) - 1)} in these tables; "
+                "without one, all folds differ alike."
             )

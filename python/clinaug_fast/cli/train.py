@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from clinaug_fast.gan.train import TrainResult
 
 
+MOST_DIGITS = 9  # of a fold's number
+
+
 def train(
     features: Annotated[
         Path, typer.Argument(help="The feature set of the real recordings.", show_default=False, parser=some_path)
@@ -123,7 +126,7 @@ def chosen_folds(given: list[str]) -> list[int] | None:
 
     if set(given) == {"all"}:
         return None
-    wrong = [text for text in given if not text.isdecimal()]
+    wrong = [text for text in given if not text.isdecimal() or len(text) > MOST_DIGITS]
     if wrong:
         raise SettingsError(f"fold is {wrong[0]!r}; expected a number from 0 on, or all, alone")
     return [int(text) for text in given]

@@ -47,6 +47,12 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
             f"{synthetic.path} has the lineage {synthetic.lineage.get('kind')!r}; expected a generated feature set. "
             "Real clips belong into the corpus, where the split can see their subjects"
         )
+    missing = [name for name in ("features", "folds", "trained_on_groups") if name not in synthetic.lineage]
+    if missing:
+        raise InputError(
+            f"{synthetic.path} does not tell the {missing[0]} that it was generated from; expected the lineage that "
+            "generate writes. Generate it anew"
+        )
     if synthetic.lineage["features"] != features.fingerprint:
         raise LeakageError(
             f"{synthetic.path} was generated from the feature set {synthetic.lineage['features']}; {features.path} is "

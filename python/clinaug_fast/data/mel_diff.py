@@ -15,7 +15,7 @@ import soxr
 
 from clinaug_fast import native
 from clinaug_fast.config import CONVENTIONS, PRESETS, MelConfig
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.mel import band_edges_hz, refuse_empty_bands
 from clinaug_fast.runs import read_json
 
@@ -76,6 +76,8 @@ class MelDiff:
 def read_mel(name: str, sizes: MelConfig | None = None) -> MelConfig:
     """The contract that `name` stands for: a feature set, its features.json, a preset, or a library's conventions,
     which take their sizes (rates, lengths, bands) from `sizes`. A file or a feature set of that name comes first."""
+    if not name:
+        raise SettingsError("the name of a contract is empty; expected a path or a word. Is a variable unset?")
     path = Path(name)
     if _is_word(name, CONVENTIONS):
         return (sizes or MelConfig()).with_changes(**CONVENTIONS[name])

@@ -33,7 +33,7 @@ ABOUT = {  # what evaluation.json tells
     "group_by": str,
     "settings": {"arms": dict, "seeds": int},
 }
-FEW_RECORDINGS = 5  # fewer of a label in a test part, and one recording moves its recall by more than a fifth
+FEW_FILES = 5  # fewer of a label in a test part, and one moves its recall by more than a fifth
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def evaluate(
     arms = [BASELINE, *synthetic]
     cells = [Cell(arm, fold, seed) for fold in chosen for arm in arms for seed in range(config.seeds)]
     missing = [cell for cell in cells if not cell.path(out).exists()]
-    for cell in {*cells}.difference(missing):  # is as it was left
-        read_predictions(out, cell, evaluation, features.labels)
+    _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
     if missing:
         progress.start("training classifiers", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
@@ -96,10 +95,21 @@ def evaluate(
             if not np.isfinite(predicted).all():
                 raise SettingsError(
                     f"the classifier of {arm}, fold {fold}, seed {cell.seed} diverged: its log-probabilities hold NaN "
-                    f"or infinity. Lower --learning-rate ({config.learning_rate:g})"
+                    f"or infinity. Lower --learning-rate ({config.learning_rate:g}), in another output folder"
                 )
             write_predictions(out, cell, evaluation, features, test, predicted)
     return EvaluationResult(out, score_stored(out), len(missing))
+
+
+def _check_stored(
+    out: Path, arms: Sequence[str], n_folds: int, seeds: int, evaluation: str, labels: Sequence[str]
+) -> None:
+    """Whatever will be scored in the end is as it was left."""
+    for arm in arms:
+        for fold in range(n_folds):
+            for seed in range(seeds):
+                if (cell := Cell(arm, fold, seed)).path(out).exists():
+                    read_predictions(out, cell, evaluation, labels)
 
 
 def classifier_seed(seed: int, cell: Cell) -> int:
@@ -154,10 +164,17 @@ def _check_synthetic(
     for arm, generated in synthetic.items():
         if arm == BASELINE:
             raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
-        if not arm or arm.startswith(".") or Path(arm).name != arm:
+        if not arm or arm.startswith(".") or Path(arm).name != arm or not _is_text(arm):
             raise SettingsError(f"an arm is named {arm!r}; expected a name that can be a folder's. Name it otherwise")
         for fold in chosen:
             _check_finite(generated, unseen_rows(generated, features, folds, fold))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:  # bytes of another encoding
+        return False
 
 
 def _check_finite(features: FeatureSet, rows: np.ndarray) -> None:
@@ -179,13 +196,13 @@ def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
         f"{n} of {label} in fold {fold}"
         for fold in chosen
         for label, n in zip(folds.about["labels"], folds.about["folds"][fold]["test_recordings"], strict=True)
-        if n < FEW_RECORDINGS
+        if n < FEW_FILES
     ]
     if thin:
         more = f" and {len(thin) - 5} more such cells" if len(thin) > 5 else ""
         progress.warn(
-            f"few test recordings: {', '.join(thin[:5])}{more}; with fewer than {FEW_RECORDINGS} a single recording "
-            "moves the score. Use fewer folds or record more"
+            f"few test files: {', '.join(thin[:5])}{more}; with fewer than {FEW_FILES} a single file moves the score. "
+            "Use fewer folds or record more"
         )
 
 
@@ -231,4 +248,4 @@ def _identity(about: Mapping[str, Any]) -> str:
 
 def _read(out: Path) -> dict[str, Any]:
     what = "an evaluation's evaluation.json (clinaug-fast evaluate makes one)"
-    return read_versioned(out / "evaluation.json", what, SCHEMA_VERSION, "Evaluate anew", ABOUT)
+    return read_versioned(out / "evaluation.json", what, SCHEMA_VERSION, "Evaluate anew, into another folder", ABOUT)

@@ -31,10 +31,10 @@ def score(
 
     Macro-F1 is the plain mean of the F1 of all labels, in [0, 1]; a label that is neither present nor predicted
     counts 0. `sd` is the sample standard deviation over folds, null for one fold. `difference` is the arm minus
-    `none`, fold by fold, with the `interval` of its mean (see `corrected_interval`; null for one fold): chance in the
-    patients and in the classifiers, not in the training of the generator, of which a fold has one. `confusion` has a
-    row a true and a column a predicted label, summed over folds and averaged over seeds, so that a row adds up to the
-    tested units of its label.
+    `none`, fold by fold, with the `interval` of its mean (see `corrected_interval`; null for one fold, and where all
+    folds differ alike): chance in the patients, in the classifiers and in the generators, of which each fold has its
+    own. `confusion` has a row a true and a column a predicted label, summed over folds and averaged over seeds, so that
+    a row adds up to the tested units of its label.
     """
     scores: dict[str, dict[str, Any]] = {}
     for arm in arms:
@@ -45,8 +45,7 @@ def score(
         for unit, ours in scores[arm].items():
             baseline = scores[BASELINE][unit]["macro_f1"]["by_fold"]
             difference = np.subtract(ours["macro_f1"]["by_fold"], baseline)
-            interval = list(corrected_interval(difference, n_folds)) if len(folds) > 1 else None
-            ours["difference"] = _over_folds(difference) | {"interval": interval}
+            ours["difference"] = _over_folds(difference) | {"interval": corrected_interval(difference, n_folds)}
     return {
         "schema_version": SCHEMA_VERSION,
         "labels": list(labels),

@@ -77,7 +77,7 @@ class Run:
         if (path / "run.json").exists():  # asked after the listing: another process may begin at the same time
             run = cls.open(path)
             refuse_changed(path, _identity(run.about), _identity(about))
-            run._write_folds()
+            run.write_folds()
             return run
         if used:
             raise InputError(f"{path} holds other things than a run; expected a new folder. Name another")
@@ -89,13 +89,17 @@ class Run:
         }
         write_json(path / "run.json", about)
         run = cls(path, about)
-        run._write_folds()
+        run.write_folds()
         return run
 
-    def _write_folds(self) -> None:
+    def write_folds(self) -> None:
         """folds.json once more, for an evaluation of what the run's generators make."""
-        if not self.folds_path.exists():
-            write_json(self.folds_path, self.about["split"])
+        try:
+            if Folds.load(self.folds_path).fingerprint == self.folds.fingerprint:
+                return
+        except InputError:  # it is not there, or was changed
+            pass
+        write_json(self.folds_path, self.about["split"])
 
     @classmethod
     def open(cls, path: Path) -> "Run":

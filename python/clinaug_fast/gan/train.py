@@ -208,7 +208,7 @@ def _diverged(fold: int, step: int, row: dict[str, float], config: GanConfig) ->
     return SettingsError(
         f"the training of fold {fold} diverged at step {step}: critic loss {row['critic_loss']}, generator loss "
         f"{row['generator_loss']}, weights beyond float32. Lower --generator-rate ({config.generator_rate:g}) and "
-        f"--critic-rate ({config.critic_rate:g})"
+        f"--critic-rate ({config.critic_rate:g}), in another run folder"
     )
 
 
