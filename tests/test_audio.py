@@ -172,6 +172,20 @@ def test_a_segment_of_a_codec_that_cannot_be_sought_in_is_that_of_the_whole(tmp_
     )
 
 
+def test_a_codec_that_soundfile_cannot_read_is_rejected_as_such(tmp_path: Path):
+    code, reason = rejected(write(tmp_path / "x.aiff", sound("hum", 0), subtype="DWVW_16"))
+    assert (code, reason) == (Code.UNREADABLE, "DWVW cannot be read. Encode it as WAV or FLAC")
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.aiff"])
+def test_too_long_goes_before_not_a_number(tmp_path: Path, name: str):
+    samples = np.append(sound("hum", 0), np.nan)
+    path = write(tmp_path / name, samples, subtype="FLOAT")
+    with pytest.raises(Rejected, match="expected at most") as caught:
+        decode(recording(path), RATE, max_seconds=1.0)
+    assert caught.value.code == Code.TOO_LONG
+
+
 def test_a_file_named_raw_is_rejected(tmp_path: Path):
     (tmp_path / "x.raw").write_bytes(bytes(1000))
     assert rejected(tmp_path / "x.raw") == (

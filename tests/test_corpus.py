@@ -180,6 +180,14 @@ def test_a_table_may_name_files_anywhere(tmp_path: Path):
         assert all(Path(recording.path).exists() for recording in corpus.recordings)
 
 
+def test_a_file_is_one_recording_by_whatever_path(tmp_path: Path):
+    touch(tmp_path / "here", "x.wav", "y.wav")
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    path = table(tmp_path / "here", f"path,label\n{tmp_path}/link/x.wav,a\ny.wav,b\nx.wav,b\n")
+    with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):
+        read_corpus(path)
+
+
 def test_a_parquet_table_is_the_same_corpus_as_its_csv(tmp_path: Path):
     rows = {"path": ["x.wav", "y.wav"], "label": ["a", "b"], "subject": [1, 2], "start_s": [0, 2], "end_s": [1, None]}
     pyarrow.parquet.write_table(pa.table(rows), tmp_path / "table.parquet")

@@ -1,5 +1,7 @@
 """log_mel: the native kernel, its operator and its reference against float64, librosa and each other."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -272,12 +274,34 @@ def test_forward_mode_and_transforms():
     at = x.clone().requires_grad_()
     (grad,) = torch.autograd.grad(loss(at), at)
     torch.testing.assert_close(torch.func.grad(loss)(x), grad)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(torch.func.grad(loss)(x.float()), grad.float(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(torch.func.jacrev(loss)(x), grad)
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(x), grad)
     torch.testing.assert_close(torch.func.jvp(loss, (x,), (tangent,))[1], (grad * tangent).sum())
     with torch.autograd.forward_ad.dual_level():
         dual = loss(torch.autograd.forward_ad.make_dual(x, tangent))
         torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, (grad * tangent).sum())
+
+
+def test_batched_gradients_and_vmap():
+    x = torch.randn(3, 400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def jacobian(f):
+        return torch.autograd.functional.jacobian(lambda x: f(x, SMALL), x[0], vectorize=True)
+
+    torch.testing.assert_close(jacobian(ops.log_mel), jacobian(ops.log_mel_reference))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns where it maps by a loop
+        mapped = torch.func.vmap(lambda x: ops.log_mel(x, SMALL), in_dims=1)(x.T)
+    assert torch.equal(mapped, ops.log_mel(x, SMALL))
+
+
+def test_a_tensor_without_numbers_has_a_derivative():
+    x = torch.empty(2, 400, device="meta", requires_grad=True)
+    ops.log_mel(x, SMALL).sum().backward()
+    assert x.grad.shape == x.shape
+    assert ops.log_mel_reference(x, SMALL).shape == ops.log_mel(x, SMALL).shape
 
 
 @pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "boxcar"])

@@ -62,12 +62,33 @@ def test_a_small_wav_file_of_a_low_rate_takes_no_more_memory_than_a_piece(tmp_pa
     assert growth(corpus, tmp_path / "out", "-j", "1") < 150
 
 
-def test_a_small_wav_file_of_a_day_and_more_is_refused_before_it_is_resampled(tmp_path: Path):
+def test_wav_files_that_resampling_makes_long_are_refused_before(tmp_path: Path):
+    """A day and more; and a rate of 1 Hz, at which soxr gives nothing for a while, and then all at once."""
     corpus = write_corpus(tmp_path / "corpus")
-    soundfile.write(corpus / "hum/slow.wav", noise(100_000, 1), 1)
+    soundfile.write(corpus / "hum/slow.wav", noise(100_000, 10), 10)
+    for name in ("slower.wav", "slower.aiff"):
+        soundfile.write(corpus / "hum" / name, noise(3000, 1), 1)
     assert growth(corpus, tmp_path / "out", "-j", "1", "--max-bad", "0.5") < 60
     rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
-    assert [(row["path"], row["code"]) for row in rejected] == [("hum/slow.wav", "TOO_LONG")]
+    codes = {"hum/slow.wav": "TOO_LONG", "hum/slower.wav": "UNREADABLE", "hum/slower.aiff": "UNREADABLE"}
+    assert {row["path"]: row["code"] for row in rejected} == codes
+
+
+def test_overlapping_clips_of_a_recording_with_quiet_ones_are_not_all_copied(tmp_path: Path):
+    """Their samples are 430 MB, of 0.9 MB in FLAC."""
+    corpus = write_corpus(tmp_path / "corpus")
+    samples = noise(55, 8000)
+    samples[: len(samples) // 10] //= 1000
+    soundfile.write(corpus / "hum/much.flac", samples, 8000)
+    options = ("--n-fft", "512", "--hop-length", "512", "--stride-frames", "1", "--n-frames", "250", "--n-mels", "16")
+    assert growth(corpus, tmp_path / "out", "-j", "1", *options) < 120
+
+
+def test_packed_wav_files_are_not_taken_for_short(tmp_path: Path):
+    """GSM holds five samples a byte."""
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "hum/long.wav", noise(2000, 8000), 8000, "GSM610")
+    assert growth(corpus, tmp_path / "out", "-j", "1") < 90
 
 
 def test_overlapping_clips_of_a_small_wav_file_take_no_more_memory_than_a_piece(tmp_path: Path):

@@ -1,5 +1,7 @@
 """residual_se: the native kernel and its operator against the plain PyTorch reference, and its derivatives."""
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -171,6 +173,33 @@ def test_forward_mode_and_transforms():
     with torch.autograd.forward_ad.dual_level():
         dual = loss(torch.autograd.forward_ad.make_dual(x, tangent))
         torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, (grad * tangent).sum())
+
+
+def test_transforms_under_autocast_round_once():
+    x, *rest = (t.bfloat16() for t in inputs((2, 8, 4, 4)))
+
+    def made(autocast: bool) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            return torch.func.grad(lambda x: ops.residual_se(x, *rest).float().square().sum())(x)
+
+    assert torch.equal(made(True), made(False))
+
+
+@pytest.mark.parametrize("with_skip", [True, False])
+def test_vmap_over_images_and_over_weights(with_skip):
+    x, *weights, skip = inputs((6, 5, 3, 2), with_skip=with_skip)
+    one_by_one = ops.residual_se(x, *weights, skip)
+    x, skip = (t if t is None else t.unflatten(0, (3, 2)) for t in (x, skip))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns where it maps by a loop
+        mapped = torch.func.vmap(
+            lambda x, skip: ops.residual_se(x, *weights, skip), in_dims=(0, 0 if with_skip else None)
+        )
+        assert torch.equal(mapped(x, skip).flatten(0, 1), one_by_one)
+        w1 = torch.stack([weights[0], -weights[0]])
+        some = torch.func.vmap(lambda w1: ops.residual_se(x[0], w1, *weights[1:]))(w1)
+    for k in range(2):
+        torch.testing.assert_close(some[k], ops.residual_se(x[0], w1[k], *weights[1:]))
 
 
 def test_gradient_penalty_reaches_the_weights():

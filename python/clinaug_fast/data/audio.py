@@ -9,6 +9,7 @@ is soxr's (HQ). PCM16 at the contract's rate stays int16, which the log-mel kern
 import math
 import os
 import stat
+import struct
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,6 +33,9 @@ MAX_SAMPLES_PER_BYTE = 8192
 # What a file may hold besides its samples, pictures say; a longer one is not read into memory at once.
 EXTRA_BYTES = 16 << 20
 MOST_BYTES_PER_SAMPLE = 8  # of WAV
+LOWEST_RATE = 10  # Hz; of less, no sound is left, and soxr's stream turns a few samples into millions at once
+WAV_HEAD = struct.Struct("<4sI8sIHHIIHH")  # to the bits of a sample
+BYTEWISE_WAV = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible; others pack several samples into a byte
 SKIPPED_AT_ONCE = 1 << 16  # frames
 
 
@@ -94,6 +98,10 @@ def open_audio(recording: Recording) -> AudioFile:
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None
     try:
+        if sound.samplerate < LOWEST_RATE:
+            raise Rejected(Code.UNREADABLE, f"its header tells {sound.samplerate} Hz; expected {LOWEST_RATE} or more")
+        if sound.subtype.startswith("DWVW"):  # soundfile seeks after each read, which this codec cannot
+            raise Rejected(Code.UNREADABLE, "DWVW cannot be read. Encode it as WAV or FLAC")
         if sound.frames > MAX_SAMPLES_PER_BYTE * n_bytes:
             raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
         return AudioFile(sound, n_bytes, *segment_of(recording, sound.frames, sound.samplerate))
@@ -120,6 +128,7 @@ def decode(
         wav = native.read_wav(recording.path, recording.start_s, recording.end_s)
     if isinstance(wav, str):
         with file or open_audio(recording) as source:
+            refuse_too_long((source.stop - source.start) / source.sound.samplerate, max_seconds)
             samples, rate = _samples(source), source.sound.samplerate
         channels, level = 1 if samples.ndim == 1 else samples.shape[1], finite_level(samples)
         if samples.ndim == 2:
@@ -156,17 +165,20 @@ def named_wav(path: Path | str) -> bool:
 
 
 def wav_rate(path: Path | str) -> int | None:
-    """The sample rate in Hz of a WAV file that begins with its format, whatever its name; None of any other."""
+    """The sample rate in Hz of a WAV file that begins with its format and holds a byte or more a sample, whatever its
+    name; None of any other, and of a rate below LOWEST_RATE."""
     try:
         if not os.path.isfile(path):  # to open a FIFO would wait for whoever writes into it
             return None
         with open(path, "rb") as file:
-            head = file.read(28)
+            head = file.read(WAV_HEAD.size)
     except OSError:
         return None
-    if len(head) < 28 or (head[:4], head[8:16]) != (b"RIFF", b"WAVEfmt "):
+    if len(head) < WAV_HEAD.size:
         return None
-    return int.from_bytes(head[24:], "little") or None
+    riff, _, wave, _, tag, _, rate, _, _, bits = WAV_HEAD.unpack(head)
+    plain = (riff, wave) == (b"RIFF", b"WAVEfmt ") and tag in BYTEWISE_WAV and bits >= 8
+    return rate if plain and rate >= LOWEST_RATE else None
 
 
 def _little_else(file: AudioFile, sample_bytes: int) -> bool:

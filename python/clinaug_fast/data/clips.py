@@ -237,7 +237,7 @@ def _whole(
         sink.seconds.resample += waveform.resampling_s
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
         loud = native.loud_windows(windows, settings.clip.quiet_db)
-        _mels(windows if len(loud) == len(windows) else windows[loud], settings, sink)
+        _mels(windows, settings, sink, None if len(loud) == len(windows) else loud)
     n_samples = waveform.level.n // waveform.channels
     return Kept(loud, len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
 
@@ -250,16 +250,21 @@ def flush(sink: ClipSink) -> None:
         sink.seconds.mel += time.perf_counter() - begun
 
 
-def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink) -> None:
-    if sink.device is not None:
+def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink, rows: np.ndarray | None = None) -> None:
+    """The log-mels of the windows, or of some `rows` of them, into the sink; a few at once, since rows of a view that
+    overlaps are copies of all their samples."""
+    n = len(windows) if rows is None else len(rows)
+    n_mels, n_frames = settings.clip_shape
+    at_once = max(1, MEL_BYTES // (4 * max(n_mels * n_frames, settings.length)))
+    for first in range(0, n, at_once):
         begun = time.perf_counter()
-        sink.device.push(windows)
-        sink.seconds.mel += time.perf_counter() - begun
-        return
-    at_once = max(1, MEL_BYTES // (4 * settings.clip_shape[0] * settings.clip_shape[1]))
-    for first in range(0, len(windows), at_once):
-        begun = time.perf_counter()
-        mels = native.log_mel(windows[first : first + at_once], settings.mel, glance=True)
+        part = slice(first, first + at_once)
+        some = windows[part] if rows is None else windows[rows[part]]
+        if sink.device is not None:
+            sink.device.push(some)
+            sink.seconds.mel += time.perf_counter() - begun
+            continue
+        mels = native.log_mel(some, settings.mel, glance=True)
         sink.seconds.mel += time.perf_counter() - begun
         sink.emit(mels)
 

@@ -10,9 +10,9 @@ import posixpath
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +237,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
     seen: dict[str, int] = {}  # the row of each id
-    root = os.path.realpath(path.parent)
+    root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
     for number, row in enumerate(table.to_pylist(), start=1):
         where = f"row {number} of {path}"
         if not row["path"] or not row["label"] or "\0" in row["path"]:
@@ -246,7 +246,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         start_s, end_s = row.get("start_s"), row.get("end_s")
         if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:
             raise InputError(f"{where} goes from {start_s} to {end_s} s; expected 0 <= start_s < end_s. Correct it")
-        relative = _inside(row.pop("path"), root)
+        relative = _inside(row.pop("path"), root, real)
         row["subject"] = _subject(pattern, relative) or row["subject"]
         row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:
@@ -265,8 +265,11 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     return Corpus(path, path.parent, _table(arrays), {}, [], [])
 
 
-def _inside(path: str, root: str) -> str:
-    """The path from `root`, the table's folder, on, and maybe out of it: one for each file, however it is given."""
+def _inside(path: str, root: str, real: Callable[[str], str]) -> str:
+    """The path from `root`, the table's folder without links, on, and maybe out of it: one for each file, however it is
+    given, unless by a link inside the corpus."""
+    if posixpath.isabs(path):
+        path = posixpath.join(real(posixpath.dirname(path)), posixpath.basename(path))
     return posixpath.relpath(posixpath.join(root, path), root)
 
 

@@ -1,5 +1,7 @@
 """The torch.library namespace `clinaug_fast`, how a tensor is described to the extension, and who else is looking."""
 
+import contextlib
+
 import torch
 from torch.autograd import forward_ad
 
@@ -21,3 +23,9 @@ def is_transformed() -> bool:
     """Whether torch.func (grad, jvp, vmap, ...) or forward-mode differentiation is at work, which an
     autograd.Function of the cheap kind cannot serve: the operators are plain PyTorch there."""
     return _transforms_active() or forward_ad._current_level >= 0
+
+
+def no_autocast(device: str) -> contextlib.AbstractContextManager:
+    """Autocast off, where the device knows it."""
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else contextlib.nullcontext()

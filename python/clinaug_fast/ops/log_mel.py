@@ -4,7 +4,7 @@
 int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16, or in `dtype`: float32 or
 float16, float64 for float64 x. Conventions and edge choices are those of `clinaug_fast.native.log_mel`. Where a mel
 value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero. Autocast
-changes nothing; under torch.func and forward-mode differentiation it is `log_mel_reference`.
+changes nothing; under torch.func and forward-mode differentiation it is `log_mel_reference` in float64.
 On a GPU the n_fft of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line
 on stderr, other n_fft go through torch's FFT.
 Raises TypeError or ValueError naming what was given and what is expected.
@@ -20,7 +20,7 @@ from clinaug_fast import native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import filter_bank, refuse_empty_bands
 from clinaug_fast.ops import log_mel_cuda
-from clinaug_fast.ops.library import LIBRARY, buffer, is_transformed
+from clinaug_fast.ops.library import LIBRARY, buffer, is_transformed, no_autocast
 
 _INT16_SCALE = 1.0 / 32768.0
 
@@ -130,7 +130,7 @@ def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
     if n_frames == 0 or x.numel() == 0:
         return x.new_empty((*x.shape[:-1], config.n_mels, n_frames))
     padded, _ = _padded(x.reshape(-1, x.shape[-1]), config)
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device.type):
         spectrum = torch.stft(
             padded, config.n_fft, config.hop_length, window=_window(config, x), center=False, return_complex=True
         )
@@ -167,6 +167,11 @@ def _empty(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> 
     return x.new_empty((*x.shape[:-1], config.n_mels, config.n_frames(x.shape[-1])), dtype=_out_dtype(x, dtype))
 
 
+@torch.library.register_vmap("clinaug_fast::log_mel", lib=LIBRARY)
+def _vmap(info, dims, x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> tuple[torch.Tensor, int]:
+    return _OPERATOR(x.movedim(dims[0], 0), contract, dtype), 0  # leading dimensions are free
+
+
 def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.Tensor:
     """dL/dx from dL/dy, made of differentiable operations, so that it can be differentiated again.
 
@@ -192,7 +197,7 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
     place = source.unfold(0, config.n_fft, config.hop_length)  # (F, n_fft)
     kept = torch.where(place >= 0, grad_frames, grad_frames.new_zeros(()))
     zeros = waves.new_zeros(waves.shape)
-    return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.flatten(1)).reshape(x.shape)
+    return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.reshape(len(kept), -1)).reshape(x.shape)
 
 
 class _LogMel(torch.autograd.Function):
@@ -208,14 +213,15 @@ class _LogMel(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: torch.Tensor):
         (x,) = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device.type):
             return _backward(grad.to(x.dtype), x, _config(ctx.contract)), None, None
 
 
 @torch.library.impl(LIBRARY, "log_mel", "Autograd")
 def _autograd(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
-    if is_transformed():
-        return _reference(x, _config(contract)).to(_out_dtype(x, dtype))
+    if is_transformed():  # in float64, which autocast leaves alone: below torch.func it cannot be switched off
+        scale = _INT16_SCALE if x.dtype == torch.int16 else 1.0
+        return _reference(x.double() * scale, _config(contract)).to(_out_dtype(x, dtype))
     if x.requires_grad and torch.is_grad_enabled():
         return _LogMel.apply(x, contract, dtype)
     with torch._C._AutoDispatchBelowAutograd():

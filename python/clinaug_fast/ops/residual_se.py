@@ -15,7 +15,7 @@ import torch
 
 from clinaug_fast import _native
 from clinaug_fast.ops import residual_se_cpu, residual_se_cuda, residual_se_plain
-from clinaug_fast.ops.library import LIBRARY, is_transformed
+from clinaug_fast.ops.library import LIBRARY, is_transformed, no_autocast
 from clinaug_fast.ops.residual_se_inputs import (
     DTYPES,
     check,
@@ -75,6 +75,14 @@ def residual_se_reference(
 
 def _plain(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
     return residual_se_plain.excite(x, residual_se_plain.gate(x, w1, b1, w2, b2)[2], skip, act, slope)
+
+
+def _plain_rounded(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
+    """What the operator gives, rounded once; in float64, the one dtype that autocast leaves alone below torch.func,
+    where it cannot be switched off."""
+    check(x, w1, b1, w2, b2, skip, act, slope)
+    wide = (t if t is None else t.double() for t in (x, w1, b1, w2, b2, skip))
+    return _plain(*wide, act, slope).to(x.dtype)
 
 
 class ResidualSE(torch.nn.Module):
@@ -193,7 +201,7 @@ class _ResidualSe(torch.autograd.Function):
         wants_skip = ctx.needs_input_grad[5]
         if torch.is_grad_enabled():  # create_graph: to be differentiated again
             wide = computed_in(x.dtype)
-            with torch.autocast(x.device.type, enabled=False):
+            with no_autocast(x.device.type):
                 state = residual_se_plain.gate(*(tensor.to(wide) for tensor in (x, w1, b1, w2, b2)))
                 wider = (tensor.to(wide) for tensor in (grad, x, y, w1, w2))
                 made = residual_se_plain.gradients(*wider, *state, ctx.act, ctx.slope)
@@ -210,10 +218,7 @@ class _ResidualSe(torch.autograd.Function):
 @torch.library.impl(LIBRARY, "residual_se", "Autograd")
 def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
     if is_transformed():
-        check(x, w1, b1, w2, b2, skip, act, slope)
-        wide = computed_in(x.dtype)
-        tensors = (t if t is None else t.to(wide) for t in (x, w1, b1, w2, b2, skip))
-        return _plain(*tensors, act, slope).to(x.dtype)
+        return _plain_rounded(x, w1, b1, w2, b2, skip, act, slope)
     if torch.is_grad_enabled() and (
         x.requires_grad
         or w1.requires_grad
@@ -225,6 +230,21 @@ def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
         return _ResidualSe.apply(x, w1, b1, w2, b2, skip, act, slope)
     with torch._C._AutoDispatchBelowAutograd():
         return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
+
+
+@torch.library.register_vmap("clinaug_fast::residual_se", lib=LIBRARY)
+def _vmap(info, dims, x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, int]:
+    """One call where images alone are mapped; one by one where each has weights of its own."""
+    tensors = (x, w1, b1, w2, b2, skip)
+    if dims[0] is None or dims[1:5] != (None,) * 4 or (skip is not None and dims[5] is None):
+        each = (
+            [t if d is None else t.select(d, k) for t, d in zip(tensors, dims[:6], strict=True)]
+            for k in range(info.batch_size)
+        )
+        return torch.stack([_OPERATOR(*one, act, slope) for one in each]), 0
+    x = x.movedim(dims[0], 0)
+    skip = None if skip is None else skip.movedim(dims[5], 0).flatten(0, 1)
+    return _OPERATOR(x.flatten(0, 1), w1, b1, w2, b2, skip, act, slope).unflatten(0, x.shape[:2]), 0
 
 
 def _autocast(device: str):
