@@ -96,9 +96,9 @@ def _deal(classes: np.ndarray, groups: np.ndarray, rng: Any) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """(n,) int16 from 0 on, of at most MAX_RECORDINGS values, so that sums of three stay small: equal values have equal
-    ranks, and the units do not matter."""
-    return np.searchsorted(np.sort(values), values).astype(np.int16)
+    """(n,) int32 from 0 on: equal values have equal ranks, and the units do not matter. numpy partitions 32 bits much
+    sooner than 16."""
+    return np.searchsorted(np.sort(values), values).astype(np.int32)
 
 
 def _f1(true: np.ndarray, predicted: np.ndarray) -> float:
