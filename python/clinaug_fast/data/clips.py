@@ -251,11 +251,11 @@ def flush(sink: ClipSink) -> None:
 
 
 def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink, rows: np.ndarray | None = None) -> None:
-    """The log-mels of the windows, or of some `rows` of them, into the sink; a few at once, since rows of a view that
-    overlaps are copies of all their samples."""
+    """The log-mels of the windows, or of some `rows` of them, into the sink, some at once."""
     n = len(windows) if rows is None else len(rows)
     n_mels, n_frames = settings.clip_shape
-    at_once = max(1, MEL_BYTES // (4 * max(n_mels * n_frames, settings.length)))
+    copied = 0 if rows is None else settings.length  # samples of each, also where windows overlap
+    at_once = max(1, MEL_BYTES // (4 * max(n_mels * n_frames, copied)))
     for first in range(0, n, at_once):
         begun = time.perf_counter()
         part = slice(first, first + at_once)
