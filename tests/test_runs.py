@@ -13,17 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import (
-    atomic_file,
-    atomic_folder,
-    fingerprint,
-    fingerprint_file,
-    put_in_place,
-    read_json,
-    read_record,
-    refuse_changed,
-    write_json,
-)
+from clinaug_fast.json_files import read_json, write_json
+from clinaug_fast.runs import atomic_file, atomic_folder, fingerprint, fingerprint_file, put_in_place, refuse_changed
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -104,28 +95,6 @@ def test_changed_settings_are_named(tmp_path: Path):
     refuse_changed(tmp_path, {"a": 1}, {"a": 1})
     with pytest.raises(InputError, match="b is 2 there, 3 asked; c is None there, 'x' asked"):
         refuse_changed(tmp_path, {"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"})
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("{", "Expecting property name"),
-        ('{"a": NaN}', "it holds NaN"),
-        ('{"a": -Infinity}', "it holds -Infinity"),
-        (r'{"a": "\ud800"}', "surrogates not allowed"),
-        ("[" * 100_000, "recursion"),
-        ('{"a": 1' + "0" * 5000 + "}", "4300 digits"),
-        ('{"a": "1"}', "its a is '1'"),
-        ('{"a": true}', "its a is True"),
-        ('{"a": 1, "b": [2, "3"]}', r"its b is \[2, '3'\]"),
-        ('{"a": 1, "b": [2], "c": {"d": null}}', "in its c, its d is None"),
-        ('{"a": 1, "b": [2]}', "in its c, it holds nothing"),
-    ],
-)
-def test_damaged_json_gets_a_sentence(tmp_path: Path, text: str, reason: str):
-    (tmp_path / "x.json").write_text(text)
-    with pytest.raises(InputError, match=rf"x\.json is not a thing: .*{reason}.*\. Restore the file or make it anew"):
-        read_record(tmp_path / "x.json", "a thing", {"a": int, "b": [int], "c": {"d": str}})
 
 
 def note_flushes_and_renames(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -20,7 +20,8 @@ from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
 from clinaug_fast.data.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, feature_set_fingerprint
 from clinaug_fast.data.memory import give_back
 from clinaug_fast.errors import InputError, RejectedError
-from clinaug_fast.runs import provenance, write_json, write_json_lines
+from clinaug_fast.json_files import write_json, write_json_lines
+from clinaug_fast.runs import provenance
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from clinaug_fast.data.feature_set import REPEATING
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import fingerprint_file, read_record
+from clinaug_fast.json_files import read_record
+from clinaug_fast.runs import fingerprint_file
 
 BLOCK_BYTES = 128 << 20  # of files
 BLOCK_RECORDINGS = 4096

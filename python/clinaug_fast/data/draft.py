@@ -16,7 +16,8 @@ from typing import Any
 
 from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import flush, put_in_place, read_record, refuse_changed, write_json
+from clinaug_fast.json_files import read_record, write_json
+from clinaug_fast.runs import flush, put_in_place, refuse_changed
 
 
 class Draft:

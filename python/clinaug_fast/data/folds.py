@@ -14,7 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.runs import fingerprint, read_versioned, refuse_changed, write_json
+from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.runs import fingerprint, refuse_changed
 
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": list}  # what folds.json tells

@@ -16,8 +16,8 @@ import soxr
 from clinaug_fast import native
 from clinaug_fast.config import CONVENTIONS, PRESETS, MelConfig
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.json_files import read_json
 from clinaug_fast.mel import band_edges_hz, refuse_empty_bands
-from clinaug_fast.runs import read_json
 
 SIGNAL_S = 4.0
 SIGNAL_SEED = 20

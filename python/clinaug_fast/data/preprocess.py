@@ -32,8 +32,9 @@ from clinaug_fast.data.settings import flat_settings, refuse_other_set
 from clinaug_fast.data.stopping import Stopper
 from clinaug_fast.data.workers import Job, make_lanes, run_blocks
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.json_files import read_json
 from clinaug_fast.mel import refuse_empty_bands
-from clinaug_fast.runs import Progress, Silent, read_json, refuse_changed
+from clinaug_fast.runs import Progress, Silent, refuse_changed
 
 MAX_HOURS = 24.0
 

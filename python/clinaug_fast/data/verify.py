@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from clinaug_fast.data.feature_set import INDEX_SCHEMA, MEND, SCHEMA_VERSION, cut_from, feature_set_fingerprint
 from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import Progress, Silent, read_versioned
+from clinaug_fast.json_files import read_versioned
+from clinaug_fast.runs import Progress, Silent
 
 
 @dataclass

@@ -23,7 +23,8 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.runs import Progress, Silent, fingerprint, provenance, read_versioned, refuse_changed, write_json
+from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.runs import Progress, Silent, fingerprint, provenance, refuse_changed
 
 SCHEMA_VERSION = 2
 IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to

@@ -19,16 +19,8 @@ from clinaug_fast.data.folds import Folds
 from clinaug_fast.errors import InputError
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
-from clinaug_fast.runs import (
-    fingerprint,
-    fingerprint_file,
-    provenance,
-    read_json_lines,
-    read_record,
-    read_versioned,
-    refuse_changed,
-    write_json,
-)
+from clinaug_fast.json_files import read_json_lines, read_record, read_versioned, write_json
+from clinaug_fast.runs import fingerprint, fingerprint_file, provenance, refuse_changed
 
 SCHEMA_VERSION = 1
 WEIGHTS = "generator.safetensors"

@@ -24,15 +24,8 @@ from clinaug_fast.gan.losses import gradient_penalty, wasserstein_estimate
 from clinaug_fast.gan.models import Critic, Generator, check_clip_shape, parameter_count
 from clinaug_fast.gan.run_folder import WEIGHTS, Run
 from clinaug_fast.gan.scaling import Scaling
-from clinaug_fast.runs import (
-    Progress,
-    Silent,
-    atomic_folder,
-    fingerprint_file,
-    provenance,
-    write_json,
-    write_json_lines,
-)
+from clinaug_fast.json_files import write_json, write_json_lines
+from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, provenance
 
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
 FEWEST_CLIPS = 2  # of a label in a training part

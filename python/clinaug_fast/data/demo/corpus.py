@@ -13,7 +13,8 @@ from clinaug_fast.data.demo.room import Procedure
 from clinaug_fast.data.demo.sources import SOUNDS
 from clinaug_fast.data.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import Progress, Silent, atomic_folder, read_json, refuse_changed, write_json, write_text
+from clinaug_fast.json_files import read_json, write_json
+from clinaug_fast.runs import Progress, Silent, atomic_folder, refuse_changed, write_text
 
 LABELS = sorted(SOUNDS)
 SUBJECT_PATTERN = r"(p\d+)_"

@@ -1,0 +1,38 @@
+"""JSON that is not as it was written gets a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from clinaug_fast.errors import InputError
+from clinaug_fast.json_files import read_json_lines, read_record, write_json_lines
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ('{"a": NaN}', "it holds NaN"),
+        ('{"a": -Infinity}', "it holds -Infinity"),
+        (r'{"a": "\ud800"}', "surrogates not allowed"),
+        ("[" * 100_000, "recursion"),
+        ('{"a": 1' + "0" * 5000 + "}", "4300 digits"),
+        ('{"a": "1"}', "its a is '1'"),
+        ('{"a": true}', "its a is True"),
+        ('{"a": 1, "b": [2, "3"]}', r"its b is \[2, '3'\]"),
+        ('{"a": 1, "b": [2], "c": {"d": null}}', "in its c, its d is None"),
+        ('{"a": 1, "b": [2]}', "in its c, it holds nothing"),
+    ],
+)
+def test_damaged_json_gets_a_sentence(tmp_path: Path, text: str, reason: str):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=rf"x\.json is not a thing: .*{reason}.*\. Restore the file or make it anew"):
+        read_record(tmp_path / "x.json", "a thing", {"a": int, "b": [int], "c": {"d": str}})
+
+
+def test_lines_come_back_and_each_is_looked_at(tmp_path: Path):
+    rows = [{"a": 1}, {"a": 2, "b": "ä"}]
+    write_json_lines(tmp_path / "x.jsonl", rows)
+    assert read_json_lines(tmp_path / "x.jsonl", "things", {"a": int}) == rows
+    with pytest.raises(InputError, match=r"x\.jsonl is not things: its b is None"):
+        read_json_lines(tmp_path / "x.jsonl", "things", {"b": str})
