@@ -169,6 +169,23 @@ def test_wrong_options_get_a_sentence(tiny_features, cli, tmp_path, options, exi
     assert not (tmp_path / "run").exists()
 
 
+def test_the_threads_are_torchs_and_are_told(tiny_features, cli, tmp_path):
+    arguments = ("train", tiny_features.path, tmp_path / "run", *SMALL[:-1], 2, "--fold", 0)
+    assert cli(*arguments).exit_code == 0
+    assert torch.get_num_threads() == 2
+    assert json.loads((tmp_path / "run/fold_0/state.json").read_text())["threads"] == 2
+
+
+def test_what_torch_says_of_memory_is_exit_code_6(tiny_features, cli, tmp_path, monkeypatch):
+    def exhausted(*x, **how):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 1 bytes")
+
+    monkeypatch.setattr("clinaug_fast.gan.train.train_fold", exhausted)
+    result = cli("train", tiny_features.path, tmp_path / "run", *SMALL)
+    assert result.exit_code == 6
+    assert "out of memory" in result.stderr
+
+
 def test_cuda_is_refused_where_there_is_none(tiny_features, cli, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = cli("train", tiny_features.path, tmp_path / "run", *SMALL, "--device", "cuda")

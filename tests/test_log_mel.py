@@ -297,6 +297,20 @@ def test_batched_gradients_and_vmap():
     assert torch.equal(mapped, ops.log_mel(x, SMALL))
 
 
+def test_a_bad_sample_spoils_the_derivative_at_its_own_frames_samples_alone():
+    """Those under its window; n_fft reaches further."""
+    config = CONTRACTS["short window"].with_changes(hop_length=90)  # windows side by side
+    x = torch.randn(1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[500] = torch.nan
+    x.requires_grad_()
+    y = ops.log_mel(x, config)
+    bad = y.isnan().any(0)
+    assert bad.sum() == 1
+    y[:, ~bad].sum().backward()
+    assert x.grad.isnan().sum() == 90
+    assert x.grad[500].isnan()
+
+
 def test_a_tensor_without_numbers_has_a_derivative():
     x = torch.empty(2, 400, device="meta", requires_grad=True)
     ops.log_mel(x, SMALL).sum().backward()

@@ -184,8 +184,12 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
         return torch.zeros_like(x)
     waves = x.reshape(-1, n_samples)
     padded, source = _padded(waves, config)
-    window, bank = _window(config, x), _bank(config, x)
-    spectrum = torch.fft.rfft(padded.unfold(-1, config.n_fft, config.hop_length) * window)  # (B, F, n_bins)
+    left = (config.n_fft - config.win_length) // 2
+    held = (-1, left, config.win_length)  # what is outside the window is not looked at: it may be no number
+    window, bank = _window(config, x).narrow(*held), _bank(config, x)
+    frames = padded.unfold(-1, config.n_fft, config.hop_length).narrow(*held) * window
+    beside = (left, config.n_fft - config.win_length - left)
+    spectrum = torch.fft.rfft(torch.nn.functional.pad(frames, beside))  # (B, F, n_bins)
     power = spectrum.real.square() + spectrum.imag.square() if config.power == 2 else spectrum.abs()
     mel = power @ bank.T  # (B, F, n_mels)
     grad_log = grad.reshape(-1, config.n_mels, n_frames).transpose(1, 2) * _log_scale(config)
@@ -193,8 +197,8 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
     grad_power = grad_mel @ bank
     grad_spectrum = grad_power * (2 * spectrum if config.power == 2 else spectrum.sgn())
     full = torch.nn.functional.pad(grad_spectrum, (0, config.n_fft - spectrum.shape[-1]))
-    grad_frames = torch.fft.ifft(full, norm="forward").real * window  # (B, F, n_fft)
-    place = source.unfold(0, config.n_fft, config.hop_length)  # (F, n_fft)
+    grad_frames = torch.fft.ifft(full, norm="forward").real.narrow(*held) * window  # (B, F, win_length)
+    place = source.unfold(0, config.n_fft, config.hop_length).narrow(*held)  # (F, win_length)
     kept = torch.where(place >= 0, grad_frames, grad_frames.new_zeros(()))
     zeros = waves.new_zeros(waves.shape)
     return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.reshape(len(kept), -1)).reshape(x.shape)
