@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.data.folds import Folds, make_folds, write_folds
+from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, SettingsError
 from conftest import MEL
 
@@ -99,6 +100,16 @@ def test_segments_of_one_recording_count_for_each_of_their_labels(tmp_path: Path
     clips = [(f"operation{k}", None, label) for k in range(4) for label in "ab" for _ in range(3)]
     folds = make_folds(features_of(tmp_path / "set", clips, list("ab")), 2)
     assert [fold["test_recordings"] for fold in folds.about["folds"]] == [[2, 2], [2, 2]]
+
+
+def test_generated_clips_are_not_split(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
+    with new_feature_set(tmp_path / "made", MEL, 32, tiny_features.labels, lineage) as writer:
+        for number, label in enumerate(tiny_features.labels * 6):
+            clip = np.zeros((32, 32), np.float32)
+            writer.add(clip, id=str(number), recording=str(number), label=label, start_s=0.0, fold=0)
+    with pytest.raises(InputError, match=r"made holds generated clips.*Split the feature set that they"):
+        make_folds(FeatureSet.open(tmp_path / "made"), 2)
 
 
 def test_the_seed_decides(tiny_features: FeatureSet):

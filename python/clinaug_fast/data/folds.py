@@ -71,11 +71,16 @@ class Folds:
 def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     """Split by subject (by recording where the subject is unknown), balanced by label.
 
-    Each recording counts once, however many clips it gave. Raises InputError, with the label x fold table, when some
-    fold would lack a label in its training or its test part.
+    Each recording counts once, however many clips it gave. Raises InputError for generated clips and, with the label x
+    fold table, when some fold would lack a label in its training or its test part.
     """
     if n_folds < 2:
         raise SettingsError(f"folds is {n_folds}; expected at least 2")
+    if features.lineage.get("kind") == "generated":
+        raise InputError(
+            f"{features.path} holds generated clips, made with knowledge of subjects that they do not name; expected "
+            "real ones. Split the feature set that they were generated from"
+        )
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
     recordings = np.unique(features.column("recording"), return_inverse=True)[1]
