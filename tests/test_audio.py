@@ -12,7 +12,7 @@ import soxr
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.data import audio
-from clinaug_fast.data.audio import Code, Rejected, decode, mixed
+from clinaug_fast.data.audio import Code, Rejected, decode, mixed, wav_rate
 from clinaug_fast.data.corpus import Recording
 from conftest import MEL, sound, unprivileged
 
@@ -184,6 +184,19 @@ def test_too_long_goes_before_not_a_number(tmp_path: Path, name: str):
     with pytest.raises(Rejected, match="expected at most") as caught:
         decode(recording(path), RATE, max_seconds=1.0)
     assert caught.value.code == Code.TOO_LONG
+
+
+@pytest.mark.parametrize(
+    ("subtype", "rate"),
+    [("PCM_16", RATE), ("PCM_U8", RATE), ("FLOAT", RATE), ("ALAW", RATE), ("GSM610", None), ("IMA_ADPCM", None)],
+)
+def test_the_size_of_a_packed_wav_file_does_not_bound_its_length(tmp_path: Path, subtype: str, rate: int | None):
+    """GSM holds five samples a byte: it has to be opened to know how long it is."""
+    assert wav_rate(write(tmp_path / "x.wav", sound("hum", 0), subtype=subtype)) == rate
+    write(tmp_path / "x.flac", sound("hum", 0)).rename(tmp_path / "y.wav")
+    assert wav_rate(tmp_path / "y.wav") is None
+    assert wav_rate(write(tmp_path / "z.wav", sound("hum", 0), rate=1)) is None
+    assert wav_rate(tmp_path / "missing.wav") is None
 
 
 def test_a_file_named_raw_is_rejected(tmp_path: Path):

@@ -84,13 +84,6 @@ def test_overlapping_clips_of_a_recording_with_quiet_ones_are_not_all_copied(tmp
     assert growth(corpus, tmp_path / "out", "-j", "1", *options) < 120
 
 
-def test_packed_wav_files_are_not_taken_for_short(tmp_path: Path):
-    """GSM holds five samples a byte."""
-    corpus = write_corpus(tmp_path / "corpus")
-    soundfile.write(corpus / "hum/long.wav", noise(2000, 8000), 8000, "GSM610")
-    assert growth(corpus, tmp_path / "out", "-j", "1") < 90
-
-
 def test_overlapping_clips_of_a_small_wav_file_take_no_more_memory_than_a_piece(tmp_path: Path):
     """Its log-mels are 266 MB, of 4 MB in WAV."""
     corpus = write_corpus(tmp_path / "corpus")
