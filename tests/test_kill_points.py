@@ -14,7 +14,8 @@ from conftest import MEL, MEL_OPTIONS, files, write_corpus
 from test_preprocess import CLIP
 
 # For n = 1, 2, ... until a run is not killed any more: the command in folder n, a copy of `begin`, killed before its
-# n-th change, then once more. Runs are forked from one process that has imported everything and started no thread.
+# n-th change, then once more; two at a time. Runs are forked from one process that has imported everything and has no
+# thread.
 KILLER = """
 import itertools, json, os, shutil, signal, sys
 import clinaug_fast.data.merge, clinaug_fast.data.preprocess
@@ -48,12 +49,23 @@ def in_fork(folder, kill_before):
     except SystemExit as end:
         os._exit(end.code or 0)
 
-statuses = []
-for n in itertools.count(1):
+def started(n):
     shutil.copytree(begin, str(n))
-    statuses.append((in_fork(str(n), n), in_fork(str(n), 0)))
+    if pid := os.fork():
+        return pid
+    with open(f"status.{n}", "w") as file:
+        json.dump((in_fork(str(n), n), in_fork(str(n), 0)), file)
+    os._exit(0)
+
+statuses, under_way = [], [started(1), started(2)]
+for n in itertools.count(1):
+    os.waitpid(under_way.pop(0), 0)
+    with open(f"status.{n}") as file:
+        statuses.append(json.load(file))
     if statuses[-1][0] != signal.SIGKILL:
         break
+    under_way.append(started(n + 2))
+os.waitpid(under_way[0], 0)
 print(json.dumps(statuses))
 """
 
