@@ -16,7 +16,7 @@ from clinaug_fast.data.folds import Folds, make_folds
 from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
-from clinaug_fast.evaluate.predictions import Cell
+from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
 from clinaug_fast.evaluate.training import train_classifier
 from conftest import files
 
@@ -79,6 +79,11 @@ def folds(features) -> Folds:
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory, features, folds) -> FeatureSet:
     return write_generated(tmp_path_factory.mktemp("sets") / "generated", features, folds)
+
+
+def identity_of(cell: Path) -> str:
+    """Of the evaluation that a stored cell belongs to."""
+    return pq.read_metadata(cell).metadata[b"evaluation"].decode()
 
 
 @pytest.fixture
@@ -167,11 +172,10 @@ def test_predictions_are_of_the_test_clips_and_scores_come_from_them(tmp_path, f
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
     # A stored cell that is right everywhere is scored as right everywhere: nothing else is remembered.
-    path = Cell("none", 0, 0).path(out)
-    table = pq.read_table(path)
-    right = [[-0.1, -3.0] if label == LABELS[0] else [-3.0, -0.1] for label in table["label"].to_pylist()]
-    columns = {name: table[name] for name in table.column_names} | {"log_probabilities": right}
-    pq.write_table(pa.table(columns, schema=table.schema), path)
+    _, test = folds.rows(features, 0)
+    right = np.where(np.eye(2)[features.classes[test]] == 1, -0.1, -3.0).astype(np.float32)
+    cell = Cell("none", 0, 0)
+    write_predictions(out, cell, identity_of(cell.path(out)), features, test, right)
     before = result.scores["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
     after = score_stored(out)["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
     assert before[0][0] < 1.0
@@ -292,6 +296,26 @@ def test_a_damaged_cell_is_named(tmp_path, features, folds):
         evaluate(features, folds, {}, tmp_path / "out", config)
 
 
+def test_a_cell_that_lost_a_bit_is_refused_or_the_same(tmp_path, features, folds):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG.with_changes(steps=1, seeds=1))
+    cell = Cell("none", 0, 0)
+    path = cell.path(tmp_path / "out")
+    whole, refused = path.read_bytes(), 0
+    about = tmp_path / "out", cell, identity_of(path), LABELS
+    expected = read_predictions(*about)
+    places = range(0, len(whole), 23)
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        try:
+            read = read_predictions(*about)
+        except InputError:
+            refused += 1
+        else:  # it lay in what nobody reads: statistics, say
+            for name in ("recordings", "classes", "log_probabilities"):
+                np.testing.assert_array_equal(getattr(read, name), getattr(expected, name))
+    assert refused > len(places) / 2
+
+
 def test_an_evaluation_json_that_was_changed_is_refused(tmp_path, features, folds):
     config = CONFIG.with_changes(steps=1, seeds=1)
     evaluate(features, folds, {}, tmp_path / "out", config)
@@ -345,7 +369,7 @@ def test_a_cell_without_log_probabilities_is_refused(tmp_path, features, folds, 
     table = pq.read_table(path)
     columns = {name: table[name] for name in table.column_names} | {"log_probabilities": [bad] * len(table)}
     pq.write_table(pa.table(columns, schema=table.schema), path)
-    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet (cannot be read|holds what are no log-prob)"):
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet (cannot be read|is {.*'content')"):
         score_stored(tmp_path / "out")
 
 

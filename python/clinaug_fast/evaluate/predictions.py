@@ -14,7 +14,7 @@ import torch
 
 from clinaug_fast.data.feature_set import FeatureSet, cut_from
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import atomic_file
+from clinaug_fast.runs import atomic_file, fingerprint
 
 CELL_SCHEMA = pa.schema(
     [
@@ -65,8 +65,9 @@ def write_predictions(
     It says what cell it is, of which evaluation (its identity), and on how many threads it was made.
     """
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
-    schema = CELL_SCHEMA.with_metadata(_about(cell, evaluation) | {"threads": str(torch.get_num_threads())})
-    table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=schema)
+    table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
+    threads = {"threads": str(torch.get_num_threads())}
+    table = table.replace_schema_metadata(_about(cell, evaluation, table) | threads)
     path = cell.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as draft:
@@ -83,14 +84,18 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         log_probabilities = np.array(table["log_probabilities"].to_pylist(), np.float32).reshape(-1, len(labels))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise InputError(f"{path} cannot be read: {error}. Remove it and evaluate again") from None
-    told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in _about(cell, evaluation)}
-    if told != _about(cell, evaluation):
-        raise InputError(f"{path} is {told}; expected {_about(cell, evaluation)}. Remove it and evaluate again")
-    if len(log_probabilities) != len(classes) or not np.isfinite(log_probabilities).all():
-        raise InputError(f"{path} holds what are no log-probabilities. Remove it and evaluate again")
+    expected = _about(cell, evaluation, table)
+    told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in expected}
+    if told != expected:
+        raise InputError(f"{path} is {told}; expected {expected}. Remove it and evaluate again")
     recordings = np.array(cut_from(table["id"]).to_pylist(), dtype=object)
     return Predictions(recordings, np.array(classes, np.int64), log_probabilities)
 
 
-def _about(cell: Cell, evaluation: str) -> dict[str, str]:
-    return {"arm": cell.arm, "fold": str(cell.fold), "seed": str(cell.seed), "evaluation": evaluation}
+def _about(cell: Cell, evaluation: str, table: pa.Table) -> dict[str, str]:
+    """What a cell's file tells of itself; `content` names its rows, whatever became of the file that holds them."""
+    texts = (table[name].to_pylist() for name in ("id", "recording", "label"))
+    values = table["log_probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    content = fingerprint(*texts, np.asarray(values, np.float32).tobytes())
+    where = {"arm": cell.arm, "fold": str(cell.fold), "seed": str(cell.seed)}
+    return where | {"evaluation": evaluation, "content": content}
