@@ -144,7 +144,7 @@ def auvux(paths: Sequence[Path], kind: Kind) -> Callable[[Path], object]:
 def lhotse(python: str, corpus: Path, kind: Kind) -> Iterator[Callable[[Path], object]]:
     """A process that waits for the name of an output folder; it runs on the cores that this one may use."""
     mel = kind.mel
-    sizes = [str(size) for size in (mel.sample_rate, mel.n_fft, mel.hop_length, mel.n_mels, 1)]
+    sizes = [str(size) for size in (mel.sample_rate, mel.n_fft, mel.hop_length, mel.n_mels)]
     command = [python, Path(__file__).with_name("peer_lhotse.py"), corpus, *sizes]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 

@@ -154,6 +154,17 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def begun(out: Path, mark: str, others: str) -> bool:
+    """Whether `out`, a folder that is filled bit by bit, was begun: it holds the file `mark`, which comes first.
+    InputError where it holds `others` ("other things than a run")."""
+    used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
+    if (out / mark).exists():  # asked after the listing: another process may begin at the same time
+        return True
+    if used:
+        raise InputError(f"{out} holds {others}; expected a new folder. Name another")
+    return False
+
+
 def refuse_changed(
     out: Path, stored: Mapping[str, Any], asked: Mapping[str, Any], instead: str = "name another output folder"
 ) -> None:

@@ -99,9 +99,10 @@ def _arms(synthetic: list[str]) -> dict[str, Path]:
     arms: dict[str, Path] = {}
     for given in synthetic:
         name, separator, path = given.partition("=")
-        if not (path if separator else given):
+        path = path if separator else given
+        if not path:
             raise SettingsError(f"synthetic is {given!r}: it is empty; expected a path. Is a variable unset?")
-        path = Path(path) if separator else Path(given)
+        path = Path(path)
         name = name if separator else path.resolve().name
         if name in arms:
             raise SettingsError(

@@ -94,9 +94,10 @@ def _evaluate(run: "Run", source: Path, out: Path, folds: list[int]) -> str:
         run.write_folds()
         options = f" --folds {shlex.quote(str(run.folds_path))}"
     options += "".join(f" --fold {fold}" for fold in folds if len(folds) < len(run.folds))
-    name = out.resolve().name.replace("=", "-")
-    if name == "none" or name.startswith("."):  # evaluate calls no arm so
-        name = f"generated-{name.lstrip('.')}"
-    name = "" if name == out.resolve().name and "=" not in str(out) else f"{name}="
-    options += f" --synthetic {shlex.quote(name + str(out))}"
+    name = out.resolve().name
+    arm = name.replace("=", "-")
+    if arm == "none" or arm.startswith("."):  # evaluate calls no arm so
+        arm = f"generated-{arm.lstrip('.')}"
+    named = arm != name or "=" in str(out)  # by itself, the folder would not give the arm its name
+    options += f" --synthetic {shlex.quote(f'{arm}={out}' if named else str(out))}"
     return f"clinaug-fast evaluate {shlex.quote(str(source))} EVALUATION{options}"

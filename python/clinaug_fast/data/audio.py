@@ -135,9 +135,9 @@ def decode(
             samples = mixed(samples)
     else:
         samples, rate, channels, level = wav
+        refuse_too_long(len(samples) / rate, max_seconds)
     if len(samples) < min_seconds * rate:
         raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
-    refuse_too_long(len(samples) / rate, max_seconds)  # before resampling, which lengthens a file of a low rate
     begun = time.perf_counter()
     if rate != sample_rate:
         samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")

@@ -8,7 +8,7 @@ alone. A killed evaluation goes on from the cells that are stored.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, product, starmap
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_pred
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import Progress, Silent, fingerprint, provenance, refuse_changed
+from clinaug_fast.runs import Progress, Silent, begun, fingerprint, provenance, refuse_changed
 
 SCHEMA_VERSION = 2
 IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to
@@ -106,11 +106,9 @@ def _check_stored(
     out: Path, arms: Sequence[str], n_folds: int, seeds: int, evaluation: str, labels: Sequence[str]
 ) -> None:
     """Whatever will be scored in the end is as it was left."""
-    for arm in arms:
-        for fold in range(n_folds):
-            for seed in range(seeds):
-                if (cell := Cell(arm, fold, seed)).path(out).exists():
-                    read_predictions(out, cell, evaluation, labels)
+    for cell in starmap(Cell, product(arms, range(n_folds), range(seeds))):
+        if cell.path(out).exists():
+            read_predictions(out, cell, evaluation, labels)
 
 
 def classifier_seed(seed: int, cell: Cell) -> int:
@@ -225,16 +223,12 @@ def _begin(
         "settings": settings,
         "provenance": provenance() | {"torch": torch.__version__},
     }
-    path = out / "evaluation.json"
-    used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
-    if path.exists():  # asked after the listing: another process may begin at the same time
+    if begun(out, "evaluation.json", "something else than an evaluation"):
         stored = _read(out)
         refuse_changed(out, *(_flat(it) for it in (stored, about)))
         return _identity(stored)
-    if used:
-        raise InputError(f"{out} holds something else than an evaluation; expected a new folder. Name another")
     out.mkdir(parents=True, exist_ok=True)
-    write_json(path, about)
+    write_json(out / "evaluation.json", about)
     return _identity(about)
 
 

@@ -20,7 +20,7 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import read_json_lines, read_record, read_versioned, write_json
-from clinaug_fast.runs import fingerprint, fingerprint_file, provenance, refuse_changed
+from clinaug_fast.runs import begun, fingerprint, fingerprint_file, provenance, refuse_changed
 
 SCHEMA_VERSION = 1
 WEIGHTS = "generator.safetensors"
@@ -65,14 +65,11 @@ class Run:
             "clip_shape": list(features.clip_shape),
         }
         about["fingerprint"] = _fingerprint(about)
-        used = path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir())
-        if (path / "run.json").exists():  # asked after the listing: another process may begin at the same time
+        if begun(path, "run.json", "other things than a run"):
             run = cls.open(path)
             refuse_changed(path, _identity(run.about), _identity(about))
             run.write_folds()
             return run
-        if used:
-            raise InputError(f"{path} holds other things than a run; expected a new folder. Name another")
         path.mkdir(parents=True, exist_ok=True)
         about |= {
             "features_path": os.path.relpath(features.path.resolve(), path.resolve()),
