@@ -5,6 +5,7 @@ Fixtures of session scope are read only: a test that changes one works on a copy
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from typer.testing import CliRunner, Result
 
 from clinaug_fast import _native
@@ -176,3 +178,12 @@ def cli() -> Callable[..., Result]:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
     return invoke
+
+
+@pytest.fixture
+def steps_of():
+    """Counts optimiser steps; the count so far is `sum(...)` of it."""
+    taken: Counter[int] = Counter()
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: taken.update([id(optimizer)]))
+    yield taken
+    hook.remove()

@@ -359,30 +359,6 @@ def test_what_breaks_a_run_has_its_exit_code_and_the_next_run_goes_on(
     assert sorted(os.listdir(out.parent)) == ["out", "out.receipt.json"]
 
 
-def test_the_current_folder_may_be_the_feature_set(cli: Cli, tiny_corpus: Path, out: Path, monkeypatch):
-    cli("preprocess", tiny_corpus, out, *OPTIONS)
-    monkeypatch.chdir(out)
-    assert "was made before" in cli("preprocess", tiny_corpus, ".", *OPTIONS).stdout
-    monkeypatch.chdir(tiny_corpus)
-    result = cli("preprocess", tiny_corpus, ".", *OPTIONS)
-    assert result.exit_code == 3
-    assert "exists and is no feature set" in result.stderr
-
-
-def test_an_output_that_is_a_link_to_nothing_is_refused_before_the_work(cli: Cli, tiny_corpus: Path, out: Path):
-    out.symlink_to("nowhere")
-    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
-    assert result.exit_code == 3
-    assert f"{out} is a link to nowhere, which is not there" in result.stderr
-    assert os.listdir(out.parent) == ["out"]
-
-
-def test_a_path_of_another_encoding_is_refused(cli: Cli, tiny_corpus: Path, out: Path):
-    result = cli("preprocess", tiny_corpus, os.fsdecode(os.fsencode(out) + b"\xff"), *OPTIONS)
-    assert result.exit_code == 2
-    assert "is not UTF-8; expected it all the way" in " ".join(result.stderr.replace("│", " ").split())
-
-
 def test_an_unset_variable_is_not_the_current_folder(cli: Cli, tiny_corpus: Path, out: Path):
     for arguments in (("", out), (tiny_corpus, "")):
         result = cli("preprocess", *arguments, *OPTIONS)

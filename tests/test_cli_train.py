@@ -88,43 +88,6 @@ def test_generate_names_the_arm_where_the_folder_cannot(run, tiny_features, cli,
     assert told.endswith(f"--synthetic generated-{name.lstrip('.')}={tmp_path / name}")
 
 
-def test_a_current_folder_that_is_gone_is_told(cli, tmp_path, monkeypatch):
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    result = cli("generate", "x", "y")
-    assert result.exit_code == 2
-    assert "the current folder is gone" in " ".join(result.stderr.replace("│", " ").split())
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("split", ""),
-        ("train", "", "RUN"),
-        ("train", "FEATURES", ""),
-        ("train", "FEATURES", "RUN", "--folds", ""),
-        ("generate", "", "OUT"),
-        ("generate", "RUN", ""),
-        ("evaluate", "", "OUT"),
-        ("evaluate", "FEATURES", ""),
-        ("evaluate", "FEATURES", "OUT", "--synthetic", "se="),
-        ("merge", "", "OUT"),
-        ("demo", ""),
-        ("verify", ""),
-        ("mel", "bands", ""),
-        ("mel", "diff", "", "heart"),
-        ("preprocess", "CORPUS", "OUT", "--deidentify", ""),
-    ],
-)
-def test_an_unset_variable_is_not_the_current_folder(cli, tiny_features, tmp_path, monkeypatch, arguments):
-    monkeypatch.chdir(tmp_path)
-    result = cli(*(tiny_features.path if given == "FEATURES" else given for given in arguments))
-    assert result.exit_code == 2
-    assert "empty; expected a path" in " ".join(result.stderr.replace("│", " ").split())
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_generate_is_told_where_moved_features_are(run, tiny_features, cli, tmp_path):
     moved = tmp_path / "moved" / "run"
     shutil.copytree(run, moved)

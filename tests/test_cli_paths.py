@@ -1,0 +1,81 @@
+"""Paths that commands are given: empty, gone, links, of another encoding, the current folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from conftest import MEL_OPTIONS, SUBJECT_PATTERN
+
+OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN)
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir()
+    return tmp_path / "made" / "out"
+
+
+def test_the_current_folder_may_be_the_feature_set(cli: Cli, tiny_corpus: Path, out: Path, monkeypatch):
+    cli("preprocess", tiny_corpus, out, *OPTIONS)
+    monkeypatch.chdir(out)
+    assert "was made before" in cli("preprocess", tiny_corpus, ".", *OPTIONS).stdout
+    monkeypatch.chdir(tiny_corpus)
+    result = cli("preprocess", tiny_corpus, ".", *OPTIONS)
+    assert result.exit_code == 3
+    assert "exists and is no feature set" in result.stderr
+
+
+def test_an_output_that_is_a_link_to_nothing_is_refused_before_the_work(cli: Cli, tiny_corpus: Path, out: Path):
+    out.symlink_to("nowhere")
+    result = cli("preprocess", tiny_corpus, out, *OPTIONS)
+    assert result.exit_code == 3
+    assert f"{out} is a link to nowhere, which is not there" in result.stderr
+    assert os.listdir(out.parent) == ["out"]
+
+
+def test_a_path_of_another_encoding_is_refused(cli: Cli, tiny_corpus: Path, out: Path):
+    result = cli("preprocess", tiny_corpus, os.fsdecode(os.fsencode(out) + b"\xff"), *OPTIONS)
+    assert result.exit_code == 2
+    assert "is not UTF-8; expected it all the way" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_current_folder_that_is_gone_is_told(cli, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = cli("generate", "x", "y")
+    assert result.exit_code == 2
+    assert "the current folder is gone" in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("split", ""),
+        ("train", "", "RUN"),
+        ("train", "FEATURES", ""),
+        ("train", "FEATURES", "RUN", "--folds", ""),
+        ("generate", "", "OUT"),
+        ("generate", "RUN", ""),
+        ("evaluate", "", "OUT"),
+        ("evaluate", "FEATURES", ""),
+        ("evaluate", "FEATURES", "OUT", "--synthetic", "se="),
+        ("merge", "", "OUT"),
+        ("demo", ""),
+        ("verify", ""),
+        ("mel", "bands", ""),
+        ("mel", "diff", "", "heart"),
+        ("preprocess", "CORPUS", "OUT", "--deidentify", ""),
+    ],
+)
+def test_an_unset_variable_is_not_the_current_folder(cli, tiny_features, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = cli(*(tiny_features.path if given == "FEATURES" else given for given in arguments))
+    assert result.exit_code == 2
+    assert "empty; expected a path" in " ".join(result.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
