@@ -30,9 +30,9 @@ import soxr
 from bench.interleave import processor
 from clinaug_fast import MelConfig
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.data.receipt import peak_memory_bytes
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.preprocess.receipt import peak_memory_bytes
 
 AGREEMENT_DB = 0.01
 HAS_AUVUX = find_spec("auvux") is not None

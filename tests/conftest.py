@@ -20,8 +20,8 @@ from typer.testing import CliRunner, Result
 from clinaug_fast import _native
 from clinaug_fast.cli.main import app
 from clinaug_fast.config import MelConfig
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds, make_folds, write_folds
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds, write_folds
 
 # Properties are tried on the same examples every time, and leave no database in the checkout.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=60)

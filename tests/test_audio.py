@@ -11,9 +11,9 @@ import soxr
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data import audio
-from clinaug_fast.data.audio import Code, Rejected, decode, mixed, wav_rate
-from clinaug_fast.data.corpus import Recording
+from clinaug_fast.corpus import audio
+from clinaug_fast.corpus.audio import Code, Rejected, decode, mixed, wav_rate
+from clinaug_fast.corpus.recordings import Recording
 from conftest import MEL, sound, unprivileged
 
 RATE = 8000

@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data import blocks, clips, long_recording, workers
-from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks
-from clinaug_fast.data.clips import ClipSettings
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.data.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
-from clinaug_fast.data.workers import Job, run_blocks
+from clinaug_fast.corpus import long_recording
 from clinaug_fast.errors import SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
+from clinaug_fast.preprocess import blocks, clips, workers
+from clinaug_fast.preprocess.blocks import BlockFiles, cut_into_blocks
+from clinaug_fast.preprocess.clips import ClipSettings
+from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.preprocess.workers import Job, run_blocks
 from clinaug_fast.runs import Silent
 from conftest import MEL, files, sound, write_corpus
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data.card import write_card
-from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.features.card import write_card
+from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL, SUBJECT_PATTERN
 
 

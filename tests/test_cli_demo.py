@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import clinaug_fast.demo as chain
+import clinaug_fast.demo.chain as chain
 from clinaug_fast.cli.demo import NEXT
 from clinaug_fast.cli.main import app
 from clinaug_fast.config import ClassifierConfig, GanConfig
-from clinaug_fast.demo import DemoSizes
+from clinaug_fast.demo.chain import DemoSizes
 
 TINY = DemoSizes(
     n_procedures=4,

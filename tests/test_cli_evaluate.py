@@ -13,9 +13,9 @@ from rich.console import Console
 from clinaug_fast.cli.main import app
 from clinaug_fast.cli.score_table import score_table
 from clinaug_fast.config import ClassifierConfig
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds
-from clinaug_fast.data.lineage import generated_lineage
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds
+from clinaug_fast.features.lineage import generated_lineage
 
 FAST = ("--width", 2, "--steps", 3, "--batch-size", 4, "--seeds", 2, "-j", 1)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from typer.testing import Result
 
-from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.features.feature_set import FeatureSet
 
 
 def test_one_contract_ends_in_0(cli: Callable[..., Result], tiny_features: FeatureSet) -> None:

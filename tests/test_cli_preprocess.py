@@ -18,8 +18,8 @@ from typer.testing import Result
 
 from clinaug_fast import _native, native
 from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
-from clinaug_fast.data import workers
-from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess import workers
 from conftest import LABELS, MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, sound
 
 OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.folds import Folds
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds
 from conftest import MEL_OPTIONS, SUBJECT_PATTERN
 
 Cli = Callable[..., Result]

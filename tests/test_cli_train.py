@@ -11,7 +11,7 @@ import torch
 
 from clinaug_fast.cli.train import train
 from clinaug_fast.config import GanConfig
-from clinaug_fast.data.folds import make_folds, write_folds
+from clinaug_fast.features.folds import make_folds, write_folds
 
 SMALL = ("--width", 2, "--steps", 2, "--batch-size", 4, "--n-critic", 1, "--latent-dim", 8, "-j", 1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from clinaug_fast.data.feature_set import FeatureSet
+from clinaug_fast.features.feature_set import FeatureSet
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clinaug_fast.data import containers
-from clinaug_fast.data.containers import W64_RIFF, cut
+from clinaug_fast.corpus import containers
+from clinaug_fast.corpus.containers import W64_RIFF, cut
 from conftest import sound
 
 RATE = 8000

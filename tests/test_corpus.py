@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from clinaug_fast.data.corpus import read_corpus
+from clinaug_fast.corpus.recordings import read_corpus
 from clinaug_fast.errors import InputError, SettingsError
 from conftest import LABELS, SUBJECT_PATTERN, unprivileged
 

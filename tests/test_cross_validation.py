@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinaug_fast.config import ClassifierConfig, MelConfig
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds, make_folds
-from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
 from clinaug_fast.evaluate.predictions import Cell, write_predictions
 from clinaug_fast.evaluate.training import train_classifier
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds
+from clinaug_fast.features.lineage import generated_lineage
 from conftest import files
 
 LABELS = ["across", "along"]

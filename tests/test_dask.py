@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from clinaug_fast.data import blocks
-from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.data.receipt import show_receipt
 from clinaug_fast.errors import InputError
+from clinaug_fast.preprocess import blocks
+from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.preprocess.receipt import show_receipt
 from conftest import MEL, files, write_corpus
 from test_preprocess import CLIP, Listener
 

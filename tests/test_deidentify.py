@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data.corpus import Recording
-from clinaug_fast.data.deidentify import key_check, keyed_hash, public_fields, read_or_make_key, rejected_row
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.data.verify import verify
+from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.verify import verify
+from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_fields, read_or_make_key, rejected_row
+from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from clinaug_fast.data.demo.corpus import LABELS, SUBJECT_PATTERN, demo_procedure, demo_recording, write_demo_corpus
-from clinaug_fast.data.demo.sources import SOUNDS
-from clinaug_fast.data.demo.synthesis import RATE
+from clinaug_fast.demo.corpus import LABELS, SUBJECT_PATTERN, demo_procedure, demo_recording, write_demo_corpus
+from clinaug_fast.demo.sources import SOUNDS
+from clinaug_fast.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
 from conftest import files
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
-from clinaug_fast.data.shortcut import MAX_RECORDINGS, duration_and_level_shortcut
+from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
+from clinaug_fast.corpus.shortcut import MAX_RECORDINGS, duration_and_level_shortcut
 
 
 def table(*rows: dict) -> pa.Table:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinaug_fast.data import feature_set
-from clinaug_fast.data.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
-from clinaug_fast.data.folds import make_folds
 from clinaug_fast.errors import InputError
+from clinaug_fast.features import feature_set
+from clinaug_fast.features.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.folds import make_folds
 from conftest import MEL, files
 
 LINEAGE = {"kind": "corpus", "corpus": "0" * 16}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds, make_folds, write_folds
-from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds, write_folds
+from clinaug_fast.features.lineage import generated_lineage
 from conftest import MEL
 
 SMALL = MEL.with_changes(n_mels=2)

@@ -13,9 +13,9 @@ from matplotlib.image import imread
 from safetensors.torch import load_file, save
 
 from clinaug_fast.config import GanConfig, MelConfig
-from clinaug_fast.data.folds import make_folds
-from clinaug_fast.data.lineage import unseen_rows
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.folds import make_folds
+from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.gan.generate import PICTURE, generate
 from clinaug_fast.gan.pictures import save_real_above_generated
 from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS

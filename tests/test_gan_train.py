@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from clinaug_fast.config import GanConfig
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds, make_folds
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.run_folder import WEIGHTS, Run
 from clinaug_fast.gan.scaling import Scaling

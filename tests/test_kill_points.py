@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clinaug_fast.data import blocks
-from clinaug_fast.data.parts import Part
-from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.preprocess import blocks
+from clinaug_fast.preprocess.parts import Part
+from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL, MEL_OPTIONS, files, write_corpus
 from test_preprocess import CLIP
 
@@ -18,9 +18,9 @@ from test_preprocess import CLIP
 # thread.
 KILLER = """
 import itertools, json, os, shutil, signal, sys
-import clinaug_fast.data.merge, clinaug_fast.data.preprocess
+import clinaug_fast.preprocess.merge, clinaug_fast.preprocess.pipeline
 from clinaug_fast.cli.main import run
-from clinaug_fast.data import blocks
+from clinaug_fast.preprocess import blocks
 
 begin, sys.argv[1:] = sys.argv[1], sys.argv[2:]
 blocks.BLOCK_RECORDINGS = 9

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds, make_folds
-from clinaug_fast.data.lineage import generated_lineage, unseen_rows
 from clinaug_fast.errors import InputError, LeakageError
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds
+from clinaug_fast.features.lineage import generated_lineage, unseen_rows
 from conftest import MEL, write_features
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from clinaug_fast import native
 from clinaug_fast.config import PRESETS, MelConfig
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.mel_diff import compare, mel_diff, read_mel, reference_signal
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.mel import advise_bands, band_edges_hz, empty_bands, filter_bank
+from clinaug_fast.mel_diff import compare, mel_diff, read_mel, reference_signal
 
 SMALL = MelConfig(sample_rate=8000, n_fft=512, hop_length=128, n_mels=32)
 

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from clinaug_fast.data import long_recording, preprocess, workers
-from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, default_limit, parse_bytes
+from clinaug_fast.corpus import long_recording
 from clinaug_fast.errors import SettingsError
+from clinaug_fast.preprocess import pipeline, workers
+from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, Budget, default_limit, parse_bytes
 from conftest import MEL, MEL_OPTIONS, SECONDS, write_corpus
 from test_preprocess import CLIP
 
 # The command in a process of its own that tells by how many MiB its memory grew, at most, while the command ran.
 MEASURED = """
-import clinaug_fast.data.preprocess
+import clinaug_fast.preprocess.pipeline
 from clinaug_fast.cli.main import app
-from clinaug_fast.data.receipt import peak_memory_bytes
+from clinaug_fast.preprocess.receipt import peak_memory_bytes
 begun = peak_memory_bytes()
 app(standalone_mode=False)
 print("grew", (peak_memory_bytes() - begun) >> 20)
@@ -113,8 +114,8 @@ def test_recordings_on_several_threads_wait_for_the_memory_of_the_run(tmp_path: 
         path.unlink()
     monkeypatch.setattr(workers, "BATCH_RECORDINGS", 1)
     room = 4 * long_recording.COPIES * round(8000 * SECONDS)  # of each
-    monkeypatch.setattr(preprocess, "_refuse_large_clips", lambda *x: None)
-    preprocess.preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=4, memory=INTERPRETER_BYTES + 2 * room)
+    monkeypatch.setattr(pipeline, "_refuse_large_clips", lambda *x: None)
+    pipeline.preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=4, memory=INTERPRETER_BYTES + 2 * room)
     assert [budget.n_bytes for budget in made] == [2 * room]
     assert set(asked) == {room}
     assert min(left) == 0  # two at once, and never three: there is no room below nothing

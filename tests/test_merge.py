@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from clinaug_fast.data import blocks
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.merge import merge
-from clinaug_fast.data.parts import Part
-from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess import blocks
+from clinaug_fast.preprocess.merge import merge
+from clinaug_fast.preprocess.parts import Part
+from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.runs import Silent
 from conftest import MEL, MEL_OPTIONS, files, write_corpus
 from test_preprocess import CLIP

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.folds import Folds, make_folds
 from clinaug_fast.errors import InputError
 from clinaug_fast.evaluate.cross_validation import evaluate, score_stored
 from clinaug_fast.evaluate.predictions import Cell, read_predictions
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds, make_folds
 from test_cross_validation import CONFIG, LABELS, identity_of, write_real
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from clinaug_fast import native
 from clinaug_fast.config import PRESETS, ClipConfig, MelConfig
-from clinaug_fast.data import workers
-from clinaug_fast.data.clips import cut
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.preprocess import PreprocessResult, preprocess
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess import workers
+from clinaug_fast.preprocess.clips import cut
+from clinaug_fast.preprocess.pipeline import PreprocessResult, preprocess
 from conftest import CORPORA, LABELS, MEL, SUBJECT_PATTERN, files, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)

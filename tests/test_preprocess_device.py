@@ -13,11 +13,12 @@ from typer.testing import Result
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data import double_buffer, long_recording, workers
-from clinaug_fast.data.double_buffer import LANES, DoubleBuffer
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.corpus import long_recording
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess import double_buffer, workers
+from clinaug_fast.preprocess.double_buffer import LANES, DoubleBuffer
+from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL, MEL_OPTIONS, files, sound, write_corpus
 
 soundfile = pytest.importorskip("soundfile")  # `make test-cuda` runs where it may be missing
@@ -92,7 +93,7 @@ def test_what_is_dropped_is_not_emitted_and_the_lanes_are_free(monkeypatch: pyte
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "make_lanes", lambda device: cpu_lanes)
-    monkeypatch.setattr("clinaug_fast.data.preprocess.make_lanes", lambda device: cpu_lanes)
+    monkeypatch.setattr("clinaug_fast.preprocess.pipeline.make_lanes", lambda device: cpu_lanes)
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from clinaug_fast.data.receipt import STAGES, Receipt, peak_memory_bytes, show_receipt
+from clinaug_fast.preprocess.receipt import STAGES, Receipt, peak_memory_bytes, show_receipt
 
 
 def filled() -> Receipt:
@@ -45,7 +45,7 @@ def test_text_names_each_stage() -> None:
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_this_one() -> None:
-    code = "from clinaug_fast.data.receipt import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from clinaug_fast.preprocess.receipt import peak_memory_bytes; print(peak_memory_bytes())"
     held = bytearray(256 << 20)
     held[::4096] = b"x" * len(held[::4096])
     told = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout

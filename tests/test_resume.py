@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from clinaug_fast.data import blocks, draft, workers
-from clinaug_fast.data.preprocess import preprocess
 from clinaug_fast.errors import InputError, StoppedError
+from clinaug_fast.preprocess import blocks, draft, workers
+from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, write_corpus
 from test_preprocess import CLIP, Listener
 
@@ -30,7 +30,7 @@ KILLS = int(os.environ.get("CLINAUG_KILLS", "6"))
 # The command in a process of its own with blocks of two recordings; each batch says so and takes a moment.
 SLOWLY = """
 import time
-from clinaug_fast.data import blocks, workers
+from clinaug_fast.preprocess import blocks, workers
 from clinaug_fast.cli.main import run
 blocks.BLOCK_RECORDINGS, work = 2, workers.clips_of_batch
 def slowly(*x):

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data.feature_set import INDEX_SCHEMA, FeatureSet, feature_set_fingerprint, new_feature_set
-from clinaug_fast.data.preprocess import preprocess
-from clinaug_fast.data.verify import Report, verify
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import INDEX_SCHEMA, FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.verify import Report, verify
+from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL
 
 

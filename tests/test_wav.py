@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.data.audio import Rejected, decode, mixed
-from clinaug_fast.data.corpus import Recording
+from clinaug_fast.corpus.audio import Rejected, decode, mixed
+from clinaug_fast.corpus.recordings import Recording
 from conftest import MEL, sound
 
 RATE = 8000

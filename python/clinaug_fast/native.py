@@ -152,7 +152,7 @@ class WavBatch(NamedTuple):
     mels: np.ndarray  # (n_clips, n_mels, n_frames) float32, file after file
     measured: np.ndarray  # (n_files,) MEASURED, in the order given; zeros for a file that was not taken
     numbers: np.ndarray  # (n_clips,) int64: the place of each clip's window in its recording
-    not_taken: dict[int, str]  # why some of the files, by their place, are left to `data.audio.decode`
+    not_taken: dict[int, str]  # why some of the files, by their place, are left to `corpus.audio.decode`
     read_ns: int  # spent up to the windows
     mel_ns: int  # spent in log_mel
 
@@ -166,7 +166,7 @@ def wav_log_mel(
 ) -> WavBatch:
     """Plain WAV files to the log-mels of their clips, on one thread and without the interpreter lock.
 
-    Each file is read, mixed down and cut as `data.audio.decode` and `data.clips` do it, to the same bits.
+    Each file is read, mixed down and cut as `corpus.audio.decode` and `preprocess.clips` do it, to the same bits.
     segments: start and end of each recording in its file, in seconds; None for the file's own.
 
     A file is not taken, and no verdict on it is meant, where it is not plain (see csrc/audio/wav.hpp), where its rate

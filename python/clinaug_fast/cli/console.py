@@ -175,7 +175,7 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     except ClinaugError as error:
         raise say.fail(error) from None
     except (KeyboardInterrupt, _Terminated) as error:
-        from clinaug_fast.data.stopping import ENDINGS
+        from clinaug_fast.preprocess.stopping import ENDINGS
 
         word, exit_code = ENDINGS[signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT]
         sentence = f"{word}: nothing half-written was left. Run the same command again to go on"

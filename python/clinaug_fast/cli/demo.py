@@ -10,7 +10,7 @@ import typer
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
 
 if TYPE_CHECKING:
-    from clinaug_fast.demo import DemoResult
+    from clinaug_fast.demo.chain import DemoResult
 
 NEXT = "clinaug-fast preprocess YOUR_FOLDER features --subject-pattern '(p[0-9]+)_'"
 
@@ -28,7 +28,7 @@ def demo(
     with stage("demo", as_json, quiet) as say:
         import torch
 
-        from clinaug_fast.demo import run_demo
+        from clinaug_fast.demo.chain import run_demo
 
         begun = time.monotonic()
         say.note(f"everything goes to {out}; the corpus is synthetic, no patient had a part in it")

@@ -64,9 +64,9 @@ def evaluate(
 
         from clinaug_fast.cli.score_table import score_table
         from clinaug_fast.config import ClassifierConfig
-        from clinaug_fast.data.feature_set import FeatureSet
-        from clinaug_fast.data.folds import Folds
         from clinaug_fast.evaluate import cross_validation
+        from clinaug_fast.features.feature_set import FeatureSet
+        from clinaug_fast.features.folds import Folds
 
         config = ClassifierConfig().with_changes(
             width=width,

@@ -40,8 +40,8 @@ def generate(
 
         import torch
 
-        from clinaug_fast.data.feature_set import FeatureSet
         from clinaug_fast.errors import InputError
+        from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.gan.generate import generate as generate_clips
         from clinaug_fast.gan.run_folder import Run
 
@@ -82,8 +82,8 @@ def generate(
 
 def _evaluate(run: "Run", source: Path, out: Path, folds: list[int]) -> str:
     """The command, with the options that are not its defaults."""
-    from clinaug_fast.data.folds import Folds
     from clinaug_fast.errors import InputError
+    from clinaug_fast.features.folds import Folds
 
     try:
         by_default = Folds.load(source / "folds.json").fingerprint == run.folds.fingerprint

@@ -27,8 +27,8 @@ def diff(
 ) -> None:
     """Which fields of two mel contracts differ, and by how many dB on a test signal; exit code 3 where any does."""
     with stage("mel diff", as_json, quiet) as say:
-        from clinaug_fast.data.mel_diff import mel_diff
         from clinaug_fast.errors import InputError
+        from clinaug_fast.mel_diff import mel_diff
 
         found = mel_diff(a, b)
         say.result(
@@ -80,8 +80,8 @@ def bands(
 ) -> None:
     """The band advisor: the largest n_mels and smallest n_fft without empty bands, and each band's resolution."""
     with stage("mel bands", as_json, quiet) as say:
-        from clinaug_fast.data.mel_diff import read_mel
         from clinaug_fast.mel import advise_bands
+        from clinaug_fast.mel_diff import read_mel
 
         changes = {"sample_rate": sample_rate, "n_fft": n_fft, "n_mels": n_mels, "f_min": f_min, "f_max": f_max}
         config = _changed(read_mel(contract), changes | {"mel_scale": mel_scale})

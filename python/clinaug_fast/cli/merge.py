@@ -27,7 +27,7 @@ def merge(
     with stage("merge", as_json, quiet) as say:
         from dataclasses import asdict
 
-        from clinaug_fast.data.merge import merge as join
+        from clinaug_fast.preprocess.merge import merge as join
 
         made_before = out.exists()
         counts = join(parts, out, say)

@@ -10,7 +10,7 @@ from clinaug_fast.cli.console import Json, Quiet, some_path, stage
 
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
-    from clinaug_fast.data.preprocess import PreprocessResult
+    from clinaug_fast.preprocess.pipeline import PreprocessResult
 
 
 def _mel(text: str, **more: Any) -> Any:
@@ -166,13 +166,13 @@ def preprocess(
     """Cut recordings into clips and turn them into log-mels: the feature set that every other command reads."""
     with stage("preprocess", as_json, quiet) as say:
         from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
-        from clinaug_fast.data.deidentify import read_or_make_key
-        from clinaug_fast.data.memory import parse_bytes
-        from clinaug_fast.data.parts import part_asked_for
-        from clinaug_fast.data.preprocess import preprocess as make
-        from clinaug_fast.data.receipt import show_receipt
         from clinaug_fast.errors import SettingsError
         from clinaug_fast.native import allowed_threads
+        from clinaug_fast.preprocess.deidentify import read_or_make_key
+        from clinaug_fast.preprocess.memory import parse_bytes
+        from clinaug_fast.preprocess.parts import part_asked_for
+        from clinaug_fast.preprocess.pipeline import preprocess as make
+        from clinaug_fast.preprocess.receipt import show_receipt
 
         if preset not in PRESETS:
             raise SettingsError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")

@@ -26,8 +26,8 @@ def split(
     with stage("split", as_json, quiet) as say:
         import numpy as np
 
-        from clinaug_fast.data.feature_set import FeatureSet
-        from clinaug_fast.data.folds import Folds, make_folds, show_table, write_folds
+        from clinaug_fast.features.feature_set import FeatureSet
+        from clinaug_fast.features.folds import Folds, make_folds, show_table, write_folds
 
         path = out or features / "folds.json"
         written = write_folds(make_folds(FeatureSet.open(features), folds, seed), path)

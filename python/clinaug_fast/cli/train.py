@@ -72,8 +72,8 @@ def train(
 
         import torch
 
-        from clinaug_fast.data.feature_set import FeatureSet
-        from clinaug_fast.data.folds import Folds
+        from clinaug_fast.features.feature_set import FeatureSet
+        from clinaug_fast.features.folds import Folds
         from clinaug_fast.gan.train import train as train_gan
 
         refuse_absent(device)

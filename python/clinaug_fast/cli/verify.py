@@ -21,8 +21,8 @@ def verify(
 ) -> None:
     """Recompute every checksum and count of a feature set and name what is damaged; exit code 3 where anything is."""
     with stage("verify", as_json, quiet) as say:
-        from clinaug_fast.data.verify import verify
         from clinaug_fast.errors import InputError
+        from clinaug_fast.features.verify import verify
         from clinaug_fast.native import allowed_threads
 
         report = verify(features, threads=threads or allowed_threads(), progress=say)

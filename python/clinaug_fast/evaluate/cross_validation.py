@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from clinaug_fast.config import ClassifierConfig
-from clinaug_fast.data.feature_set import FeatureSet, cut_from
-from clinaug_fast.data.folds import Folds
-from clinaug_fast.data.lineage import unseen_rows
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
+from clinaug_fast.features.feature_set import FeatureSet, cut_from
+from clinaug_fast.features.folds import Folds
+from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import Progress, Silent, begun, fingerprint, provenance, refuse_changed
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from clinaug_fast.data.feature_set import FeatureSet, cut_from
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.runs import atomic_file, fingerprint
 
 CELL_SCHEMA = pa.schema(

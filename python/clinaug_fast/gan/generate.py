@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from clinaug_fast.data.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.data.folds import Folds
-from clinaug_fast.data.lineage import generated_lineage
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds
+from clinaug_fast.features.lineage import generated_lineage
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.pictures import CLIPS_A_LABEL, save_real_above_generated
 from clinaug_fast.gan.run_folder import Run

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from clinaug_fast.config import GanConfig
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.folds import Folds
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import read_json_lines, read_record, read_versioned, write_json

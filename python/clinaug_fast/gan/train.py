@@ -17,9 +17,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from clinaug_fast.config import GanConfig
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.folds import Folds
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.losses import gradient_penalty, wasserstein_estimate
 from clinaug_fast.gan.models import Critic, Generator, check_clip_shape, parameter_count
 from clinaug_fast.gan.run_folder import WEIGHTS, Run

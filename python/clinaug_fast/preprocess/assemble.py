@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.data.blocks import BlockFiles
-from clinaug_fast.data.card import write_card
-from clinaug_fast.data.facts import FACTS_SCHEMA, corpus_facts
-from clinaug_fast.data.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, feature_set_fingerprint
-from clinaug_fast.data.memory import give_back
+from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
 from clinaug_fast.errors import InputError, RejectedError
+from clinaug_fast.features.card import write_card
+from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, feature_set_fingerprint
 from clinaug_fast.json_files import write_json, write_json_lines
+from clinaug_fast.preprocess.blocks import BlockFiles
+from clinaug_fast.preprocess.memory import give_back
 from clinaug_fast.runs import provenance
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clinaug_fast.data.demo.sources import Instruments, suction
-from clinaug_fast.data.demo.synthesis import RATE, band, drift, filtered, noise, place, turning
+from clinaug_fast.demo.sources import Instruments, suction
+from clinaug_fast.demo.synthesis import RATE, band, drift, filtered, noise, place, turning
 
 PEAK = 0.89  # of full scale: a recordist turns the gain down before it clips
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.data.blocks import BlockFiles, cutting
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.preprocess.blocks import BlockFiles, cutting
 
 SCHEMA_VERSION = 3
 ABOUT = {  # what part.json tells

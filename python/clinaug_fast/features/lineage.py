@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.folds import Folds
 from clinaug_fast.errors import InputError, LeakageError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds
 
 
 def generated_lineage(features: FeatureSet, folds: Folds, run: str, trained: list[int]) -> dict[str, Any]:

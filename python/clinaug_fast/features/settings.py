@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.runs import refuse_changed
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.audio import (
+from clinaug_fast.corpus.audio import (
     WAV_SUFFIXES,
     AudioFile,
     Code,
@@ -26,10 +26,10 @@ from clinaug_fast.data.audio import (
     refuse_too_long,
     wav_rate,
 )
-from clinaug_fast.data.corpus import Recording, recordings_of
-from clinaug_fast.data.double_buffer import DoubleBuffer
-from clinaug_fast.data.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
-from clinaug_fast.data.memory import Budget
+from clinaug_fast.corpus.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
+from clinaug_fast.corpus.recordings import Recording, recordings_of
+from clinaug_fast.preprocess.double_buffer import DoubleBuffer
+from clinaug_fast.preprocess.memory import Budget
 
 WAV_BYTES = 4 << 20  # larger WAV files are decoded under the memory budget
 WAV_CLIP_BYTES = 8 << 20  # so are those of more log-mels, of clips that overlap

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clinaug_fast.data.corpus import recordings_of
-from clinaug_fast.data.deidentify import public_fields
-from clinaug_fast.data.facts import FACTS_SCHEMA, FLOOR_DB
-from clinaug_fast.data.feature_set import INDEX_SCHEMA
+from clinaug_fast.corpus.facts import FACTS_SCHEMA, FLOOR_DB
+from clinaug_fast.corpus.recordings import recordings_of
+from clinaug_fast.features.feature_set import INDEX_SCHEMA
+from clinaug_fast.preprocess.deidentify import public_fields
 
 PUBLIC = ("id", "recording", "subject", "site", "device", "label")
 

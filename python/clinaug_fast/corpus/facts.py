@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clinaug_fast.data.shortcut import duration_and_level_shortcut
+from clinaug_fast.corpus.shortcut import duration_and_level_shortcut
 
 SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
 FLOOR_DB = -120.0  # the level of digital silence, whose logarithm is not finite

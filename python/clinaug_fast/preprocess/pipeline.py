@@ -17,23 +17,23 @@ import pyarrow as pa
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
-from clinaug_fast.data.assemble import Counts, assemble
-from clinaug_fast.data.blocks import BlockFiles, cut_into_blocks, cutting
-from clinaug_fast.data.clips import ClipSettings, Seconds
-from clinaug_fast.data.corpus import read_corpus
-from clinaug_fast.data.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
-from clinaug_fast.data.draft import Draft, open_draft, remove_left, with_a_name
-from clinaug_fast.data.judgement import judge
-from clinaug_fast.data.long_recording import COPIES
-from clinaug_fast.data.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
-from clinaug_fast.data.parts import Part, read_part, write_part
-from clinaug_fast.data.receipt import Receipt
-from clinaug_fast.data.settings import flat_settings, refuse_other_set
-from clinaug_fast.data.stopping import Stopper
-from clinaug_fast.data.workers import Job, make_lanes, run_blocks
+from clinaug_fast.corpus.long_recording import COPIES
+from clinaug_fast.corpus.recordings import read_corpus
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.json_files import read_json
 from clinaug_fast.mel import refuse_empty_bands
+from clinaug_fast.preprocess.assemble import Counts, assemble
+from clinaug_fast.preprocess.blocks import BlockFiles, cut_into_blocks, cutting
+from clinaug_fast.preprocess.clips import ClipSettings, Seconds
+from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
+from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a_name
+from clinaug_fast.preprocess.judgement import judge
+from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
+from clinaug_fast.preprocess.parts import Part, read_part, write_part
+from clinaug_fast.preprocess.receipt import Receipt
+from clinaug_fast.preprocess.stopping import Stopper
+from clinaug_fast.preprocess.workers import Job, make_lanes, run_blocks
 from clinaug_fast.runs import Progress, Silent, refuse_changed
 
 MAX_HOURS = 24.0
@@ -75,7 +75,7 @@ def preprocess(
     fail_at_first: the first rejected recording ends the run.
     part: only these blocks, into a folder beside `out` for `merge`.
     dask: the address of a cluster that works on the blocks, `threads` and `memory` being each worker's.
-    deidentify_key: see `data.deidentify`.
+    deidentify_key: see `preprocess.deidentify`.
     device: cuda makes the log-mels on the current GPU, within a few rounding errors of the CPU's; the rest stays on
         the CPU, and the bytes still do not depend on `threads`.
 
@@ -208,7 +208,7 @@ def _work(
     if dask is None:
         seconds = run_blocks(job, rows, threads, progress, stop)
     else:
-        from clinaug_fast.data.cluster import run_blocks_on_dask
+        from clinaug_fast.preprocess.cluster import run_blocks_on_dask
 
         seconds = run_blocks_on_dask(dask, job, rows, threads, progress, stop)
     if not all(job.files.about(number).exists() for number in left):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.data.assemble import Counts
 from clinaug_fast.errors import RejectedError
+from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.data.assemble import Counts, assemble
-from clinaug_fast.data.draft import open_draft, remove_left, with_a_name
-from clinaug_fast.data.judgement import judge
-from clinaug_fast.data.parts import part_files, read_part
-from clinaug_fast.data.settings import flat_settings, refuse_other_set
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.settings import flat_settings, refuse_other_set
+from clinaug_fast.preprocess.assemble import Counts, assemble
+from clinaug_fast.preprocess.draft import open_draft, remove_left, with_a_name
+from clinaug_fast.preprocess.judgement import judge
+from clinaug_fast.preprocess.parts import part_files, read_part
 from clinaug_fast.runs import Progress, Silent
 
 

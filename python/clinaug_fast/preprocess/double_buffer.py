@@ -1,7 +1,7 @@
 """Windows to log-mels by way of a device that works on one buffer while the other is filled.
 
 Takes windows of any recordings, one after another; hands their log-mels on in the same order. What a buffer is on its
-device is said by a `Lane`: `data.cuda` has the one of a GPU.
+device is said by a `Lane`: `preprocess.cuda` has the one of a GPU.
 """
 
 from collections import deque

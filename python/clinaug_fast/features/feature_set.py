@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance
 

@@ -18,15 +18,15 @@ import pyarrow as pa
 
 from clinaug_fast import native
 from clinaug_fast.config import MelConfig
-from clinaug_fast.data.block_tables import facts_table, index_table, public_table
-from clinaug_fast.data.blocks import BlockFiles
-from clinaug_fast.data.clips import ClipSettings, ClipSink, Recordings, Seconds, Verdicts, clips_of_batch
-from clinaug_fast.data.deidentify import rejected_row
-from clinaug_fast.data.double_buffer import DoubleBuffer, Lane
-from clinaug_fast.data.memory import INTERPRETER_BYTES, Budget, keep_freed
-from clinaug_fast.data.shards import Shard
-from clinaug_fast.data.stopping import FINISHING
 from clinaug_fast.errors import RejectedError, SettingsError
+from clinaug_fast.features.shards import Shard
+from clinaug_fast.preprocess.block_tables import facts_table, index_table, public_table
+from clinaug_fast.preprocess.blocks import BlockFiles
+from clinaug_fast.preprocess.clips import ClipSettings, ClipSink, Recordings, Seconds, Verdicts, clips_of_batch
+from clinaug_fast.preprocess.deidentify import rejected_row
+from clinaug_fast.preprocess.double_buffer import DoubleBuffer, Lane
+from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, Budget, keep_freed
+from clinaug_fast.preprocess.stopping import FINISHING
 from clinaug_fast.runs import Progress
 
 BATCH_RECORDINGS = 64
@@ -111,7 +111,7 @@ def make_lanes(device: str) -> MakeLanes:
     """What makes the lanes of a thread on `device`; SettingsError where there is no such device."""
     if device != "cuda":
         raise SettingsError(f"device is {device!r}; expected cpu or cuda")
-    from clinaug_fast.data.cuda import cuda_lanes, refuse_without_gpu
+    from clinaug_fast.preprocess.cuda import cuda_lanes, refuse_without_gpu
 
     refuse_without_gpu()
     return cuda_lanes

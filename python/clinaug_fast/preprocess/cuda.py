@@ -1,7 +1,7 @@
 """The GPU's side of `preprocess --device cuda`: pinned buffers, copies and the log-mel on a stream of their own.
 
-The only file of `data` that imports torch, and imported only where a GPU is asked for. Each thread that decodes has two
-lanes; their copies overlap with decoding and with each other's log-mels.
+The only file of the room that imports torch, and imported only where a GPU is asked for. Each thread that decodes has
+two lanes; their copies overlap with decoding and with each other's log-mels.
 """
 
 import numpy as np
@@ -9,9 +9,9 @@ import torch
 
 from clinaug_fast import _native
 from clinaug_fast.config import MelConfig
-from clinaug_fast.data.double_buffer import LANES, Lane, lane_capacity
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.ops.log_mel import log_mel
+from clinaug_fast.preprocess.double_buffer import LANES, Lane, lane_capacity
 
 _DTYPES = {np.dtype(np.int16): torch.int16, np.dtype(np.float32): torch.float32}
 

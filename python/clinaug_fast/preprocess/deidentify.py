@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.data.corpus import Recording
+from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
 
 KEY_BYTES = 32

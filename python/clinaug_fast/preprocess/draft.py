@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.data.blocks import BlockFiles
 from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_record, write_json
+from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.runs import flush, put_in_place, refuse_changed
 
 

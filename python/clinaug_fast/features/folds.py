@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from clinaug_fast.data.feature_set import FeatureSet
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import fingerprint, refuse_changed
 

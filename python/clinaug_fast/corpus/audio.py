@@ -24,8 +24,8 @@ from miniaudio import ffi
 from miniaudio import lib as dr
 
 from clinaug_fast import native
-from clinaug_fast.data import containers
-from clinaug_fast.data.corpus import Recording
+from clinaug_fast.corpus import containers
+from clinaug_fast.corpus.recordings import Recording
 
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.

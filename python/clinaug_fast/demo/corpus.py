@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from clinaug_fast.data.demo.room import Procedure
-from clinaug_fast.data.demo.sources import SOUNDS
-from clinaug_fast.data.demo.synthesis import RATE
+from clinaug_fast.demo.room import Procedure
+from clinaug_fast.demo.sources import SOUNDS
+from clinaug_fast.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_json, write_json
 from clinaug_fast.runs import Progress, Silent, atomic_folder, refuse_changed, write_text

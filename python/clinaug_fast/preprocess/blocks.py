@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.data.feature_set import REPEATING
-from clinaug_fast.data.shards import fingerprint_shard
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import REPEATING
+from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_record
 from clinaug_fast.runs import fingerprint_file
 

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from clinaug_fast.data.audio import AudioFile, Code, Rejected, as_float, finite_level, go_to, mixed, open_audio
-from clinaug_fast.data.corpus import Recording
+from clinaug_fast.corpus.audio import AudioFile, Code, Rejected, as_float, finite_level, go_to, mixed, open_audio
+from clinaug_fast.corpus.recordings import Recording
 
 PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
 COPIES = 5  # of a piece, at most, that live at once: read, mixed, resampled, joined, scaled

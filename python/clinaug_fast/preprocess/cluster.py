@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
-from clinaug_fast.data.clips import Seconds
-from clinaug_fast.data.stopping import FINISHING
-from clinaug_fast.data.workers import Job, run_blocks
 from clinaug_fast.errors import InputError, ResourceError, SettingsError
+from clinaug_fast.preprocess.clips import Seconds
+from clinaug_fast.preprocess.stopping import FINISHING
+from clinaug_fast.preprocess.workers import Job, run_blocks
 from clinaug_fast.runs import Progress, Silent
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clinaug_fast.data.demo.synthesis import (
+from clinaug_fast.demo.synthesis import (
     BAR_MODES,
     RATE,
     arrivals,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import PRESETS, ClassifierConfig, GanConfig, Settings
-from clinaug_fast.data.demo.corpus import SUBJECT_PATTERN, write_demo_corpus
-from clinaug_fast.data.feature_set import FeatureSet
-from clinaug_fast.data.folds import Folds, make_folds, write_folds
-from clinaug_fast.data.preprocess import preprocess
+from clinaug_fast.demo.corpus import SUBJECT_PATTERN, write_demo_corpus
 from clinaug_fast.evaluate.cross_validation import evaluate
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.train import train
+from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.runs import Progress
 
 
