@@ -18,7 +18,7 @@ import pyarrow as pa
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.corpus.long_recording import COPIES
-from clinaug_fast.corpus.recordings import read_corpus
+from clinaug_fast.corpus.recordings import Corpus, read_corpus
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.json_files import read_json
@@ -99,21 +99,7 @@ def preprocess(
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
         unlabelled, left_out = source.unlabelled, source.left_out
-        made_with = {
-            "mel": mel.model_dump(),
-            "n_frames": clip.n_frames,
-            "lineage": {"kind": "corpus", "corpus": public_digest(source.fingerprint, deidentify_key)},
-            "clip": clip.model_dump(),
-            "subject_pattern": public_pattern(subject_pattern, deidentify_key),
-            "max_hours": max_hours,
-            "device": device,
-            "arithmetic": native.ARITHMETIC,
-            "deidentified": None if deidentify_key is None else key_check(deidentify_key),
-            "corpus": {
-                "ignored": public_suffixes(source.ignored, deidentify_key),
-                "unlabelled": len(source.unlabelled),
-            },
-        }
+        made_with = _made_with(source, settings, max_hours, subject_pattern, device, deidentify_key)
         out = with_a_name(Path(out))
         out = out if part is None else part.path(out)
         counts, receipt = _standing(out, made_with, part), None
@@ -149,6 +135,29 @@ def preprocess(
         about = read_json(out / "features.json", "a feature set's")
         judge(out, about, max_bad, progress, unlabelled, left_out)
     return PreprocessResult(out, counts, already_done, receipt)
+
+
+def _made_with(
+    corpus: Corpus,
+    settings: ClipSettings,
+    max_hours: float,
+    subject_pattern: str | None,
+    device: str,
+    key: bytes | None,
+) -> dict[str, Any]:
+    """All that the bytes of a feature set depend on, as features.json tells it."""
+    return {
+        "mel": settings.mel.model_dump(),
+        "n_frames": settings.clip.n_frames,
+        "lineage": {"kind": "corpus", "corpus": public_digest(corpus.fingerprint, key)},
+        "clip": settings.clip.model_dump(),
+        "subject_pattern": public_pattern(subject_pattern, key),
+        "max_hours": max_hours,
+        "device": device,
+        "arithmetic": native.ARITHMETIC,
+        "deidentified": None if key is None else key_check(key),
+        "corpus": {"ignored": public_suffixes(corpus.ignored, key), "unlabelled": len(corpus.unlabelled)},
+    }
 
 
 def _refuse_large_clips(settings: ClipSettings, threads: int, memory: int) -> None:
