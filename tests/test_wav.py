@@ -137,6 +137,29 @@ def test_what_is_no_file_is_left_to_libsndfile(tmp_path: Path):
     assert native.read_wav(tmp_path / "none.wav") == "No such file or directory"
 
 
+def test_a_file_larger_than_a_riff_file_can_be_takes_no_memory_and_leaves_the_others(tmp_path: Path):
+    good, large = tmp_path / "good.wav", tmp_path / "large.wav"
+    for path in (good, large):
+        soundfile.write(path, sound("hum", 0), RATE, "PCM_16")
+    os.truncate(large, 2**43)  # sparse
+    assert native.read_wav(large) == "larger than a RIFF file can be"
+    batch = native.wav_log_mel([large, good], MEL, ClipConfig(n_frames=32))
+    assert batch.not_taken == {0: "larger than a RIFF file can be"}
+    assert batch.measured["clips"].astype(bool).tolist() == [False, True]
+
+
+def test_a_nul_in_a_path_does_not_end_it(tmp_path: Path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(riff(fmt(), DATA))
+    for call in (
+        lambda: native.read_wav(f"{path}\0y"),
+        lambda: native.wav_log_mel([f"{path}\0y"], MEL, ClipConfig()),
+        lambda: native.list_audio(f"{tmp_path}\0y", [".wav"]),
+    ):
+        with pytest.raises(ValueError, match="null byte"):
+            call()
+
+
 def test_names_of_any_bytes(tmp_path: Path):
     path = os.fsencode(tmp_path) + b"/\xff\xfe\xe4.wav"
     with open(path, "wb") as file:
@@ -278,6 +301,19 @@ def test_level_and_energy_of_float(n: int):
     assert level.square_sum == pytest.approx((wide**2).sum(), rel=1e-12)
     if n:
         assert native.window_energy(x[None])[0] == level.square_sum / n
+
+
+def test_levels_are_those_of_any_strides_and_other_types_are_told():
+    x = np.random.default_rng(0).uniform(-1, 1, (60, 2)).astype(np.float32)
+    for view in (x[::-1], x[::3], x[:, 0], x.T, np.broadcast_to(x[0], (7, 2))):
+        assert native.level(view) == native.level(view.copy())
+    for wrong in (np.zeros(3, np.int32), np.zeros(3, ">i2")):
+        with pytest.raises(ValueError, match=r"level: samples are of the buffer format '(i|>h)'; expected int16 or"):
+            native.level(wrong)
+    with pytest.raises(ValueError, match="window_energy: windows are float64; expected int16 or float32"):
+        native.window_energy(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="an array has 1 dimensions; expected 2"):
+        native.window_energy(np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])

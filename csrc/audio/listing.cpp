@@ -169,8 +169,8 @@ void look_at_sizes(const std::string& root, std::int64_t threads, Listing& listi
 
 }  // namespace
 
-Unlistable::Unlistable(int error, std::string folder)
-    : std::runtime_error(std::strerror(error)), code(error), folder(std::move(folder)) {}
+Unlistable::Unlistable(int error, std::string path)
+    : std::runtime_error(std::strerror(error)), code(error), folder(std::move(path)) {}
 
 Listing list_audio(const std::string& root, const std::vector<std::string>& suffixes, std::int64_t threads) {
   Listing listing;

@@ -13,10 +13,10 @@
 
 namespace clinaug {
 
-// A folder that cannot be listed: the message names it, `code` is errno.
+// A folder that cannot be listed: `code` is errno, and the message the system's.
 class Unlistable : public std::runtime_error {
  public:
-  Unlistable(int error, std::string folder);
+  Unlistable(int error, std::string path);
   int code;
   std::string folder;
 };

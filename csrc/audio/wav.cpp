@@ -24,6 +24,7 @@ using Bytes = std::span<const std::byte>;
 constexpr std::uint16_t kPcm = 1, kFloat = 3, kExtensible = 0xFFFE;
 constexpr std::int64_t kMostChannels = 1024;  // libsndfile's limit
 constexpr std::size_t kRiffHead = 12, kChunkHead = 8;
+constexpr std::uint64_t kLargestRiff = kChunkHead + 0xFFFFFFFFu;  // what its length can say
 constexpr std::size_t kSmallFile = 64 << 10, kLargeFile = 4 << 20;
 constexpr std::size_t kHead = 4 << 10;  // of a file that is not small: enough to tell what it is
 
@@ -206,6 +207,7 @@ Wav parse_wav(Bytes file) {
 void read_wav_bytes(const std::string& path, Wanted wanted, Fresh<std::byte>& bytes) {
   const Descriptor file(path);
   const std::size_t size = file.regular_size();
+  if (size > kLargestRiff) throw NotPlain("larger than a RIFF file can be");
   if (wanted.part && size > kLargeFile) throw NotPlain("part of a large file");
   const std::size_t head = size > kSmallFile ? kHead : size;
   bytes.resize(std::max(bytes.size(), head));  // memory that the last file has left is not cleared

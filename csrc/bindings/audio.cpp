@@ -11,6 +11,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/buffers.hpp"
 #include "bindings/owned.hpp"
+#include "bindings/paths.hpp"
 
 namespace clinaug::bindings {
 namespace {
@@ -25,20 +26,13 @@ double seconds_or_nan(const py::handle& seconds) {
   return seconds.is_none() ? std::numeric_limits<double>::quiet_NaN() : seconds.cast<double>();
 }
 
-// A path as the file system has it: undecodable bytes are kept in text as lone surrogates.
-std::string file_name(const py::handle& path) {
-  PyObject* bytes = nullptr;
-  if (PyUnicode_FSConverter(path.ptr(), &bytes) == 0) throw py::error_already_set();
-  return py::reinterpret_steal<py::bytes>(bytes);
-}
-
 // `segments` is None, or has a (start, end) for each path.
 py::tuple run(const LogMelPlan& plan, const py::list& paths, const py::object& segments, std::int64_t length, std::int64_t stride,
               bool tile, double min_seconds, double max_seconds, double quiet_ratio) {
   if (length < 1 || stride < 1) throw std::invalid_argument("wav_log_mel: length and stride are at least 1");
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   std::vector<WavRequest> files;
-  for (const py::handle& path : paths) files.push_back({file_name(path), kNone, kNone});
+  for (const py::handle& path : paths) files.push_back({path_bytes(path), kNone, kNone});
   if (!segments.is_none()) {
     const auto times = segments.cast<py::list>();
     if (times.size() != files.size()) throw std::invalid_argument("wav_log_mel: expected a segment for each path");
@@ -61,8 +55,9 @@ py::tuple run(const LogMelPlan& plan, const py::list& paths, const py::object& s
 }
 
 // (samples, rate, channels, level), or the reason why not.
-py::object read(const std::string& path, const py::object& start_s, const py::object& end_s) {
+py::object read(const py::object& path, const py::object& start_s, const py::object& end_s) {
   const double start = seconds_or_nan(start_s), end = seconds_or_nan(end_s);
+  const std::string name = path_bytes(path);
   Wav wav;
   Level level;
   std::variant<Fresh<std::int16_t>, Fresh<float>> mono;
@@ -71,7 +66,7 @@ py::object read(const std::string& path, const py::object& start_s, const py::ob
     // Memory that a file leaves to the next one on this thread: fresh pages cost as much as reading into them.
     thread_local Fresh<std::byte> bytes;
     if (bytes.capacity() > kMostKept) Fresh<std::byte>().swap(bytes);
-    read_wav_bytes(path, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
+    read_wav_bytes(name, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
     wav = parse_wav(bytes);
     Fresh<float> converted;
     std::visit(
@@ -100,12 +95,13 @@ py::object read(const std::string& path, const py::object& start_s, const py::ob
 py::tuple level(const py::object& samples) {
   const Buffer from = as_buffer(samples);
   const auto measure = [](const auto& view) {
+    if (view.extent[0] > 1 && view.stride[0] != 1) throw std::invalid_argument("level: samples lie apart; expected dense ones");
     py::gil_scoped_release released;
     return measure_level(std::span(view.data, static_cast<std::size_t>(view.extent[0])));
   };
   if (from.dtype == "int16") return as_tuple(measure(as_view<const std::int16_t, 1>(from)));
   if (from.dtype == "float32") return as_tuple(measure(as_view<const float, 1>(from)));
-  throw std::invalid_argument("level: samples are " + from.dtype);
+  throw std::invalid_argument("level: samples are " + from.dtype + "; expected int16 or float32");
 }
 
 void energy(const py::object& windows, const py::object& out) {
@@ -118,7 +114,7 @@ void energy(const py::object& windows, const py::object& out) {
   };
   if (from.dtype == "int16") return compute(as_view<const std::int16_t, 2>(from));
   if (from.dtype == "float32") return compute(as_view<const float, 2>(from));
-  throw std::invalid_argument("window_energy: windows are " + from.dtype);
+  throw std::invalid_argument("window_energy: windows are " + from.dtype + "; expected int16 or float32");
 }
 
 }  // namespace

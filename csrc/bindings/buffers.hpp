@@ -36,7 +36,8 @@ inline Buffer from_protocol(const py::handle& array) {
   Buffer buffer;
   buffer.address = seen.buf;
   const std::string_view format = seen.format == nullptr ? "B" : seen.format;
-  buffer.dtype = format == "f" ? "float32" : format == "d" ? "float64" : format == "e" ? "float16" : format == "h" ? "int16" : "unknown";
+  buffer.dtype = format == "f" ? "float32" : format == "d" ? "float64" : format == "e" ? "float16" : format == "h" ? "int16"
+                                                                                           : "of the buffer format '" + std::string(format) + "'";
   bool whole = true;
   buffer.shape.reserve(seen.ndim + 1);  // and room for a batch of one: short clips are as fast as their calls
   buffer.strides.reserve(seen.ndim + 1);
@@ -58,7 +59,9 @@ inline Buffer as_buffer(const py::object& given) {
 
 template <class T, std::size_t Rank>
 View<T, Rank> as_view(const Buffer& buffer) {
-  if (buffer.shape.size() != Rank || buffer.strides.size() != Rank) throw std::invalid_argument("buffer of the wrong rank");
+  if (buffer.shape.size() != Rank || buffer.strides.size() != Rank) {
+    throw std::invalid_argument("an array has " + std::to_string(buffer.shape.size()) + " dimensions; expected " + std::to_string(Rank));
+  }
   View<T, Rank> view;
   view.data = static_cast<T*>(buffer.address);
   for (std::size_t i = 0; i < Rank; ++i) {

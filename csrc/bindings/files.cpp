@@ -10,30 +10,28 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/owned.hpp"
+#include "bindings/paths.hpp"
 
 namespace clinaug::bindings {
 namespace {
 
-py::object text(const std::string& bytes) {  // undecodable bytes as Python's own file functions keep them
-  return py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefaultAndSize(bytes.data(), static_cast<py::ssize_t>(bytes.size())));
-}
-
-py::tuple list(const std::string& root, const std::vector<std::string>& suffixes, std::int64_t threads) {
+py::tuple list(const py::object& path, const std::vector<std::string>& suffixes, std::int64_t threads) {
+  const std::string root = path_bytes(path);
   Listing listing;
   try {
     py::gil_scoped_release released;
     listing = list_audio(root, suffixes, threads);
   } catch (const Unlistable& error) {
     errno = error.code;
-    PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, text(error.folder).ptr());
+    PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path_text(error.folder).ptr());
     throw py::error_already_set();
   }
   py::list labels, unlabelled, left_out;
   for (const auto& [label, n] : listing.labels) labels.append(py::make_tuple(py::bytes(label), n));
-  for (const std::string& name : listing.unlabelled) unlabelled.append(text(name));
-  for (const std::string& name : listing.left_out) left_out.append(text(name));
+  for (const std::string& name : listing.unlabelled) unlabelled.append(path_text(name));
+  for (const std::string& name : listing.left_out) left_out.append(path_text(name));
   py::dict ignored;
-  for (const auto& [suffix, n] : listing.ignored) ignored[text(suffix)] = n;
+  for (const auto& [suffix, n] : listing.ignored) ignored[path_text(suffix)] = n;
   return py::make_tuple(Owned<char>{std::move(listing.names)}, Owned<std::int32_t>{std::move(listing.offsets)},
                         Owned<std::int64_t>{std::move(listing.bytes)}, labels, unlabelled, ignored, left_out);
 }

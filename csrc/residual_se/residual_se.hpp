@@ -8,7 +8,6 @@
 #include <cstdint>
 
 #include "common/instruction_set.hpp"
-#include "common/view.hpp"
 #include "residual_se/passes/kernel.hpp"
 
 namespace clinaug {

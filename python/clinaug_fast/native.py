@@ -201,7 +201,7 @@ def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 
 
     Undecodable names are text as `os.fsdecode` gives it. Raises OSError for a folder that cannot be listed.
     """
-    names, offsets, n_bytes, *rest = _native.list_audio(os.fsencode(root), list(suffixes), threads)
+    names, offsets, n_bytes, *rest = _native.list_audio(root, list(suffixes), threads)
     return Listing(np.asarray(names).view(np.uint8), np.asarray(offsets), np.asarray(n_bytes), *rest)
 
 
@@ -222,7 +222,7 @@ def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float
 
     Not plain as in `wav_log_mel`, but of any rate and any length above 0.
     """
-    result = _native.read_wav(os.fsencode(path), start_s, end_s)
+    result = _native.read_wav(path, start_s, end_s)
     if isinstance(result, str):
         return result
     samples, rate, channels, of_file = result
@@ -230,8 +230,8 @@ def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float
 
 
 def level(samples: np.ndarray) -> Level:
-    """The level of (T,) or (T, channels) int16 or float32 samples, dense."""
-    return Level(*_native.level(samples.reshape(-1)))
+    """The level of (T,) or (T, channels) int16 or float32 samples, any strides."""
+    return Level(*_native.level(np.ascontiguousarray(samples).reshape(-1)))
 
 
 def window_energy(windows: np.ndarray) -> np.ndarray:

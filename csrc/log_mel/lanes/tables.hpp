@@ -9,7 +9,7 @@ namespace clinaug::lanes {
 
 using Index = std::ptrdiff_t;
 
-inline constexpr Index kLargestTile = 128, kFewestLanes = 2;
+inline constexpr Index kLargestTile = 128, kFewestLanes = 4;
 inline constexpr Index kScattered = 16;  // frames from anywhere that are computed together, whole vectors of any set
 inline constexpr Index kLineBytes = 64, kPageBytes = 4096;
 inline constexpr int kMaxPasses = 20;

@@ -62,7 +62,6 @@ static inline SingleV splat(const float* from) {
   return reinterpret_cast<SingleV>(IntV{} + bits);
 }
 static inline DoubleV splat(const double* from) {
-  if constexpr (kLanes < 4) return DoubleV{} + *from;
   std::int64_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   return reinterpret_cast<DoubleV>(LongV{} + bits);

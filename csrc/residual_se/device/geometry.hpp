@@ -95,8 +95,8 @@ struct Slice {
   CLINAUG_HOST_DEVICE Run run(const Geometry& g, int item) const {
     const int c = g.by_chunks.quotient(item), chunk = item - c * g.chunks;
     const int end = c == 0 ? head : head + c * g.row, last = end < length ? end : length;
-    const int begin = (c == 0 ? 0 : head + (c - 1) * g.row) + chunk * g.chunk;
-    return {c, begin, begin + g.chunk < last ? begin + g.chunk : last};
+    const int first = (c == 0 ? 0 : head + (c - 1) * g.row) + chunk * g.chunk;
+    return {c, first, first + g.chunk < last ? first + g.chunk : last};
   }
 
   // One slice of all that touch a channel keeps what is known of it once: the one with its first element, or, where every

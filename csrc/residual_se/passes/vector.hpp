@@ -11,7 +11,6 @@
 #endif
 
 #include "common/numbers.hpp"
-#include "common/view.hpp"
 #include "residual_se/passes/kernel.hpp"
 
 namespace clinaug::se::CLINAUG_LANES_SET {
