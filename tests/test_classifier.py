@@ -10,6 +10,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.evaluate.classifier import ResNet18, standardise
 from clinaug_fast.evaluate.training import balanced_order, log_probabilities, train_classifier
+from clinaug_fast.seeds import derived_seed
 
 CPU = torch.device("cpu")
 TORCHVISION_RESNET18_PARAMETERS = 11_689_512  # torchvision's table of weights: 3 channels, 1000 classes
@@ -166,7 +167,7 @@ def test_each_step_takes_its_own_gradient_at_the_rate_of_one_cycle():
         train_classifier(clips, classes, 3, config, seed=4, device=CPU)
     finally:
         hook.remove()
-    order = balanced_order(classes, 60, torch.Generator().manual_seed(4)).view(10, 6)
+    order = balanced_order(classes, 60, torch.Generator().manual_seed(derived_seed("order of clips", 4))).view(10, 6)
     model = ResNet18(3, 2)
     for batch, (_, weight_decay, parameters) in zip(order, seen, strict=True):
         assert weight_decay == 0.03

@@ -171,7 +171,7 @@ def test_predictions_are_of_the_test_clips_and_scores_come_from_them(tmp_path, f
 
 
 def test_learns_what_can_be_learned(tmp_path, features, folds):
-    config = CONFIG.with_changes(width=4, steps=60, batch_size=8, learning_rate=1e-2, seeds=1)
+    config = CONFIG.with_changes(width=4, steps=120, batch_size=8, learning_rate=1e-2, seeds=1)
     scores = evaluate(features, folds, {}, tmp_path / "out", config).scores["arms"]["none"]
     assert scores["recording"]["macro_f1"]["mean"] > 0.9
     assert scores["recording"]["tested"] == 24

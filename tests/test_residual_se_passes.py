@@ -140,6 +140,23 @@ def test_a_nan_stays_in_its_sample(instruction_set, dtype):
     assert y[[0, 2]].isfinite().all()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("act", "slope"), ACTS)
+def test_a_nan_in_a_loss_is_in_its_gradients_as_in_torch(instruction_set, act, slope, dtype, layout):
+    inputs, _ = drawn((2, 32, 4, 4), dtype, layout)
+    inputs[5][1, 2, 3, 1] = float("nan")
+    leaves = [t.requires_grad_() for t in inputs]
+    y = ops.residual_se(*leaves, act, slope)
+    gradients = torch.autograd.grad(y.float().square().sum(), leaves, retain_graph=True)
+    composed = torch.autograd.grad(y.float().square().sum(), leaves, create_graph=True)
+    for one, other in zip(gradients, composed, strict=True):
+        assert torch.equal(one.isnan(), other.isnan())
+    assert gradients[0][1, 2].isnan().all()
+    assert gradients[0][0].isfinite().all()
+    assert gradients[5].isnan().sum() == 1
+
+
 def test_extreme_logits_give_gates_of_zero_and_one(instruction_set):
     x = torch.ones(1, 3, 2, 2)
     w1, b1, w2 = torch.zeros(1, 3), torch.zeros(1), torch.zeros(3, 1)

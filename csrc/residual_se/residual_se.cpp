@@ -106,7 +106,7 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
     kernel.products(1, channels, padded(hidden), w2, logits, nullptr, state.hidden.data());
     for (Index k = 0; k < hidden; ++k) {
       const Real before = arrays.hidden[b * hidden + k];
-      state.hidden[k] = before > Real{0} ? state.hidden[k] : Real{0};
+      state.hidden[k] = before <= Real{0} ? Real{0} : state.hidden[k];
       grad_hidden[k * batch + b] = state.hidden[k];
       excited[k * batch + b] = before < Real{0} ? Real{0} : before;
     }

@@ -211,7 +211,7 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
     for (int j = thread; j < g.hidden; j += block.threads) {
       Real sum{0};
       for (int r = 0; r < g.slices; ++r) sum += block.peer(exchange, r)[j];
-      const Real grad = to.hidden[j] > Real{0} ? sum : Real{0};
+      const Real grad = to.hidden[j] <= Real{0} ? Real{0} : sum;
       hidden[j] = grad;
       if (rank == 0) to.grad_hidden[j] = grad;
     }
@@ -265,7 +265,7 @@ CLINAUG_HOST_DEVICE void backward_gates(Block& block, const Geometry& g, const B
       [&](int c, int j) {
         return entry<Real>(to.w2, c, g.hidden, j) * to.grad_logit[c];
       },
-      [&](int j, Real sum) { to.grad_hidden[j] = to.hidden[j] > Real{0} ? sum : Real{0}; });
+      [&](int j, Real sum) { to.grad_hidden[j] = to.hidden[j] <= Real{0} ? Real{0} : sum; });
   block.sync();
   reduce_columns<Real>(
       block, g.channels, g.hidden, parts,

@@ -115,10 +115,10 @@ struct Bend {
     return z < Real{0} ? (kRelu ? Real{0} : z * slope) : z;
   }
 
-  // dL/dz from dL/dy; y has the sign of z. At zero it is as below zero.
+  // dL/dz from dL/dy; y has the sign of z. At zero it is as below zero, where y is NaN as above.
   CLINAUG_HOST_DEVICE Real gradient(Real y, Real grad) const {
     const Real below = relu ? Real{0} : grad * slope;
-    return y > Real{0} ? grad : below;
+    return y <= Real{0} ? below : grad;
   }
 };
 

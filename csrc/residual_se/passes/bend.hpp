@@ -24,7 +24,8 @@ class Bend {
   Bits keep_;
 };
 
-// grad * act'(z), by what is known of the sign of z: nothing is asked where act is the identity,
+// grad * act'(z), with a slope of one where z is NaN, as torch has it, by what is known of the sign of z: nothing is asked
+// where act is the identity,
 template <class T>
 struct Straight {
   using V = Vector<Accumulator<T>>;
@@ -44,7 +45,7 @@ struct BentByOutput {
   V part(const T* grad, Index i, Index n) const { return bent(load_part(grad + i, n), load_part(y + i, n)); }
 
  private:
-  V bent(V grad, V y_i) const { return y_i > Real{0} ? grad : bend.low(grad); }
+  V bent(V grad, V y_i) const { return y_i <= Real{0} ? bend.low(grad) : grad; }
 };
 
 // or forward has kept it, a bit an element; only for rows of whole vectors.

@@ -53,8 +53,8 @@ struct Kernel {
   void (*weighted_sums)(const Layout&, Rows, const Act<Real>&, const T* grad, const T* x, const T* y, const std::uint8_t* signs,
                         Real* sums, Real* scratch);
 
-  // z = x * gate + skip, y = act(z); skip may be null; signs, if not null: bit i % 8 of byte i / 8 is set where y[i] > 0.
-  // `stream`: y bypasses the caches, see may_stream.
+  // z = x * gate + skip, y = act(z); skip may be null; signs, if not null: bit i % 8 of byte i / 8 is set where y[i] is
+  // above zero or NaN. `stream`: y bypasses the caches, see may_stream.
   void (*excite)(const Layout&, Rows, const Act<Real>&, const T* x, const Real* gate, const T* skip, T* y, std::uint8_t* signs, bool stream);
 
   // dz = grad * act'(z); grad_x = dz * gate + shift, grad_skip = dz; grad_skip may be null. Where both bypass the caches,

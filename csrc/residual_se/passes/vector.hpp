@@ -83,7 +83,7 @@ static inline void stream(float* to, Floats value) { stream_bytes(to, value); }
 static inline void stream(double* to, Doubles value) { stream_bytes(to, value); }
 static inline void stream(Bfloat16* to, Floats value) { stream_bytes(to, to_bfloat16(value)); }
 
-// Signs: bit i % 8 of byte i / 8 is set where element i is above zero. For vectors of whole bytes of them.
+// Signs: bit i % 8 of byte i / 8 is set where element i is above zero or NaN. For vectors of whole bytes of them.
 template <class Real>
 inline constexpr bool kHasSigns = false;
 #ifdef __AVX2__
@@ -92,15 +92,15 @@ inline constexpr bool kHasSigns<float> = true;
 
 static inline void store_signs(std::uint8_t* signs, Index i, Floats value) {
 #ifdef __AVX512F__
-  const __mmask16 bits = _mm512_cmp_ps_mask(reinterpret_cast<__m512>(value), __m512{}, _CMP_GT_OQ);
+  const __mmask16 bits = _mm512_cmp_ps_mask(reinterpret_cast<__m512>(value), __m512{}, _CMP_NLE_UQ);
 #else
-  const int mask = _mm256_movemask_ps(_mm256_cmp_ps(reinterpret_cast<__m256>(value), __m256{}, _CMP_GT_OQ));
+  const int mask = _mm256_movemask_ps(_mm256_cmp_ps(reinterpret_cast<__m256>(value), __m256{}, _CMP_NLE_UQ));
   const auto bits = static_cast<std::uint8_t>(mask);
 #endif
   __builtin_memcpy(signs + i / 8, &bits, sizeof bits);
 }
 
-// Where element i + lane is above zero `above`, else `other`.
+// Where the bit of element i + lane is set `above`, else `other`.
 static inline Floats by_signs(const std::uint8_t* signs, Index i, Floats above, Floats other) {
 #ifdef __AVX512F__
   __mmask16 bits;

@@ -25,6 +25,7 @@ from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import Progress, Silent, begun, fingerprint, provenance, refuse_changed
+from clinaug_fast.seeds import derived_seed
 
 SCHEMA_VERSION = 2
 IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to
@@ -113,7 +114,7 @@ def _check_stored(
 
 def classifier_seed(seed: int, cell: Cell) -> int:
     """The seed of a cell's classifier: the same in every arm, so that arms are compared in pairs."""
-    return int(np.random.SeedSequence([seed, cell.fold, cell.seed]).generate_state(1)[0])
+    return derived_seed("classifier", seed, cell.fold, cell.seed)
 
 
 def score_stored(out: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.evaluate.classifier import ResNet18
+from clinaug_fast.seeds import derived_seed
 
 TEST_BATCH = 256
 
@@ -53,7 +54,7 @@ def train_classifier(
     `clips` is (n, n_mels, n_frames) float32, `classes` (n,) int64 in [0, n_labels). `seed` decides the first weights
     and the order of the clips; global random state is left as it was. `on_step` is called after each step.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derived_seed("order of clips", seed))
     order = balanced_order(classes, config.steps * config.batch_size, generator).to(device)
     clips, classes = clips.to(device), classes.to(device)
     model = _new_model(n_labels, config.width, seed).to(device, memory_format=torch.channels_last)
@@ -74,7 +75,7 @@ def train_classifier(
 
 def _new_model(n_labels: int, width: int, seed: int) -> ResNet18:
     with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from the global generator
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(derived_seed("first weights of a classifier", seed))
         return ResNet18(n_labels, width)
 
 

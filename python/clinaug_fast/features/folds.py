@@ -6,6 +6,7 @@ every fold has every label on both sides, or the split is refused with the table
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +98,13 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
             f"folds is {n_folds}, but a label comes from {min(owned)} subjects or recordings only; expected at least "
             f"{n_folds} for each. Subjects or recordings a label:\n{rows}\nLower --folds, or add recordings"
         )
-    for test_of_fold in _candidates(classes, groups, n_folds, seed):
-        table = np.array([np.bincount(classes[test], minlength=len(features.labels)) for test in test_of_fold])
-        if table.min() > 0 and (table.sum(axis=0) - table).min() > 0:
-            return _folds(features, seed, [sorted(set(groups[test])) for test in test_of_fold], table)
-    raise InputError(
-        f"no split into {n_folds} folds was found in which every fold tests every label; the last one tried, in "
-        f"recordings:\n{show_table(features.labels, table)}\nLower --folds, or add subjects of the labels that lack"
-    )
+    split, table = _find_split(classes, groups, len(features.labels), n_folds, seed)
+    if not _is_whole(table):
+        raise InputError(
+            f"no split into {n_folds} folds was found in which every fold tests every label; one that was tried, in "
+            f"recordings:\n{show_table(features.labels, table)}\nLower --folds, or add subjects of the labels that lack"
+        )
+    return _folds(features, seed, [sorted(set(groups[test])) for test in split], table)
 
 
 def _refuse_half_known(features: FeatureSet) -> None:
@@ -124,12 +124,44 @@ def _fingerprint(about: dict[str, Any]) -> str:
     return fingerprint({key: value for key, value in about.items() if key != "fingerprint"})
 
 
-def _candidates(classes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> Iterator[list[np.ndarray]]:
-    """Splits of whole groups, the balanced ones first: for each fold the rows that it tests."""
+def _find_split(
+    classes: np.ndarray, groups: np.ndarray, n_labels: int, n_folds: int, seed: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """(the rows that each fold tests, recordings by fold and label): the first balanced split with every label on both
+    sides of every fold, else the most even of those dealt, else one without."""
+
+    def with_tables(splits: Iterator[list[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        for split in splits:
+            yield split, np.array([np.bincount(classes[test], minlength=n_labels) for test in split])
+
+    balanced = with_tables(_balanced(classes, groups, n_folds, seed))
+    first = next(balanced)
+    for split, table in chain([first], balanced):
+        if _is_whole(table):
+            return split, table
+    dealt = ((split, table) for split, table in with_tables(_dealt(groups, n_folds, seed)) if _is_whole(table))
+    return min(dealt, key=lambda found: _unevenness(found[1]), default=first)
+
+
+def _is_whole(table: np.ndarray) -> bool:
+    """Every fold tests every label, and trains on it."""
+    return bool(table.min() > 0 and (table.sum(axis=0) - table).min() > 0)
+
+
+def _unevenness(table: np.ndarray) -> float:
+    return float((table / table.sum(axis=0)).std(axis=0).sum())
+
+
+def _balanced(classes: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Splits of whole groups with labels as even as can be: for each fold the rows that it tests."""
     for shuffle in range(SHUFFLES):
         state = np.random.SeedSequence([seed, shuffle]).generate_state(1)[0]
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(state))
         yield [test for _, test in splitter.split(classes, classes, groups)]
+
+
+def _dealt(groups: np.ndarray, n_folds: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Splits by chance, which find what evenness passes by: a fold that tests little of a label, but something."""
     names, of_row = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
     for _ in range(DEALS):

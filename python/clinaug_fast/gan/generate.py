@@ -20,6 +20,7 @@ from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.pictures import CLIPS_A_LABEL, save_real_above_generated
 from clinaug_fast.gan.run_folder import Run
 from clinaug_fast.runs import Progress, Silent, refuse_changed
+from clinaug_fast.seeds import derived_seed
 
 BATCH = 64
 MOST_PER_LABEL = 100_000  # a million clips of ten labels are 16 GB
@@ -81,7 +82,7 @@ def generate(
         for fold in chosen:
             generator, scaling = trained.generator(fold)
             for number, label in enumerate(features.labels):
-                rng = torch.Generator().manual_seed(_stream(seed, fold, number))
+                rng = torch.Generator().manual_seed(derived_seed("generated clips", seed, fold, number))
                 clips = scaling.to_log_mel(_draw(generator, number, counts[fold][number], rng))
                 _refuse_diverged(clips, trained, fold)
                 for i, clip in enumerate(clips):
@@ -119,10 +120,6 @@ def _settings(lineage: Mapping[str, Any]) -> dict[str, Any]:
     """What the bytes of a generated set depend on, as a refusal names it."""
     keys = ("kind", "features", "folds", "run", "seed", "n_per_label")
     return {key: lineage.get(key) for key in keys} | {"fold": sorted(map(int, lineage.get("trained_on_groups", {})))}
-
-
-def _stream(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @torch.inference_mode()

@@ -26,6 +26,7 @@ from clinaug_fast.gan.run_folder import WEIGHTS, Run
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import write_json, write_json_lines
 from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, provenance
+from clinaug_fast.seeds import derived_seed
 
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
 FEWEST_CLIPS = 2  # of a label in a training part
@@ -136,11 +137,10 @@ def train_fold(
 
     `on_step` gets each generator step's metrics. SettingsError where a loss or, in the end, a weight is no number.
     """
-    seed = fold_seed(config.seed, fold)
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(derived_seed("steps of a GAN", config.seed, fold))
     shape = tuple(clips.shape[2:])
     with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from the global generator
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(derived_seed("first weights of a GAN", config.seed, fold))
         generator = Generator(config.model, shape, n_labels, config.width, config.latent_dim)
         critic = Critic(shape, n_labels, config.width)
     generator = generator.to(device, memory_format=torch.channels_last)
@@ -203,10 +203,6 @@ def _diverged(fold: int, step: int, row: dict[str, float], config: GanConfig) ->
         f"{row['generator_loss']}, weights beyond float32. Lower --generator-rate ({config.generator_rate:g}) and "
         f"--critic-rate ({config.critic_rate:g}), in another run folder"
     )
-
-
-def fold_seed(seed: int, fold: int) -> int:
-    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
 
 
 class BalancedDraw:

@@ -21,9 +21,9 @@ def excite(x, gate, skip, act, slope) -> torch.Tensor:
 def gradients(grad, x, y, w1, w2, mean, hidden, gate, act, slope) -> tuple[torch.Tensor, ...]:
     """dL/d(x, w1, b1, w2, b2, skip) of dL/dy, differentiable again; the sign of y only says where act is flat."""
     if act != "none":
-        grad = torch.where(y.detach() > 0, grad, grad * (slope if act == "leaky_relu" else 0.0))
+        grad = torch.where(y.detach() <= 0, grad * (slope if act == "leaky_relu" else 0.0), grad)
     grad_logit = (grad * x).sum((2, 3)) * gate * (1 - gate)
-    grad_hidden = (grad_logit @ w2) * (hidden > 0)
+    grad_hidden = torch.where(hidden.detach() <= 0, 0.0, grad_logit @ w2)
     grad_mean = grad_hidden @ w1 / x.shape[2:].numel()
     grad_x = grad * gate[:, :, None, None] + grad_mean[:, :, None, None]
     return grad_x, grad_hidden.T @ mean, grad_hidden.sum(0), grad_logit.T @ hidden.relu(), grad_logit.sum(0), grad
