@@ -127,6 +127,18 @@ def test_learns_a_separable_set_and_leaves_global_random_state_alone():
     torch.testing.assert_close(predicted.exp().sum(1), torch.ones(300))
 
 
+def test_a_clip_is_judged_by_itself_whatever_is_judged_beside_it():
+    clips, classes = stripes(24, seed=0)
+    model = train_classifier(clips, classes, 3, ClassifierConfig(width=2, steps=3, batch_size=6), seed=0, device=CPU)
+    assert not any(module.training for module in model.modules())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    many = log_probabilities(model, stripes(300, seed=1)[0], CPU)
+    for row in (0, 255, 256, 299):
+        alone = log_probabilities(model, stripes(300, seed=1)[0][row : row + 1], CPU)
+        torch.testing.assert_close(alone[0], many[row], rtol=0, atol=1e-5)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("n_clips", [9, 90])
 def test_takes_exactly_the_steps_that_are_asked_for(n_clips):
     taken, told = [], []

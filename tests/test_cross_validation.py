@@ -1,11 +1,13 @@
 """The evaluation as a whole: the same training in every arm, stored predictions, resume, and the guard before it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from clinaug_fast.config import ClassifierConfig, MelConfig
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
@@ -51,15 +53,26 @@ def write_real(path: Path, *, subjects: int = 12, subject_known: bool = True, ba
     return FeatureSet.open(path)
 
 
-def write_generated(path: Path, features: FeatureSet, folds: Folds, *, seed: int = 2, **changes) -> FeatureSet:
-    """Eight clips a label and fold; `changes` go into the lineage."""
+def write_generated(
+    path: Path,
+    features: FeatureSet,
+    folds: Folds,
+    *,
+    seed: int = 2,
+    labels: Sequence[str] = LABELS,
+    bad: float | None = None,
+    **changes,
+) -> FeatureSet:
+    """Eight clips of each of `labels` and fold, the last one maybe bad; `changes` go into the lineage."""
     rng = np.random.default_rng(seed)
     lineage = generated_lineage(features, folds, "a run", list(range(len(folds)))) | changes
     with new_feature_set(path, MEL, SIZE, LABELS, lineage) as writer:
         for fold in range(len(folds)):
-            for label in LABELS * 8:
-                name = f"{fold}/{len(writer):03}"
-                writer.add(stripes(label, rng), id=name, recording=name, label=label, start_s=0.0, fold=fold)
+            for label in [*labels] * 8:
+                name, clip = f"{fold}/{len(writer):03}", stripes(label, rng)
+                if bad is not None and len(writer) == 8 * len(labels) * len(folds) - 1:
+                    clip[3, 3] = bad
+                writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
     return FeatureSet.open(path)
 
 
@@ -163,7 +176,7 @@ def test_predictions_are_of_the_test_clips_and_scores_come_from_them(tmp_path, f
     _, test = folds.rows(features, 0)
     right = np.where(np.eye(2)[features.classes[test]] == 1, -0.1, -3.0).astype(np.float32)
     cell = Cell("none", 0, 0)
-    write_predictions(out, cell, identity_of(cell.path(out)), features, test, right)
+    write_predictions(out, cell, identity_of(cell.path(out)), features, test, right, torch.device("cpu"))
     before = result.scores["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
     after = score_stored(out)["arms"]["none"]["window"]["macro_f1"]["by_fold_and_seed"]
     assert before[0][0] < 1.0
@@ -240,6 +253,40 @@ def test_a_clip_that_is_no_number_is_refused_by_id(tmp_path, bad):
         evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG)
 
 
+def test_a_generated_clip_that_is_no_number_is_refused_by_id(tmp_path, features, folds, steps_of):
+    generated = write_generated(tmp_path / "generated", features, folds, bad=np.nan)
+    with pytest.raises(InputError, match=r"1 of 16 clips .* NaN or infinity, the first is '1/031'"):
+        evaluate(features, folds, {"se": generated}, tmp_path / "out", CONFIG)
+    assert not steps_of
+
+
+def test_an_arm_without_clips_of_a_label_is_told(tmp_path, features, folds):
+    generated = write_generated(tmp_path / "generated", features, folds, labels=LABELS[1:])
+    progress = Recorder()
+    evaluate(features, folds, {"se": generated}, tmp_path / "out", CONFIG, only_folds=[1], progress=progress)
+    assert "has no clip of across for fold 1: the arm 'se' trains on real clips alone there" in progress.warnings[-1]
+
+
+def test_cells_made_on_other_numbers_of_threads_are_told(tmp_path, features, folds):
+    def warnings(n_threads: int, only_folds: list[int]) -> list[str]:
+        torch.set_num_threads(n_threads)
+        progress = Recorder()
+        evaluate(features, folds, {}, tmp_path / "out", CONFIG, only_folds=only_folds, progress=progress)
+        return [text for text in progress.warnings if "stored cells" in text]
+
+    before = torch.get_num_threads()
+    try:
+        assert warnings(1, [0]) == warnings(1, [0, 1]) == []
+        assert warnings(2, [0, 1]) == []  # nothing is left to train
+        Cell("none", 1, 1).path(tmp_path / "out").unlink()
+        (told,) = warnings(2, [0, 1])
+    finally:
+        torch.set_num_threads(before)
+    assert told.startswith(
+        "3 of the 3 stored cells were made on 1 thread of the CPU, the others are made on 2 threads of the CPU: scores"
+    )
+
+
 def test_folds_are_checked(tmp_path, features, folds):
     with pytest.raises(SettingsError, match="fold is 2"):
         evaluate(features, folds, {}, tmp_path / "out", CONFIG, only_folds=[2])
@@ -272,7 +319,7 @@ def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     assert "few test files: 2 of across in fold 1, 2 of along in fold 1;" in thin
     evaluate(few, make_folds(few, 4), {}, tmp_path / "four", config, progress=loud)
     assert "1 of across in fold 0, 1 of along in fold 0," in loud.warnings[-1]
-    assert "1 of across in fold 2 and 3 more such cells; with fewer than" in loud.warnings[-1]
+    assert "1 of across in fold 2 and 3 more; with fewer than" in loud.warnings[-1]
 
 
 def test_a_classifier_that_diverges_is_not_stored(tmp_path, features, folds):

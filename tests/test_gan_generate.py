@@ -18,9 +18,10 @@ from clinaug_fast.features.folds import make_folds
 from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.gan.generate import PICTURE, generate
 from clinaug_fast.gan.pictures import save_real_above_generated
-from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS
+from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS, Run
 from clinaug_fast.gan.train import train
 from clinaug_fast.runs import fingerprint, fingerprint_file
+from clinaug_fast.seeds import derived_seed
 from conftest import files
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
@@ -60,6 +61,18 @@ def test_clips_match_the_training_part_of_each_fold(made, run, tiny_features, ti
     assert made.column("id")[0] == "fold0/hiss/00000" == made.column("recording")[0]
     assert set(made.column("start_s")) == {0.0}
     assert len({clip.tobytes() for clip in made.clips()}) == len(made)
+
+
+def test_each_clip_is_of_its_label_and_of_the_generator_of_its_fold(made, run):
+    generators = [Run.open(run).generator(fold) for fold in range(3)]
+    for fold, (generator, scaling) in enumerate(generators):
+        for number in range(3):
+            rows = np.flatnonzero((made.column("fold") == fold) & (made.classes == number))
+            rng = torch.Generator().manual_seed(derived_seed("generated clips", 0, fold, number))
+            latent = torch.randn(len(rows), SMALL.latent_dim, generator=rng)
+            with torch.inference_mode():
+                unit = generator(latent, torch.full((len(rows),), number)).squeeze(1).numpy()
+            np.testing.assert_allclose(made.clips(rows), scaling.to_log_mel(unit), atol=1e-4)
 
 
 def test_the_lineage_lets_each_clip_into_its_fold_alone(made, tiny_features, tiny_folds):

@@ -296,6 +296,13 @@ def test_scaling_inverts_inside_its_limits_and_refuses_silence():
         Scaling.fit(np.full((3, 16, 16), -23.0))
 
 
+def test_scaling_leaves_a_thousandth_of_the_values_outside_on_either_side():
+    values = np.arange(100_001, dtype=np.float64)  # 0 to 100 000
+    values[-1] = 1e9
+    scaling = Scaling.fit(np.random.default_rng(0).permutation(values).reshape(1, 1, -1))
+    assert (scaling.low, scaling.high) == pytest.approx((100.0, 99_900.0))
+
+
 def test_wasserstein_course_smooths():
     rows = [{"wasserstein": 4.0 if k < 20 else 1.0} for k in range(60)]
     rows[50]["wasserstein"] = 21.0

@@ -34,6 +34,16 @@ def test_the_rows_of_the_fold_are_given(tiny_features: FeatureSet, tiny_folds: F
         unseen_rows(synthetic, tiny_features, tiny_folds, 1)
 
 
+def test_a_lineage_that_does_not_tell_of_the_fold_is_refused(
+    tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path
+):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
+    synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0, 1], lineage=lineage)
+    assert len(unseen_rows(synthetic, tiny_features, tiny_folds, 0)) == 3
+    with pytest.raises(InputError, match="does not tell which groups the generator of fold 1 was trained on"):
+        unseen_rows(synthetic, tiny_features, tiny_folds, 1)
+
+
 def test_the_lineage_lists_exactly_the_training_groups(tiny_features: FeatureSet, tiny_folds: Folds):
     seen = generated_lineage(tiny_features, tiny_folds, "run", [1])["trained_on_groups"]
     assert seen.keys() == {"1"}
@@ -55,7 +65,7 @@ def test_a_generator_that_met_a_test_subject_is_refused_by_name(
     ) as error:
         unseen_rows(synthetic, tiny_features, tiny_folds, 0)
     assert error.value.exit_code == 5
-    assert f"for the split {others.fingerprint}, these folds are {tiny_folds.fingerprint}: name its" in str(error.value)
+    assert f"for the split {others.fingerprint}, these folds are {tiny_folds.fingerprint}. Give" in str(error.value)
 
 
 @pytest.mark.parametrize("field", ["features", "folds", "trained_on_groups"])

@@ -228,6 +228,22 @@ def test_gradients(device):
         assert worst(ours.cpu(), reference.cpu()) < FLOAT64
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_gradients_at_the_floor(device, power):
+    config = MelConfig(sample_rate=800, n_fft=32, hop_length=8, n_mels=4, power=power, floor=1e-3, log="db")
+    noise = torch.from_numpy(signals.make("noise", 240).reshape(2, 120))
+    noise[:, 48:] *= 1e-4
+    x = noise.to(device).requires_grad_()
+    y = ops.log_mel(x, config)
+    assert 0.2 < (y == y.min()).double().mean() < 0.8
+    wobble = 1e-10 if device.type == "cuda" else 0.0
+    assert torch.autograd.gradcheck(lambda x: ops.log_mel(x, config), x, nondet_tol=wobble)
+    (ours,) = torch.autograd.grad(y.sin().sum(), x)
+    (reference,) = torch.autograd.grad(ops.log_mel_reference(x, config).sin().sum(), x)
+    assert worst(ours.cpu(), reference.cpu()) < FLOAT64
+    assert (ours[:, 80:] == 0).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16])
 def test_opcheck(dtype, device):
     x = (torch.from_numpy(signals.make("noise", 600).reshape(2, 300)) * 1000).to(device, dtype)

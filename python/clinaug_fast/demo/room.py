@@ -58,7 +58,7 @@ class Procedure:
         """(n,) float64 in [-PEAK, PEAK]: the sound `dry` as this procedure's microphone hears it."""
         n = len(dry)
         sound = self._in_the_room(rng, dry)
-        sound *= 10 ** (rng.uniform(10.0, 30.0) / 20) / _loudness(sound)  # dB above the bed, which has RMS 1
+        sound *= 10 ** (rng.uniform(10.0, 30.0) / 20) / _loudness(sound)  # dB above the bed's air, which has RMS 1
         x = sound + self._bed(rng, n)
         if rng.random() < self.suction_runs:
             x += 10 ** (rng.uniform(-9.0, 3.0) / 20) * self._in_the_room(rng, suction(rng, n, self.tools))

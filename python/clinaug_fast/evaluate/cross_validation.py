@@ -17,7 +17,7 @@ import torch
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.evaluate.predictions import Cell, read_predictions, write_predictions
+from clinaug_fast.evaluate.predictions import Cell, machinery, made_on, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
@@ -71,15 +71,18 @@ def evaluate(
     out, device, progress = Path(out), torch.device(device), progress or Silent()
     chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
     _check_real(features, folds, chosen)
-    _check_synthetic(features, folds, synthetic, chosen)
-    _warn(folds, chosen, progress)
+    lacking = _check_synthetic(features, folds, synthetic, chosen)
     evaluation = _begin(out, features, folds, synthetic, config)
+    _warn(folds, chosen, progress)
+    for warning in lacking:
+        progress.warn(warning)
 
     arms = [BASELINE, *synthetic]
     cells = [Cell(arm, fold, seed) for fold in chosen for arm in arms for seed in range(config.seeds)]
     missing = [cell for cell in cells if not cell.path(out).exists()]
     _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
     if missing:
+        _warn_of_other_machinery(out, [cell for cell in cells if cell not in missing], device, progress)
         progress.start("training classifiers", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
         train, test = folds.rows(features, fold)
@@ -99,7 +102,7 @@ def evaluate(
                     f"the classifier of {arm}, fold {fold}, seed {cell.seed} diverged: its log-probabilities hold NaN "
                     f"or infinity. Lower --learning-rate ({config.learning_rate:g}), in another output folder"
                 )
-            write_predictions(out, cell, evaluation, features, test, predicted)
+            write_predictions(out, cell, evaluation, features, test, predicted, device)
     return EvaluationResult(out, score_stored(out), len(missing))
 
 
@@ -160,14 +163,25 @@ def _check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> No
 
 def _check_synthetic(
     features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
-) -> None:
+) -> list[str]:
+    """What to warn of: labels of which an arm has no generated clip."""
+    lacking = []
     for arm, generated in synthetic.items():
         if arm == BASELINE:
             raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
         if not arm or arm.startswith(".") or Path(arm).name != arm or not _is_text(arm):
             raise SettingsError(f"an arm is named {arm!r}; expected a name that can be a folder's. Name it otherwise")
         for fold in chosen:
-            _check_finite(generated, unseen_rows(generated, features, folds, fold))
+            rows = unseen_rows(generated, features, folds, fold)
+            _check_finite(generated, rows)
+            there = np.unique(generated.classes[rows])
+            missing = [label for number, label in enumerate(features.labels) if number not in there]
+            if missing:
+                lacking.append(
+                    f"{generated.path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} trains on "
+                    "real clips alone there, and its labels are augmented unequally"
+                )
+    return lacking
 
 
 def _is_text(name: str) -> bool:
@@ -199,10 +213,21 @@ def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
         if n < FEW_FILES
     ]
     if thin:
-        more = f" and {len(thin) - 5} more such cells" if len(thin) > 5 else ""
+        more = f" and {len(thin) - 5} more" if len(thin) > 5 else ""
         progress.warn(
             f"few test files: {', '.join(thin[:5])}{more}; with fewer than {FEW_FILES} a single file moves the score. "
             "Use fewer folds or record more"
+        )
+
+
+def _warn_of_other_machinery(out: Path, stored: Sequence[Cell], device: torch.device, progress: Progress) -> None:
+    """Rounding differs between numbers of threads and between devices, and training enlarges it."""
+    here = machinery(device)
+    elsewhere = [there for cell in stored if (there := made_on(out, cell)) != here]
+    if elsewhere:
+        progress.warn(
+            f"{len(elsewhere)} of the {len(stored)} stored cells were made on {elsewhere[0]}, the others are made on "
+            f"{here}: scores differ by rounding, as between seeds. Give --threads and --device as before to avoid it"
         )
 
 

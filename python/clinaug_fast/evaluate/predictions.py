@@ -58,20 +58,36 @@ class Cell:
 
 
 def write_predictions(
-    out: Path, cell: Cell, evaluation: str, features: FeatureSet, rows: np.ndarray, log_probabilities: np.ndarray
+    out: Path,
+    cell: Cell,
+    evaluation: str,
+    features: FeatureSet,
+    rows: np.ndarray,
+    log_probabilities: np.ndarray,
+    device: torch.device,
 ) -> None:
     """Store float32 `log_probabilities` (n, n_labels) of the clips `rows`; the file appears whole.
 
-    It says what cell it is, of which evaluation (its identity), and on how many threads it was made.
+    It says what cell it is, of which evaluation (its identity), and on what it was made.
     """
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
     table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
-    threads = {"threads": str(torch.get_num_threads())}
-    table = table.replace_schema_metadata(_about(cell, evaluation, table) | threads)
+    table = table.replace_schema_metadata(_about(cell, evaluation, table) | {"made_on": machinery(device)})
     path = cell.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as draft:
         pq.write_table(table, draft)
+
+
+def machinery(device: torch.device) -> str:
+    """What rounding depends on besides the machine, as a cell tells it."""
+    n = torch.get_num_threads()
+    return "cuda" if device.type == "cuda" else f"{n} thread{'s' if n > 1 else ''} of the CPU"
+
+
+def made_on(out: Path, cell: Cell) -> str:
+    """The machinery of a stored cell that can be read."""
+    return pq.read_metadata(cell.path(out)).metadata.get(b"made_on", b"unknown").decode("utf-8", "replace")
 
 
 def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[str]) -> Predictions:

@@ -61,13 +61,22 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
     rows = np.flatnonzero(synthetic.column("fold") == fold)
     if not len(rows):
         raise InputError(f"{synthetic.path} has no clips for fold {fold}. Generate them for every fold, or test fewer")
-    seen = set(synthetic.lineage["trained_on_groups"][str(fold)])
+    groups = synthetic.lineage["trained_on_groups"]
+    if str(fold) not in groups:
+        raise InputError(
+            f"{synthetic.path} does not tell which groups the generator of fold {fold} was trained on; expected the "
+            "lineage that generate writes. Generate it anew"
+        )
+    seen = set(groups[str(fold)])
     leaked = sorted(seen & folds.test_groups(fold))
     if leaked:
         named = ", ".join(leaked[:5]) + (f" and {len(leaked) - 5} more" if len(leaked) > 5 else "")
         advice, theirs = "Train and generate again with these folds", synthetic.lineage["folds"]
         if theirs != folds.fingerprint:
-            advice = f"It was made for the split {theirs}, these folds are {folds.fingerprint}: name its folds.json"
+            advice = (
+                f"It was made for the split {theirs}, these folds are {folds.fingerprint}. Give evaluate the "
+                "folds.json of the run that it was generated from, or train and generate with these folds"
+            )
         raise LeakageError(
             f"the generator of {synthetic.path} for fold {fold} was trained on {len(leaked)} of the "
             f"{len(folds.test_groups(fold))} groups that fold {fold} tests: {named}. {advice}"

@@ -1,8 +1,9 @@
 """The networks: three conditional generators that differ in one module each, and one critic for all of them.
 
-They take and give clips (B, 1, n_mels, n_frames) scaled to [-1, 1], of any size divisible by 16. `cwgan-gp` is the
-convolutional generator of Seibold et al. 2022 (Conditional Generative Data Augmentation for Clinical Audio Datasets);
-`res-cwgan-gp` adds a residual module after each up-sampling; `se-cwgan-gp` puts squeeze-and-excitation into it.
+They take and give clips (B, 1, n_mels, n_frames) scaled to [-1, 1], of any size divisible by 16. `cwgan-gp` is after
+the convolutional generator of Seibold et al. 2022 (Conditional Generative Data Augmentation for Clinical Audio
+Datasets), but for how it up-samples (SubPixel); `res-cwgan-gp` adds a residual module after each up-sampling;
+`se-cwgan-gp` puts squeeze-and-excitation into it.
 """
 
 from itertools import pairwise

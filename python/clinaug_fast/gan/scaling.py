@@ -18,11 +18,12 @@ class Scaling:
 
     @classmethod
     def fit(cls, clips: np.ndarray) -> "Scaling":
-        """The 0.1 % and 99.9 % quantiles of the clips; InputError where all values are the same."""
+        """The 0.1 % and 99.9 % quantiles of the clips; InputError where these are the same."""
         low, high = (float(q) for q in np.quantile(clips, QUANTILES))
         if not high > low:
             raise InputError(
-                f"the training clips are all {low:g}; expected sounds. Look at the corpus, then preprocess again"
+                f"the training clips' values are nearly all {low:g}; expected sounds. Look at the corpus, then "
+                "preprocess again"
             )
         return cls(low, high)
 

@@ -2,7 +2,7 @@
 
 Takes a feature set and its folds; leaves a RUN folder (see run_folder). The scaling, the critic and the generator see
 no clip of a test subject. Everything random comes from (config.seed, fold): the same seed, machine and number of
-threads give the same bytes.
+threads give the same bytes on the CPU.
 """
 
 import copy
@@ -65,6 +65,7 @@ def train(
     begun = Run.begin(Path(run), features, folds, config)
 
     missing = [fold for fold in chosen if not begun.folder(fold).exists()]
+    trained = []
     if missing:
         progress.start(f"training {config.model}", len(missing) * config.steps)
     for fold in missing:
@@ -101,7 +102,8 @@ def train(
             (draft / WEIGHTS).write_bytes(save(weights))
             write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
             write_json_lines(draft / "metrics.jsonl", metrics)
-    return TrainResult(begun, chosen, missing)
+        trained.append(fold)
+    return TrainResult(begun, chosen, trained)
 
 
 def _check(features: FeatureSet, folds: Folds, fold: int) -> None:
