@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,26 @@ def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None
     command = f"{run} preprocess corpus out --preset heart {streams}"
     assert subprocess.run(command, shell=True, capture_output=True, cwd=tmp_path).returncode == 0
     assert (tmp_path / "out/features.json").exists()
+
+
+def test_an_interrupt_while_the_command_line_is_loaded_is_told() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *x):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "from clinaug_fast.cli.entry import run\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted: nothing was begun\n")
+
+
+def test_the_version_is_printed() -> None:
+    command = [sys.executable, "-c", "from clinaug_fast.cli.entry import run; run()", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"clinaug-fast {version('clinaug-fast')}\n")
 
 
 def test_a_stream_that_knows_ascii_alone_escapes_the_rest(tmp_path: Path) -> None:
@@ -102,4 +123,5 @@ def test_results_that_cannot_be_written_are_an_error_and_no_bug() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 6
-    assert done.stderr.strip() == "error: No space left on device. Make room, then run the same command again"
+    sentence = "stdout cannot be written: No space left on device. The command is done; give its output another place"
+    assert done.stderr.strip() == f"error: {sentence}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from clinaug_fast.features.folds import write_folds
 from conftest import MEL_OPTIONS, SUBJECT_PATTERN
 
 OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN)
@@ -51,6 +52,21 @@ def test_a_current_folder_that_is_gone_is_told(cli, tmp_path, monkeypatch):
     result = cli("generate", "x", "y")
     assert result.exit_code == 2
     assert "the current folder is gone" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_file_where_a_folder_is_expected_and_the_other_way_round(cli: Cli, tiny_features, tiny_folds, tmp_path):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.touch()
+    folder.mkdir()
+    write_folds(tiny_folds, tmp_path / "folds.json")
+    features, folds = tiny_features.path, ("--folds", tmp_path / "folds.json")
+    for command in ("train", "evaluate"):
+        result = cli(command, features, file, *folds)
+        assert result.exit_code == 3
+        assert f"{file} is a file; expected a new folder. Name another" in result.stderr
+    result = cli("split", features, folder, "--folds", 3)
+    assert result.exit_code == 3
+    assert f"{folder} is a folder; expected a file, such as {folder / 'folds.json'}" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_second_call_has_nothing_to_do_and_a_changed_one_is_refused(made, run,
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="exists already"):
         generate(run, tiny_features, tiny_folds, tmp_path / "mine")
-    with pytest.raises(InputError, match="kind is 'corpus' there, 'generated' asked"):
+    with pytest.raises(InputError, match="holds real clips; expected a new folder for the generated ones"):
         generate(run, tiny_features, tiny_folds, tiny_features.path)
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -270,7 +271,8 @@ def test_the_commands_of_a_slurm_array(
         assert result.exit_code == 0
         told = f"shard {task}/2 by SLURM_ARRAY_TASK_ID={task} and SLURM_ARRAY_TASK_COUNT=2: this task makes part {task}"
         assert (told in result.stderr) == (not how)
-        assert "next, with all parts: clinaug-fast merge PART... OUT" in result.stdout
+        set_ = shlex.quote(str(tmp_path / "out"))
+        assert f"next, with all parts: clinaug-fast merge {set_}.part-*-of-2 {set_}\n" in result.stdout
     result = cli("merge", *sorted(tmp_path.glob("out.part*[0-9]")), tmp_path / "out")
     assert result.exit_code == 0
     assert f"{tmp_path / 'out'} is made of 2 parts: 18 recordings found, 17 kept, 68 clips" in result.stdout

@@ -243,7 +243,7 @@ def test_a_second_run_has_nothing_to_do_but_warns_as_the_first(tiny_corpus: Path
     assert files(tmp_path / "out") == before
     assert first.warnings == second.warnings
     assert [warning.split(" ", 1)[1][:30] for warning in first.warnings] == [
-        "audio files lie in no label's ",
+        "audio file lies in no label's ",
         "subject of 18 of 18 recordings",
         "of 18 recordings were sampled ",
         "and level alone predict the la",

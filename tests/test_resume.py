@@ -119,7 +119,7 @@ def test_a_run_that_finds_no_room_says_so_and_goes_on(corpus: Path, tmp_path: Pa
     with start(corpus, out, 0.0, "--max-bad", "0.5", preexec_fn=limit) as process:
         _, stderr = process.communicate()
     assert (process.returncode, out.exists()) == (6, False), stderr
-    assert "Make room, then run the same command again" in stderr
+    assert "Raise the limit on a file's size (ulimit -f), then run the same command again" in stderr
     if not list(tmp_path.glob(".out.draft/blocks/*.json")):
         assert list(tmp_path.glob(".*")) == []  # nothing to go on from
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)

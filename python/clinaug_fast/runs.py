@@ -157,6 +157,8 @@ def _alive(pid: int) -> bool:
 def begun(out: Path, mark: str, others: str) -> bool:
     """Whether `out`, a folder that is filled bit by bit, was begun: it holds the file `mark`, which comes first.
     InputError where it holds `others` ("other things than a run")."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; expected a new folder. Name another")
     used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
     if (out / mark).exists():  # asked after the listing: another process may begin at the same time
         return True

@@ -122,6 +122,10 @@ class Say:
             sys.stdout.flush()
         except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
             _forget(sys.stdout)
+        except OSError as error:
+            _forget(sys.stdout)
+            told = f"stdout cannot be written: {error.strerror}. The command is done; give its output another place"
+            raise ResourceError(told) from None
         if exit_code:
             raise typer.Exit(exit_code)
 
@@ -231,7 +235,8 @@ def have_streams() -> None:
 def _told(error: OSError) -> ClinaugError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" ({error.filename})" if error.filename else ""
-        return ResourceError(f"{error.strerror}{where}. Make room, then run the same command again")
+        mend = "Raise the limit on a file's size (ulimit -f)" if error.errno == errno.EFBIG else "Make room"
+        return ResourceError(f"{error.strerror}{where}. {mend}, then run the same command again")
     if error.errno == errno.ENOMEM:
         return _out_of_memory(error)
     return InputError(f"{error}. Check the path, its rights and its disk")

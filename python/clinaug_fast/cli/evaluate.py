@@ -54,7 +54,7 @@ def evaluate(
         int | None, typer.Option(help="Decides first weights and order of clips.", show_default="0")
     ] = None,
     threads: TorchThreads = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the classifiers are trained.")] = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -1,5 +1,7 @@
 """The command line: one thin command a stage. Commands import their stage inside, so that --help is instant."""
 
+from typing import Annotated
+
 import typer
 
 from clinaug_fast.cli.console import have_streams
@@ -26,6 +28,23 @@ app = typer.Typer(
 for command in (preprocess, merge, verify, split, train, generate, evaluate, demo, info):
     app.command()(command)
 app.add_typer(mel)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"clinaug-fast {version('clinaug-fast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def version(
+    asked: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What all commands have in common."""
 
 
 def run() -> None:

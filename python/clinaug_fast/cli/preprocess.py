@@ -229,7 +229,9 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     counts, out = result.counts, result.out
     made = f"{out} was made before with these settings: nothing to do" if result.already_done else f"{out} is made"
     if counts is None:
-        return f"{made}\nmel: {mel.signature}\n\nnext, with all parts: clinaug-fast merge PART... OUT"
+        whole, _, of = str(out).rpartition(".part-")
+        parts = f"{shlex.quote(whole)}.part-*-of-{of.rpartition('-')[2]}"
+        return f"{made}\nmel: {mel.signature}\n\nnext, with all parts: clinaug-fast merge {parts} {shlex.quote(whole)}"
     seconds = mel.n_samples(n_frames) / mel.sample_rate
     rows = [("recordings found", counts.found, ""), ("  kept", counts.kept, f"{counts.audio_seconds / 60:.1f} minutes")]
     bad = counts.found - counts.kept

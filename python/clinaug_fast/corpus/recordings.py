@@ -10,7 +10,7 @@ import posixpath
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -96,6 +96,8 @@ class Corpus:
     ignored: dict[str, int]  # files by suffix that are not audio
     unlabelled: list[str]  # audio outside any label's sub-folder
     left_out: list[str]  # folders: hidden ones, and links to those that were listed already
+    unused: tuple[str, ...] = ()  # columns of the table that are not asked for
+    same_folders: tuple[str, ...] = ()  # where all audio lies deeper, and in folders of the same names under each label
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -209,7 +211,22 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     labels = pa.array([_writable(os.fsdecode(label)) for label, _ in found.labels])
     numbers = np.repeat(np.arange(len(labels), dtype=np.int32), [n for _, n in found.labels])
     columns["label"] = labels.take(pa.array(numbers))
-    return Corpus(root, root, _table(columns), dict(sorted(ignored.items())), unlabelled, left_out)
+    same = _same_folders(paths, numbers) if pattern is None else ()
+    table, ignored = _table(columns), dict(sorted(ignored.items()))
+    return Corpus(root, root, table, ignored, unlabelled, left_out, same_folders=same)
+
+
+def _same_folders(paths: pa.Array, labels: np.ndarray) -> tuple[str, ...]:
+    """The sub-folders of each label where all labels have the same ones and all recordings lie there; else none."""
+    if paths[0].as_py().count("/") < 2:
+        return ()
+    parts = pc.split_pattern(paths, "/", max_splits=2)
+    if pc.min(pc.list_value_length(parts)).as_py() < 3:
+        return ()
+    coded = pc.list_element(parts, 1).dictionary_encode()
+    names, n_labels = coded.dictionary.to_pylist(), int(labels[-1]) + 1
+    pairs = np.unique(labels.astype(np.int64) * len(names) + coded.indices.to_numpy())
+    return tuple(sorted(names)) if len(pairs) == n_labels * len(names) and n_labels > 1 else ()
 
 
 def _names(found: native.Listing) -> tuple[pa.Array, pa.Array | None]:
@@ -232,7 +249,7 @@ def _writable(name: str) -> str:
 
 
 def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
-    table = _typed(path)
+    table, unused = _typed(path)
     if pattern and "subject" in table.column_names:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
@@ -262,7 +279,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         for name, column in columns.items()
     }
     arrays["bytes"] = _sizes((columns["path"][row] for row in order), path.parent)
-    return Corpus(path, path.parent, _table(arrays), {}, [], [])
+    return Corpus(path, path.parent, _table(arrays), {}, [], [], unused)
 
 
 def _inside(path: str, root: str, real: Callable[[str], str]) -> str:
@@ -273,8 +290,9 @@ def _inside(path: str, root: str, real: Callable[[str], str]) -> str:
     return posixpath.relpath(posixpath.join(root, path), root)
 
 
-def _typed(path: Path) -> pa.Table:
-    """The table's known columns in their types. A subject 007 stays text and a label NA stays a label."""
+def _typed(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
+    """The table's known columns in their types, and the names of the others. A subject 007 stays text and a label NA
+    stays a label."""
     try:
         if path.suffix.lower() == ".csv":
             types = pa.csv.ConvertOptions(
@@ -294,13 +312,24 @@ def _typed(path: Path) -> pa.Table:
                 f"{path} has the columns {', '.join(table.column_names)}; expected path and label, comma-separated, "
                 f"and maybe subject, site, device, start_s, end_s. Add {' and '.join(missing)}"
             )
+        unused = tuple(name for name in table.column_names if name not in COLUMNS)
+        _refuse_nearly_known(path, unused)
         table = table.select([name for name in COLUMNS if name in table.column_names])
         for at, name in enumerate(table.column_names):  # pandas' word for nothing, which would be the subject "nan"
             if pa.types.is_floating(table.schema.field(name).type) and COLUMNS[name] == pa.string():
                 table = table.set_column(at, name, _without_nan(table.column(name)))
-        return table.cast(pa.schema([(name, COLUMNS[name]) for name in table.column_names]))
+        return table.cast(pa.schema([(name, COLUMNS[name]) for name in table.column_names])), unused
     except pa.ArrowException as error:
         raise InputError(f"{path} cannot be read as a table: {error}. Check its format and encoding") from None
+
+
+def _refuse_nearly_known(path: Path, unused: Sequence[str]) -> None:
+    """A start or a Subject that is passed over gives other audio its label, or a patient to both sides of a split."""
+    for name in unused:
+        plain = name.strip().lower()
+        meant = next((known for known in COLUMNS if plain in (known, known.removesuffix("_s"))), None)
+        if meant is not None:
+            raise InputError(f"{path} has the column {name!r}; expected {meant!r}. Rename it, or take it out")
 
 
 def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -197,6 +197,8 @@ def show_table(labels: list[str], table: np.ndarray) -> str:
 def write_folds(folds: Folds, path: Path) -> bool:
     """Write once: a file made with the same settings stands as it is (False), another one is refused."""
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected a file, such as {path / 'folds.json'}. Name one")
     if path.exists():
         keys = ("features", "seed")
         stored = Folds.load(path).about
@@ -204,6 +206,7 @@ def write_folds(folds: Folds, path: Path) -> bool:
             path,
             {key: stored[key] for key in keys} | {"folds": len(stored["folds"])},
             {key: folds.about[key] for key in keys} | {"folds": len(folds)},
+            "name another file",
         )
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

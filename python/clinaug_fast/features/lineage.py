@@ -41,7 +41,10 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
         ("labels", synthetic.labels, features.labels),
     ):
         if theirs != ours:
-            raise InputError(f"{synthetic.path} has the {what} {theirs}; expected that of {features.path}: {ours}")
+            raise InputError(
+                f"{synthetic.path} has the {what} {theirs}; expected the {what} of {features.path}: {ours}. Generate "
+                "it from a run on these features"
+            )
     if synthetic.lineage.get("kind") != "generated":
         raise InputError(
             f"{synthetic.path} has the lineage {synthetic.lineage.get('kind')!r}; expected a generated feature set. "

@@ -64,6 +64,8 @@ def generate(
     lineage |= {"seed": seed, "n_per_label": n_per_label}
     if (out / "features.json").exists():
         made = FeatureSet.open(out)
+        if made.lineage.get("kind") != "generated":
+            raise InputError(f"{out} holds real clips; expected a new folder for the generated ones. Name another")
         refuse_changed(out, _settings(made.lineage), _settings(lineage))
         if made.lineage.get("generators") != lineage["generators"]:
             raise InputError(

@@ -39,7 +39,7 @@ def public_fields(recording: Recording, key: bytes | None) -> dict[str, Any]:
 
 def public_suffixes(ignored: Mapping[str, int], key: bytes | None) -> dict[str, int]:
     """Ignored files by suffix; under a key one number, since what follows a name's last dot may be a name too."""
-    return dict(ignored) if key is None or not ignored else {"any suffix": sum(ignored.values())}
+    return dict(ignored) if key is None or not ignored else {"of any suffix": sum(ignored.values())}
 
 
 def public_digest(digest: str, key: bytes | None) -> str:

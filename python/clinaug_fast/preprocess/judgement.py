@@ -30,6 +30,8 @@ def judge(
     if left_out:
         progress.warn(
             f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {_some(left_out)}"
+            if len(left_out) > 1
+            else f"the folder {left_out[0]}, hidden or a link to another in the corpus, is left out"
         )
     _warn(counts, unlabelled, MelConfig(**about["mel"]), progress)
     if warning := about["corpus_facts"]["shortcut"]["warning"]:
@@ -55,7 +57,10 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
 def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: Progress) -> None:
     if counts.unlabelled:
         named = f": {_some(unlabelled)}" if unlabelled else ""
-        progress.warn(f"{counts.unlabelled} audio files lie in no label's sub-folder and are left out{named}")
+        lost = "1 audio file lies in no label's sub-folder and is left out"
+        if counts.unlabelled > 1:
+            lost = f"{counts.unlabelled} audio files lie in no label's sub-folder and are left out"
+        progress.warn(lost + named)
     if counts.without_subject:
         progress.warn(
             f"the subject of {counts.without_subject} of {counts.kept} recordings is not known, so clips of one "

@@ -70,12 +70,16 @@ def run_blocks(
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
-    total = Seconds()
+    total, told = Seconds(), False
 
     def collect() -> None:
+        nonlocal told
         block, n, done = pending[0]
         done.result()
         pending.popleft()
+        if stop() and not told:
+            told = True
+            progress.warn(f"a signal came: {FINISHING}; one more stops at once")
         progress.advance(n, FINISHING if stop() else "")
         if not pending or pending[0][0] is not block:
             total.add(block.seconds)

@@ -1,0 +1,73 @@
+"""A corpus that may be meant otherwise than it is read: columns that are nearly those asked for, folders the wrong way
+round, more machines than work."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from clinaug_fast.corpus.recordings import read_corpus
+from clinaug_fast.errors import InputError
+from conftest import MEL_OPTIONS, write_corpus
+
+OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--quiet")
+Cli = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("Subject", "subject"), ("SITE", "site"), (" device", "device"), ("start", "start_s"), ("End", "end_s")],
+)
+def test_a_column_that_is_nearly_a_known_one_is_refused(tmp_path: Path, name: str, meant: str):
+    path = tmp_path / "table.csv"
+    path.write_text(f"path,label,{name}\nx.wav,a,1\ny.wav,b,2\n")
+    with pytest.raises(InputError, match=f"has the column '{name}'; expected '{meant}'. Rename it, or take it out"):
+        read_corpus(path)
+
+
+def test_columns_that_are_not_used_are_told(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    names = sorted(file.relative_to(corpus) for file in corpus.rglob("*.wav"))
+    lines = [f"{name},{name.parts[0]},p1,30" for name in names]
+    (corpus / "table.csv").write_text("\n".join(["path,label,patient,age", *lines]))
+    assert read_corpus(corpus / "table.csv").unused == ("patient", "age")
+    for _ in range(2):  # also of a set that is there
+        result = cli("preprocess", corpus / "table.csv", tmp_path / "out", *OPTIONS)
+        assert result.exit_code == 0
+        assert "has columns that are not used: patient, age. Used are path, label, subject, site" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "same"),
+    [
+        (("a/x.wav", "b/x.wav"), ()),
+        (("a/p1/x.wav", "b/p1/x.wav"), ("p1",)),
+        (("a/p2/x.wav", "a/p1/deep/x.wav", "b/p1/x.wav", "b/p2/y.wav"), ("p1", "p2")),
+        (("a/p1/x.wav", "a/p2/x.wav", "b/p1/x.wav"), ()),
+        (("a/p1/x.wav", "b/p1/x.wav", "b/y.wav"), ()),
+        (("a/p1/x.wav", "b/p2/x.wav"), ()),
+    ],
+)
+def test_folders_that_every_label_has_are_seen(tmp_path: Path, names: tuple[str, ...], same: tuple[str, ...]):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert read_corpus(tmp_path).same_folders == same
+    assert read_corpus(tmp_path, "^[^/]+/([^/]+)").same_folders == ()
+
+
+def test_folders_the_wrong_way_round_are_told(cli: Cli, tmp_path: Path):
+    for site in ("north", "south"):
+        write_corpus(tmp_path / "corpus" / site)
+    result = cli("preprocess", tmp_path / "corpus", tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 0
+    assert "each label's folder has the same sub-folders: hiss, hum, knock. If these are subjects" in result.stderr
+
+
+def test_a_part_without_work_is_told(cli: Cli, tiny_corpus: Path, tmp_path: Path):
+    told = "part 1/2 has nothing to do: the corpus is cut into 1, each of at most 4096 recordings"
+    for number in ("0", "1"):
+        result = cli("preprocess", tiny_corpus, tmp_path / "out", *OPTIONS, "--shard", f"{number}/2")
+        assert result.exit_code == 0
+        assert (told in result.stderr) == (number == "1")
