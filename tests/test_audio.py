@@ -88,6 +88,7 @@ def test_a_segment_is_cut_out(tmp_path: Path, suffix: str):
         (None, 0.5): (0, 4000),
         (0.25, None): (2000, 9600),
         (1.0, 1.7): (8000, 9600),  # annotations are rounded
+        (0.2500999, 0.5000999): (2001, 4001),  # so are samples: 2000.7992 and 4000.7992
     }.items():
         np.testing.assert_array_equal(decode(recording(path, start_s, end_s), RATE).samples, whole[start:stop])
 
@@ -304,3 +305,12 @@ def test_a_damaged_flac_file_never_gives_other_samples(tmp_path: Path, at: float
     except Rejected:
         return
     np.testing.assert_array_equal(damaged, whole)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_recording_of_exactly_the_longest_duration_is_kept(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"x.{suffix}", sound("hum", 0))
+    assert len(decode(recording(path), RATE, max_seconds=1.2).samples) == 9600
+    with pytest.raises(Rejected) as caught:
+        decode(recording(path), RATE, max_seconds=1.1999)
+    assert caught.value.code == Code.TOO_LONG

@@ -53,6 +53,7 @@ def test_counts_by_label_add_up(made: Path, about: dict[str, Any]) -> None:
     assert {len(row) for row in [*labels, total]} == {8}
     assert rows(text, "## Nothing is lost") == [["UNREADABLE", "1"]]
     assert "19 recordings found = 18 kept + 1 rejected" in text
+    assert f"{about['n_clips']} clips" in text.split("## ")[0]
 
 
 def test_it_names_the_contract_the_lineage_and_the_subjects(made: Path, about: dict[str, Any]) -> None:

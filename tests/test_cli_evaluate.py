@@ -163,3 +163,21 @@ def test_the_table_fits_a_terminal(width):
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert sum(line.split()[:1] == ["[se]"] and "(-12.3 to +12.3)" in line for line in lines) == 2
+
+
+def test_every_option_reaches_the_settings(cli, tmp_path, tiny_features):
+    options = {
+        "width": 3,
+        "steps": 1,
+        "batch_size": 5,
+        "learning_rate": 0.002,
+        "weight_decay": 0.03,
+        "seeds": 1,
+        "seed": 7,
+    }
+    given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value)]
+    result = cli("evaluate", tiny_features.path, tmp_path / "out", "--fold", 0, *given)
+    assert result.exit_code == 0, result.stderr
+    settings = json.loads((tmp_path / "out/evaluation.json").read_text())["settings"]
+    assert {name: settings[name] for name in options} == options
+    assert ClassifierConfig.model_fields.keys() == options.keys()

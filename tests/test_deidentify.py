@@ -147,6 +147,7 @@ def test_no_file_of_a_deidentified_set_holds_a_name(tiny_corpus: Path, tmp_path:
         preprocess(corpus, tmp_path / out, MEL, ClipConfig(n_frames=32), **how)
     features = FeatureSet.open(tmp_path / "one")
     assert features.about["counts"]["subjects"] == 3
+    assert features.about["counts"]["ignored"] == {"of any suffix": 1}
     assert len(set(features.column("recording"))) == 18
     files = [file for file in (tmp_path / "one").rglob("*") if file.is_file()]
     assert len(files) >= 5

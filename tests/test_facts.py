@@ -145,3 +145,16 @@ def test_a_known_subject_is_one_group_and_each_unknown_one_its_own() -> None:
     assert corpus_facts(table(*rows))["shortcut"]["labels_left_out"] == ["a", "b"]
     rows = [{"label": label} for label in "aabb"]
     assert corpus_facts(table(*rows))["shortcut"]["labels_left_out"] == []
+
+
+def test_medians_are_medians_and_half_silent_is_not_mostly_silent() -> None:
+    facts = corpus_facts(
+        table(
+            {"label": "a", "rms_db": -10.0, "silent_share": 0.5},
+            {"label": "a", "rms_db": -20.0, "silent_share": 0.51},
+            {"label": "a", "rms_db": -90.0, "seconds": 60.0},
+        )
+    )
+    assert facts["by_label"]["a"]["median_rms_db"] == -20.0
+    assert facts["by_label"]["a"]["median_seconds"] == 3600.0
+    assert facts["mostly_silent_recordings"] == 1

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.features import feature_set
-from clinaug_fast.features.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.feature_set import FeatureSet, cut_from, feature_set_fingerprint, new_feature_set
 from clinaug_fast.features.folds import make_folds
 from conftest import MEL, files
 
@@ -141,3 +142,8 @@ def test_a_foreign_shard_is_named(tiny_features: FeatureSet, tmp_path: Path):
     np.save(tmp_path / "set/shards/00000.npy", np.zeros((36, 32, 31), np.float32))
     with pytest.raises(InputError, match=r"holds float32 \(36, 32, 31\); expected float32 \(36, 32, 32\)"):
         FeatureSet.open(tmp_path / "set").clips()
+
+
+def test_the_recording_of_a_clip_is_its_id_without_the_last_number():
+    ids = pa.array(["a/x.wav#0", "a/x#1.wav#12", "x.wav@0.0-1.0#3", "fold0/hiss/00001", "x#y"])
+    assert cut_from(ids).to_pylist() == ["a/x.wav", "a/x#1.wav", "x.wav@0.0-1.0", "fold0/hiss/00001", "x#y"]

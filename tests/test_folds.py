@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features import folds
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.features.lineage import generated_lineage
@@ -199,3 +200,28 @@ def test_a_recording_with_and_without_a_subject_is_refused(tmp_path: Path):
     clips = [(f"r{k}", who, label) for k in range(6) for who in (f"p{k}", None) for label in ("a", "b")]
     with pytest.raises(InputError, match=r"12 clips have no subject .* the first is of 'r0'; .* Complete the table"):
         make_folds(features_of(tmp_path / "set", clips, ["a", "b"]), 3)
+
+
+def test_what_the_groups_are_is_told(tmp_path: Path):
+    for known, told in ((8, "subject"), (0, "recording"), (4, "subject, else recording")):
+        clips = [(f"r{k}", f"s{k}" if k < known else None, "ab"[k % 2]) for k in range(8)]
+        assert make_folds(features_of(tmp_path / told, clips, ["a", "b"]), 2).about["group_by"] == told
+
+
+def test_dealt_folds_are_rather_even_and_the_seed_deals_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own = {"s0": (1, 9), "s1": (9, 1), "s2": (20, 1), "s3": (1, 20), "s4": (1, 1), "s5": (1, 1)}
+    counted = [(s, label, n) for s, counts in own.items() for label, n in zip("ab", counts, strict=True)]
+    clips = [(f"{s}{label}{k}", s, label) for s, label, n in counted for k in range(n)]
+    features = features_of(tmp_path / "set", clips, ["a", "b"])
+    one_for_all = [np.arange(len(clips)), *[np.arange(0)] * 2]
+    monkeypatch.setattr(folds, "_balanced", lambda *x: iter([one_for_all]))
+    made = [make_folds(features, 3, seed).about["folds"] for seed in range(6)]
+    tables = [np.array([fold["test_recordings"] for fold in split]) for split in made]
+    dealt = [
+        np.array([np.bincount(features.classes[test], minlength=2) for test in split])
+        for split in folds._dealt(features.groups, 3, 0)
+    ]
+    best_tenth = np.quantile([folds._unevenness(table) for table in dealt if folds._is_whole(table)], 0.1)
+    assert all(folds._is_whole(table) and folds._unevenness(table) <= best_tenth for table in tables)
+    assert any(split != made[0] for split in made)
+    assert make_folds(features, 3, 4).about["folds"] == made[4]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.json_files import read_json_lines, read_record, write_json_lines
+from clinaug_fast.json_files import read_json_lines, read_record, read_versioned, write_json_lines
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_lines_come_back_and_each_is_looked_at(tmp_path: Path):
     assert read_json_lines(tmp_path / "x.jsonl", "things", {"a": int}) == rows
     with pytest.raises(InputError, match=r"x\.jsonl is not things: its b is None"):
         read_json_lines(tmp_path / "x.jsonl", "things", {"b": str})
+
+
+@pytest.mark.parametrize("text", ["{}", '{"schema_version": 2}', '{"schema_version": "3"}'])
+def test_another_schema_version_and_none_are_refused(tmp_path: Path, text: str):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=r"x\.json is not of schema version 3\. Make it anew"):
+        read_versioned(tmp_path / "x.json", "a thing", 3, "Make it anew", {})

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from clinaug_fast.corpus import long_recording
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.preprocess import pipeline, workers
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, Budget, default_limit, parse_bytes
 from conftest import MEL, MEL_OPTIONS, SECONDS, write_corpus
@@ -154,4 +154,13 @@ def test_sizes_are_read_and_small_ones_refused():
             parse_bytes(text)
     with pytest.raises(SettingsError, match=r"'100M'; expected at least 384M.*Raise it"):
         parse_bytes("100M")
+    assert parse_bytes("384M") == 384 << 20
     assert 384 << 20 <= default_limit() <= 2 << 30
+
+
+def test_clips_that_do_not_fit_on_as_many_threads_are_refused(tmp_path: Path):
+    clip = CLIP.model_copy(update={"n_frames": 50_000})
+    with pytest.raises(SettingsError, match="on 4 threads; expected at most 192 MiB, the memory limit less"):
+        pipeline.preprocess(tmp_path, tmp_path / "out", MEL, clip, threads=4, memory=INTERPRETER_BYTES + (192 << 20))
+    with pytest.raises(InputError, match="no audio"):  # on one they do
+        pipeline.preprocess(tmp_path, tmp_path / "out", MEL, clip, threads=1, memory=INTERPRETER_BYTES + (192 << 20))

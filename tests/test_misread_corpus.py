@@ -1,6 +1,7 @@
 """A corpus that may be meant otherwise than it is read: columns that are nearly those asked for, folders the wrong way
 round, more machines than work."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,3 +72,15 @@ def test_a_part_without_work_is_told(cli: Cli, tiny_corpus: Path, tmp_path: Path
         result = cli("preprocess", tiny_corpus, tmp_path / "out", *OPTIONS, "--shard", f"{number}/2")
         assert result.exit_code == 0
         assert (told in result.stderr) == (number == "1")
+
+
+def test_folders_that_are_left_out_are_named(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    shutil.copytree(corpus / "hum", corpus / ".old")
+    (corpus / "zoo").symlink_to(corpus / "hum")
+    result = cli("preprocess", corpus, tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 0
+    assert "warning: 2 folders, hidden or links to others in the corpus, are left out: .old, zoo" in result.stderr
+    (corpus / "zoo").unlink()
+    result = cli("preprocess", corpus, tmp_path / "one", *OPTIONS)
+    assert "warning: the folder .old, hidden or a link to another in the corpus, is left out" in result.stderr

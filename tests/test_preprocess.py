@@ -335,3 +335,9 @@ def test_the_real_corpora_are_read_whole(name, preset, pattern, found, labels, s
     assert len(set(features.column("recording"))) == found
     assert features.clip_shape == (64, 64)
     assert np.isfinite(features.clips()).all()
+
+
+def test_another_longest_duration_is_another_set(tiny_corpus: Path, tmp_path: Path):
+    run(tiny_corpus, tmp_path / "out", max_hours=2.0)
+    with pytest.raises(InputError, match=r"max_hours is 2\.0 there, 3\.0 asked"):
+        run(tiny_corpus, tmp_path / "out", max_hours=3.0)

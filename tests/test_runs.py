@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_json, write_json
-from clinaug_fast.runs import atomic_file, atomic_folder, fingerprint, fingerprint_file, put_in_place, refuse_changed
+from clinaug_fast.runs import (
+    atomic_file,
+    atomic_folder,
+    begun,
+    fingerprint,
+    fingerprint_file,
+    put_in_place,
+    refuse_changed,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -89,6 +97,42 @@ def test_the_draft_of_a_killed_process_is_removed_and_that_of_a_living_one_is_no
         left += [f".{name}.{node}.{living.pid}.draft" for name in ("out[1]", "x.json")]
         assert sorted(os.listdir(tmp_path)) == sorted([*left, "out[1]", "x.json"])
         living.communicate(b"\n")
+
+
+def test_a_draft_of_another_users_living_process_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def not_ours(*x):
+        raise PermissionError
+
+    draft = tmp_path / f".out.{platform.node()}.1.draft"
+    draft.mkdir()
+    monkeypatch.setattr(os, "kill", not_ours)
+    with atomic_folder(tmp_path / "out"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [draft.name, "out"]
+
+
+def test_a_link_to_nowhere_is_no_new_folder(tmp_path: Path):
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(InputError, match="exists already"), atomic_folder(tmp_path / "out"):
+        pass
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_folder_is_begun_by_its_mark_and_hidden_files_are_none(tmp_path: Path):
+    assert not begun(tmp_path / "none", "run.json", "other things than a run")
+    (tmp_path / ".DS_Store").touch()
+    assert not begun(tmp_path, "run.json", "other things than a run")
+    (tmp_path / "notes").touch()
+    with pytest.raises(InputError, match="holds other things than a run; expected a new folder"):
+        begun(tmp_path, "run.json", "other things than a run")
+    (tmp_path / "run.json").touch()
+    assert begun(tmp_path, "run.json", "other things than a run")
+
+
+def test_a_setting_that_only_one_side_knows_is_a_change(tmp_path: Path):
+    for stored, asked in (({"a": 1, "b": 2}, {"a": 1}), ({"a": 1}, {"a": 1, "b": 2})):
+        with pytest.raises(InputError, match="b is "):
+            refuse_changed(tmp_path, stored, asked)
 
 
 def test_changed_settings_are_named(tmp_path: Path):

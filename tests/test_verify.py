@@ -13,6 +13,7 @@ import pytest
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.features.verify import Report, verify
 from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL
@@ -202,3 +203,31 @@ def test_a_part_is_told_from_a_set(tmp_path: Path) -> None:
     (tmp_path / "part.json").write_text("{}")
     with pytest.raises(InputError, match="merge"):
         verify(tmp_path)
+
+
+def test_a_row_just_behind_its_shard_is_outside(copy: Path) -> None:
+    features = FeatureSet.open(copy)
+    behind = features.about["shards"][0]["rows"]
+    sealed(copy, features.about, changed(features.index, "row", 7, behind))
+    assert any("1 rows point outside the shards, the first is row 7" in p["problem"] for p in verify(copy).problems)
+
+
+def test_a_shard_of_another_type_under_its_right_digest(copy: Path) -> None:
+    features = FeatureSet.open(copy)
+    np.save(first_shard(copy), np.load(first_shard(copy)).astype(np.float64))
+    features.about["shards"][0]["xxh3_64"] = fingerprint_shard(first_shard(copy))
+    sealed(copy, features.about)
+    assert "it holds float64" in only_problem(verify(copy))[1]
+
+
+def test_unknown_subjects_are_no_subject(tiny_corpus: Path, tmp_path: Path) -> None:
+    preprocess(tiny_corpus, tmp_path / "set", MEL, ClipConfig(n_frames=32))
+    assert verify(tmp_path / "set").whole
+
+
+def test_counts_of_two_labels_that_changed_places(copy: Path) -> None:
+    about = FeatureSet.open(copy).about
+    clips = about["counts"]["clips"]
+    clips["hiss"], clips["hum"] = clips["hiss"] + 1, clips["hum"] - 1
+    sealed(copy, about)
+    assert "clips by label" in only_problem(verify(copy))[1]
