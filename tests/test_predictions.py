@@ -109,3 +109,21 @@ def test_a_cell_without_log_probabilities_is_refused(tmp_path, features, folds, 
     pq.write_table(pa.table(columns, schema=table.schema), path)
     with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet (cannot be read|is {.*'content')"):
         score_stored(tmp_path / "out")
+
+
+def test_a_damaged_cell_of_another_fold_is_named_before_anything_is_trained(tmp_path, features, folds, steps_of):
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(features, folds, {}, tmp_path / "out", config, only_folds=[1])
+    path = Cell("none", 1, 0).path(tmp_path / "out")
+    path.write_bytes(path.read_bytes()[:100])
+    steps_of.clear()
+    with pytest.raises(InputError, match=r"fold_1_seed_0.parquet cannot be read"):
+        evaluate(features, folds, {}, tmp_path / "out", config, only_folds=[0])
+    assert not steps_of
+
+
+def test_a_fold_that_lacks_a_cell_is_not_scored(tmp_path, features, folds):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG.with_changes(steps=1, seeds=2))
+    assert score_stored(tmp_path / "out")["folds"] == [0, 1]
+    Cell("none", 1, 1).path(tmp_path / "out").unlink()
+    assert score_stored(tmp_path / "out")["folds"] == [0]
