@@ -84,3 +84,16 @@ def test_folders_that_are_left_out_are_named(cli: Cli, tmp_path: Path):
     (corpus / "zoo").unlink()
     result = cli("preprocess", corpus, tmp_path / "one", *OPTIONS)
     assert "warning: the folder .old, hidden or a link to another in the corpus, is left out" in result.stderr
+
+
+@pytest.mark.parametrize(("short", "how"), [("tile", "repeated"), ("pad", "followed by zeros")])
+def test_clips_much_longer_than_the_recordings_are_told(
+    cli: Cli, tiny_corpus: Path, tmp_path: Path, short: str, how: str
+):
+    mels = (*MEL_OPTIONS, "--quiet", "--short", short)  # recordings of 1.2 s
+    result = cli("preprocess", tiny_corpus, tmp_path / "long", *mels, "--n-frames", 320)
+    assert result.exit_code == 0
+    told = f"no longer than 1.2 s, and a clip is 2.55 s long: they are {how} to that length"
+    assert told in result.stderr
+    assert "Try --n-frames 144" in result.stderr
+    assert "no longer than" not in cli("preprocess", tiny_corpus, tmp_path / "out", *mels, "--n-frames", 288).stderr

@@ -17,7 +17,8 @@ NEXT = "clinaug-fast preprocess YOUR_FOLDER features --subject-pattern '(p[0-9]+
 
 def demo(
     out: Annotated[
-        Path, typer.Argument(help="The folder for everything; an unfinished demo goes on.", parser=some_path)
+        Path,
+        typer.Argument(metavar="OUT", help="The folder for everything; an unfinished demo goes on.", parser=some_path),
     ] = Path("clinaug-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Decides the sounds, the folds, the training and the clips.")] = 0,
     threads: TorchThreads = 1,

@@ -14,12 +14,18 @@ from clinaug_fast.errors import SettingsError
 
 def evaluate(
     features: Annotated[
-        Path, typer.Argument(help="The feature set of the real recordings.", show_default=False, parser=some_path)
+        Path,
+        typer.Argument(
+            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
+        ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            help="The evaluation's folder; an unfinished one goes on.", show_default=False, parser=some_path
+            metavar="OUT",
+            help="The evaluation's folder; an unfinished one goes on.",
+            show_default=False,
+            parser=some_path,
         ),
     ],
     synthetic: Annotated[

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="The folder that train made.", show_default=False, parser=some_path)],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder that train made.", show_default=False, parser=some_path)
+    ],
     out: Annotated[
-        Path, typer.Argument(help="The generated feature set: a new folder.", show_default=False, parser=some_path)
+        Path,
+        typer.Argument(
+            metavar="OUT", help="The generated feature set: a new folder.", show_default=False, parser=some_path
+        ),
     ],
     features: Annotated[
         Path | None,

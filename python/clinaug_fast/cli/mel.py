@@ -68,7 +68,7 @@ def _show_diff(a: str, b: str, found: Any) -> str:
 
 @mel.command()
 def bands(
-    contract: Annotated[str, typer.Argument(metavar="[CONTRACT]", help=f"A contract: {NAMES}.")] = "surgical",
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT", help=f"A contract: {NAMES}.")] = "surgical",
     sample_rate: Annotated[int | None, typer.Option(help="Hz.")] = None,
     n_fft: Annotated[int | None, typer.Option(help="Samples of an FFT.")] = None,
     n_mels: Annotated[int | None, typer.Option(help="Mel bands.")] = None,

@@ -13,12 +13,14 @@ def merge(
     parts: Annotated[
         list[Path],
         typer.Argument(
-            help="All parts, as preprocess --shard left them; they are used up.", metavar="PART...", parser=some_path
+            help="All parts, as preprocess --shard left them; they are used up.", metavar="PART", parser=some_path
         ),
     ],
     out: Annotated[
         Path,
-        typer.Argument(help="The feature set: a new folder beside the parts.", show_default=False, parser=some_path),
+        typer.Argument(
+            metavar="OUT", help="The feature set: a new folder beside the parts.", show_default=False, parser=some_path
+        ),
     ],
     as_json: Json = False,
     quiet: Quiet = False,

@@ -26,13 +26,16 @@ def preprocess(
     corpus: Annotated[
         Path,
         typer.Argument(
+            metavar="CORPUS",
             help="A folder of audio (sub-folder = label), or a .csv or .parquet table with the columns "
             "path, label and maybe subject, site, device, start_s, end_s.",
             show_default=False,
             parser=some_path,
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="The feature set: a new folder.", show_default=False, parser=some_path)],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The feature set: a new folder.", show_default=False, parser=some_path)
+    ],
     subject_pattern: Annotated[
         str | None,
         typer.Option(

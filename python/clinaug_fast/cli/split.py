@@ -10,11 +10,13 @@ from clinaug_fast.cli.console import Json, Quiet, some_path, stage
 
 
 def split(
-    features: Annotated[Path, typer.Argument(help="The feature set to split.", show_default=False, parser=some_path)],
+    features: Annotated[
+        Path, typer.Argument(metavar="FEATURES", help="The feature set to split.", show_default=False, parser=some_path)
+    ],
     out: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDS]", help="The file to write.", show_default="FEATURES/folds.json", parser=some_path
+            metavar="FOLDS", help="The file to write.", show_default="FEATURES/folds.json", parser=some_path
         ),
     ] = None,
     folds: Annotated[int, typer.Option(help="Folds; each tests its part and trains on the others.")] = 5,

@@ -19,10 +19,16 @@ MOST_DIGITS = 9  # of a fold's number
 
 def train(
     features: Annotated[
-        Path, typer.Argument(help="The feature set of the real recordings.", show_default=False, parser=some_path)
+        Path,
+        typer.Argument(
+            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
+        ),
     ],
     run: Annotated[
-        Path, typer.Argument(help="The run's folder; an unfinished one goes on.", show_default=False, parser=some_path)
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The run's folder; an unfinished one goes on.", show_default=False, parser=some_path
+        ),
     ],
     folds: Annotated[
         Path | None,
@@ -79,10 +85,8 @@ def train(
         refuse_absent(device)
         torch.set_num_threads(threads)
         begun = time.monotonic()
-        split = Folds.load(folds or features / "folds.json")
-        result = train_gan(
-            FeatureSet.open(features), split, run, config, only_folds=only_folds, device=device, progress=say
-        )
+        real, split = FeatureSet.open(features), Folds.load(folds or features / "folds.json")
+        result = train_gan(real, split, run, config, only_folds=only_folds, device=device, progress=say)
         seconds = time.monotonic() - begun
 
         rows = [_summary(result, number) for number in result.folds]

@@ -11,7 +11,10 @@ from clinaug_fast.cli.console import Json, Quiet, some_path, stage
 
 def verify(
     features: Annotated[
-        Path, typer.Argument(help="The feature set, real or generated.", parser=some_path, show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FEATURES", help="The feature set, real or generated.", parser=some_path, show_default=False
+        ),
     ],
     threads: Annotated[
         int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")

@@ -3,9 +3,9 @@
 ``y = log(max(M |STFT(x)|^power, floor))``, scaled for log10 and dB as `MelConfig` says. x: (..., T) float32, float64 or
 int16 (scaled by 1/32768); y: (..., n_mels, n_frames) in the dtype of x, float32 for int16, or in `dtype`: float32 or
 float16, float64 for float64 x. Conventions and edge choices are those of `clinaug_fast.native.log_mel`. Where a mel
-value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero. The derivative
-is torch's, in the precision of x alone: weak bands beside loud ones have a rough one in float32. Autocast changes
-nothing; under torch.func and forward-mode differentiation it is `log_mel_reference` in float64.
+value is below the floor the gradient is zero; at a zero of the spectrum with power 1 it is taken as zero. Derivatives
+are torch's, in the precision of x: in float32 those of weak bands beside loud ones are rough. Autocast changes nothing;
+under torch.func and forward-mode differentiation it is `log_mel_reference` in float64.
 On a GPU the n_fft of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line
 on stderr, other n_fft go through torch's FFT.
 Raises TypeError or ValueError naming what was given and what is expected.

@@ -33,7 +33,9 @@ def judge(
             if len(left_out) > 1
             else f"the folder {left_out[0]}, hidden or a link to another in the corpus, is left out"
         )
-    _warn(counts, unlabelled, MelConfig(**about["mel"]), progress)
+    mel = MelConfig(**about["mel"])
+    _warn(counts, unlabelled, mel, progress)
+    _warn_of_short_recordings(about, mel, progress)
     if warning := about["corpus_facts"]["shortcut"]["warning"]:
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out)
@@ -51,6 +53,18 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
             f"{bad} of {counts.found} recordings were rejected ({by_code}); expected at most {max_bad:.1%}. The others "
             f"are in {out}; {out / 'rejected.jsonl'} gives each reason. Repair the files and name a new output folder, "
             "or raise --max-bad"
+        )
+
+
+def _warn_of_short_recordings(about: Mapping[str, Any], mel: MelConfig, progress: Progress) -> None:
+    clip_s = mel.n_samples(about["n_frames"]) / mel.sample_rate
+    median_s = about["corpus_facts"]["seconds"]["median"]
+    if median_s < clip_s / 2:
+        how = "repeated" if about["clip"]["short"] == "tile" else "followed by zeros"
+        fitting = max(16, int(median_s * mel.sample_rate / mel.hop_length) // 16 * 16)
+        progress.warn(
+            f"half of the recordings are no longer than {median_s:.3g} s, and a clip is {clip_s:.3g} s long: they are "
+            f"{how} to that length, so most of what a clip holds is no sound of its own. Try --n-frames {fitting}"
         )
 
 

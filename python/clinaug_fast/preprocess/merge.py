@@ -27,6 +27,11 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     if made_before:  # maybe by a merge that was killed at its very end
         remove_left(out)
         parts = [part for part in parts if part.exists()]
+    elif missing := [part for part in parts if not part.exists()]:
+        raise InputError(
+            f"{missing[0]} does not exist; expected a part, as preprocess --shard I/N leaves it. A merge uses its "
+            "parts up: was it merged already?"
+        )
     abouts = [read_part(part) for part in parts if not (made_before and _is_empty(part))]
     if not made_before:
         _refuse_misfits(parts, abouts)
