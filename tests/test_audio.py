@@ -196,7 +196,12 @@ def test_the_size_of_a_packed_wav_file_does_not_bound_its_length(tmp_path: Path,
     assert wav_rate(write(tmp_path / "x.wav", sound("hum", 0), subtype=subtype)) == rate
     write(tmp_path / "x.flac", sound("hum", 0)).rename(tmp_path / "y.wav")
     assert wav_rate(tmp_path / "y.wav") is None
-    assert wav_rate(write(tmp_path / "z.wav", sound("hum", 0), rate=1)) is None
+    for low, expected in ((1, None), (9, None), (10, 10)):
+        assert wav_rate(write(tmp_path / "z.wav", sound("hum", 0), rate=low)) == expected
+    head = bytearray((tmp_path / "z.wav").read_bytes())
+    head[34:36] = struct.pack("<H", 4)  # bits a sample: two of them a byte
+    (tmp_path / "z.wav").write_bytes(head)
+    assert wav_rate(tmp_path / "z.wav") is None
     assert wav_rate(tmp_path / "missing.wav") is None
 
 

@@ -51,6 +51,11 @@ def test_blocks_follow_one_another_and_are_as_large_as_they_may_be(n_bytes: list
         assert len(cut[k]) == most or size[k] + (n_bytes[cut[k].stop] or 0) > blocks.BLOCK_BYTES
 
 
+def test_a_block_may_be_full_to_the_byte():
+    assert cut_into_blocks(listing([64 << 20, 64 << 20, 1])) == [range(2), range(2, 3)]
+    assert cut_into_blocks(listing([64 << 20, (64 << 20) + 1])) == [range(1), range(1, 2)]
+
+
 def test_segments_of_one_file_count_its_bytes_once():
     assert len(cut_into_blocks(listing([100 << 20] * 9, ["a.wav"] * 9))) == 1
     assert len(cut_into_blocks(listing([100 << 20] * 9))) == 9
@@ -140,14 +145,16 @@ def test_a_codec_that_cannot_be_sought_in_is_decoded_in_pieces_too(tmp_path: Pat
 @pytest.mark.parametrize("short", ["pad", "tile"])
 def test_recordings_in_pieces_may_be_shorter_than_a_window_and_too_short(tmp_path: Path, monkeypatch, short: str):
     corpus = write_corpus(tmp_path / "corpus")
-    for k, (name, n) in enumerate((("hum/a.flac", 2), ("knock/b.flac", 2), ("knock/c.flac", 1))):
-        soundfile.write(corpus / name, np.concatenate([sound("hum", k), sound("hiss", k)][:n]), 8000)
+    of = (("hum/a.flac", 2, 8000), ("knock/b.flac", 2, 8000), ("knock/c.flac", 1, 8000), ("knock/d.flac", 1, 16000))
+    for k, (name, n, rate) in enumerate(of):
+        samples = np.concatenate([sound(label, k, rate=rate) for label in ("hum", "hiss")[:n]])
+        soundfile.write(corpus / name, samples, rate)
     clip = CLIP.with_changes(n_frames=400, short=short, min_seconds=1.5)
     preprocess(corpus, tmp_path / "whole", MEL, clip, max_bad=1.0)
     monkeypatch.setattr(long_recording, "PIECE_VALUES", 5000)
     preprocess(corpus, tmp_path / "pieces", MEL, clip, max_bad=1.0)
     whole, pieces = files(tmp_path / "whole"), files(tmp_path / "pieces")
-    assert whole["rejected.jsonl"].count(b"TOO_SHORT") == 19
+    assert whole["rejected.jsonl"].count(b"TOO_SHORT") == 20
     assert pieces == whole
 
 

@@ -87,6 +87,12 @@ def test_classifier_standardises_each_clip_for_itself():
     torch.testing.assert_close(model(scaled), model(clips), rtol=1e-3, atol=1e-3)
 
 
+def test_a_clip_has_no_mean_and_unit_variance_over_its_picture():
+    made = standardise(3 * clips_of(0, 5, 1, 4, 4) - 8)
+    torch.testing.assert_close(made.mean(dim=(-2, -1)), torch.zeros(5, 1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(made.square().mean(dim=(-2, -1)), torch.ones(5, 1), rtol=1e-4, atol=0)
+
+
 def test_silence_gives_numbers():
     assert torch.isfinite(ResNet18(3, 4).eval()(torch.full((2, 1, 32, 32), -23.0))).all()
 

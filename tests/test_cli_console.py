@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from clinaug_fast.cli.console import Say
 from conftest import write_corpus
 
 
@@ -125,3 +126,19 @@ def test_results_that_cannot_be_written_are_an_error_and_no_bug() -> None:
     assert done.returncode == 6
     sentence = "stdout cannot be written: No space left on device. The command is done; give its output another place"
     assert done.stderr.strip() == f"error: {sentence}"
+
+
+def test_a_line_now_and_then_says_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("clinaug_fast.cli.console.time.monotonic", lambda: clock[0])
+    say = Say("train", as_json=False, quiet=False)
+    say.start("training", 8)
+    for clock[0] in (110.0, 120.0, 130.0):
+        say.advance(note="fold 0")
+    clock[0] = 140.0
+    say.stop()
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 8 to do",
+        "training: 2 of 8, 0.1/s, about 60 s left fold 0",  # the next is due 15 s later
+        "training: 3 done in 40.0 s",
+    ]

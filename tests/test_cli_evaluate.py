@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from rich.console import Console
 
 from clinaug_fast.cli.main import app
 from clinaug_fast.cli.score_table import score_table
 from clinaug_fast.config import ClassifierConfig
+from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import generated_lineage
@@ -87,6 +89,19 @@ def test_help_shows_the_defaults_of_the_classifier():
         assert shown[name] == str(default)
 
 
+def test_the_device_is_passed_on(cli, tmp_path, tiny_features, monkeypatch):
+    def noted(*x, device: str, **how):
+        asked.append(device)
+        raise InputError("enough")
+
+    asked = []
+    monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.evaluate", noted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for device in ("cpu", "cuda"):
+        assert cli("evaluate", tiny_features.path, tmp_path / "out", "--device", device, "-j", 1).exit_code == 3
+    assert asked == ["cpu", "cuda"]
+
+
 @pytest.mark.parametrize(
     ("options", "exit_code", "said"),
     [
@@ -150,7 +165,9 @@ def test_the_table_of_a_few_folds_shows_each():
 
 
 def test_the_table_of_many_folds_shows_the_extremes_and_that_of_one_no_spread():
-    assert "none         50.0          70.0" in score_table(made_up_scores(12), plain=True)
+    many = score_table(made_up_scores(12), plain=True)
+    assert "none         50.0          70.0" in many
+    assert "Each stands for one comparison, of 2 in these tables;" in many  # one arm, by recording and by window
     one = score_table(made_up_scores(1), plain=True)
     assert one.splitlines()[3].split() == ["[se]", "60.0", "60.0", "+10.0"]
     assert "One fold shows no spread" in one

@@ -249,6 +249,8 @@ def test_a_bad_corpus_leaves_nothing(cli: Cli, corpus: Path, out: Path, spoil, e
         (("--mel-scale", "bark"), ("mel_scale is 'bark'; expected 'slaney' or 'htk'",)),
         (("--like", "kaldi"), ("like is 'kaldi'; expected one of librosa, torchaudio",)),
         (("--n-frames", 100_000_000), ("clips of 100000000 frames", "on", "threads", "or raise --mem-limit")),
+        (("--mem-limit", "384M", "-j", 1, "--n-frames", 200_000), ("expected at most 192 MiB", "or raise --mem-limit")),
+        (("--mem-limit", "384M", "-j", 2, "--n-frames", 100_000), ("on 2 threads; expected at most 192 MiB",)),
         (("--max-duration", 0), ("the longest duration is 0.0 hours; expected more than 0",)),
         (("--preset", "lung"), ("preset is 'lung'; expected one of surgical, heart",)),
         (("--subject-pattern", "p"), ("has no group; expected the subject in parentheses",)),

@@ -11,6 +11,8 @@ import torch
 
 from clinaug_fast.cli.train import train
 from clinaug_fast.config import GanConfig
+from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import make_folds, write_folds
 
 SMALL = ("--width", 2, "--steps", 2, "--batch-size", 4, "--n-critic", 1, "--latent-dim", 8, "-j", 1)
@@ -39,12 +41,37 @@ def test_the_options_default_to_the_settings():
         assert given[name] == value, name
 
 
+def test_every_setting_is_an_option(tiny_features, cli, tmp_path, monkeypatch):
+    def noted(*x, device: str, **how):
+        asked.extend([x[-1], device])
+        raise InputError("enough")
+
+    asked = []
+    monkeypatch.setattr("clinaug_fast.gan.train.train", noted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    options = {"model": "cwgan-gp", "width": 3, "latent_dim": 5, "steps": 7, "batch_size": 9, "n_critic": 2}
+    options |= {"gradient_penalty": 3.5, "generator_rate": 0.25, "critic_rate": 0.125, "ema": 0.5, "seed": 4}
+    assert options.keys() == GanConfig.model_fields.keys()
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert cli("train", tiny_features.path, tmp_path / "run", *words, "--device", "cuda", "-j", 1).exit_code == 3
+    assert asked == [GanConfig(**options), "cuda"]
+
+
+def test_generate_passes_its_seed_and_its_threads_on(run, cli, tmp_path):
+    made = [FeatureSet.open(tmp_path / str(seed)) for seed in (0, 1) if not cli(
+        "generate", run, tmp_path / str(seed), "--n-per-label", 1, "--seed", seed, "-j", 2
+    ).exit_code]  # fmt: skip
+    assert [features.lineage["seed"] for features in made] == [0, 1]
+    assert torch.get_num_threads() == 2
+
+
 def test_the_run_goes_on_from_the_second_call_on(run, tiny_features, cli):
     result = cli("train", tiny_features.path, run, *SMALL, "--json")
     about = json.loads(result.stdout)
     assert (about["status"], about["command"], about["model"]) == ("ok", "train", "se-cwgan-gp")
     assert [row["trained_now"] for row in about["folds"]] == [False] * 3
     assert {"generator_parameters", "wasserstein_highest", "wasserstein_last"} <= about["folds"][0].keys()
+    assert [row["training_clips"] for row in about["folds"]] == [24] * 3
     result = cli("train", tiny_features.path, run, *SMALL, "--model", "cwgan-gp")
     assert result.exit_code == 3
     assert "model is 'se-cwgan-gp' there, 'cwgan-gp' asked" in result.stderr

@@ -106,6 +106,8 @@ def test_samples_beside_those_declared_are_told(kind: str, declared: int):
     assert f"declares {declared} bytes of samples, {more} more follow" in verdict(data[:begin] + header + samples)
     paused = samples[: declared + 1] + bytes(100) + samples[declared + 101 :]
     assert f"declares {declared} bytes of samples, {more} more follow" in verdict(data[:begin] + header + paused)
+    if not declared:  # a recorder that was switched off may have heard nothing until then
+        assert "declares 0 bytes of samples, 9000 more follow" in verdict(data[:begin] + header + bytes(9000))
     whole = data[:begin] + header + samples[:declared] + bytes(-declared % chunks.alignment)
     harmless = [b"", samples[:7], chunks.header.pack(b"LIST", 9000) + bytes(9000), b"ID3\x04" + bytes(range(256)) * 40]
     for behind in harmless + [bytes(9000)] * bool(declared):

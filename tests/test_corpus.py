@@ -39,11 +39,11 @@ def test_a_folder_gives_label_subject_and_order(tiny_corpus: Path):
 
 def test_a_folder_sorts_its_files_into_recordings_ignored_and_unlabelled(tmp_path: Path):
     touch(tmp_path, "b/deep/er/1.FLAC", "b/0.mp3", "a/x.Wav", "a/._x.wav", "a/notes.txt", "a/LICENSE", "loose.ogg")
-    touch(tmp_path, ".hidden/y.wav")
+    touch(tmp_path, ".hidden/y.wav", "b/MORE.TXT")
     corpus = read_corpus(tmp_path)
     assert [recording.relative for recording in corpus.recordings] == ["a/x.Wav", "b/0.mp3", "b/deep/er/1.FLAC"]
     assert [recording.label for recording in corpus.recordings] == ["a", "b", "b"]
-    assert corpus.ignored == {".txt": 1, ".wav": 1, "no suffix": 1}
+    assert corpus.ignored == {".txt": 2, ".wav": 1, "no suffix": 1}
     assert corpus.unlabelled == ["loose.ogg"]
 
 
@@ -81,6 +81,17 @@ def test_the_fingerprint_sees_what_matters(tmp_path: Path):
     touch(tmp_path / "c", "b/p4.wav")
     seen.add(fingerprint())
     assert len(seen) == 5
+    rows = "path,label,subject\na.wav,x,{}\nb.wav,y,{}\n"  # end to end, the subjects are the same
+    one, other = (read_corpus(table(tmp_path, rows.format(*pair))) for pair in (("p1", "11"), ("p11", "1")))
+    assert one.fingerprint != other.fingerprint
+
+
+def test_the_size_of_each_file_stays_with_it_when_a_table_is_sorted(tmp_path: Path):
+    for name, n_bytes in (("a.wav", 3), ("b.wav", 1), ("c.wav", 2)):
+        (tmp_path / name).write_bytes(bytes(n_bytes))
+    corpus = read_corpus(table(tmp_path, "path,label\nc.wav,x\na.wav,y\nnone.wav,y\nb.wav,x\n"))
+    sizes = dict(zip(*(corpus.table.column(name).to_pylist() for name in ("path", "bytes")), strict=True))
+    assert sizes == {"a.wav": 3, "b.wav": 1, "c.wav": 2, "none.wav": None}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,7 @@ def test_the_subject_is_the_patterns_group(tmp_path: Path, pattern: str, subject
         (r"p\d", SettingsError, "has no group"),
         (r"/(p\d)_", InputError, "finds no subject in 'b/q.wav'"),
         (r"(x)?", InputError, "finds no subject in 'a/p1_0.wav'"),
+        (r"(x*)", InputError, "finds no subject in 'a/p1_0.wav'"),
     ],
 )
 def test_a_pattern_that_does_not_work_is_refused(tmp_path: Path, pattern: str, error: type, sentence: str):

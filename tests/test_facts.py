@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
-from clinaug_fast.corpus.shortcut import MAX_RECORDINGS, duration_and_level_shortcut
+from clinaug_fast.corpus.shortcut import MAX_RECORDINGS, _warning, duration_and_level_shortcut
 
 
 def table(*rows: dict) -> pa.Table:
@@ -85,6 +85,11 @@ def test_durations_that_tell_nothing_are_not(seed: int) -> None:
 
 def test_luck_on_a_few_recordings_is_no_warning() -> None:
     assert all(drawn(8, told_by=0.0, seed=seed)["warning"] is None for seed in range(20))
+    # Of 8 groups and 4 labels: 0.25 by chance, with a standard error of sqrt(0.25 0.75 / 8) = 0.153.
+    assert _warning(0.25 + 2.9 * 0.153, 0.25, 8) is None
+    assert _warning(0.25 + 3.1 * 0.153, 0.25, 8) is not None
+    assert _warning(0.25 + 0.14, 0.25, 10**6) is None
+    assert _warning(0.25 + 0.16, 0.25, 10**6) is not None
 
 
 def test_a_subject_is_left_out_whole() -> None:

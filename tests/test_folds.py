@@ -153,7 +153,7 @@ def test_folds_of_another_set_and_folds_that_are_not_there_are_refused(
             tiny_folds.rows(tiny_features, fold)
 
 
-def test_folds_are_written_once(tiny_features: FeatureSet, tmp_path: Path):
+def test_folds_are_written_once(tiny_features: FeatureSet, square_features: FeatureSet, tmp_path: Path):
     path = tmp_path / "folds.json"
     folds = make_folds(tiny_features, 3)
     assert write_folds(folds, path)
@@ -161,6 +161,8 @@ def test_folds_are_written_once(tiny_features: FeatureSet, tmp_path: Path):
     assert not write_folds(make_folds(tiny_features, 3), path)
     with pytest.raises(InputError, match="folds is 3 there, 2 asked; seed is 0 there, 7 asked"):
         write_folds(make_folds(tiny_features, 2, seed=7), path)
+    with pytest.raises(InputError, match=rf"features is '{tiny_features.fingerprint}' there, '.*' asked"):
+        write_folds(make_folds(square_features, 3), path)
     assert path.read_bytes() == before
     assert Folds.load(path) == folds
 
@@ -171,6 +173,7 @@ def test_folds_are_written_once(tiny_features: FeatureSet, tmp_path: Path):
         ("{", r"is not a folds\.json"),
         ("[]", r"is not a folds\.json .*: it holds \[\]\. Restore the file"),
         ('{"schema_version": 0}', r"is not of schema version 1\. Run split again"),
+        ("{}", r"is not of schema version 1\. Run split again"),
         ('{"schema_version": 1}', r"is not a folds\.json .*: its features is None\. Restore the file"),
     ],
 )

@@ -16,6 +16,7 @@ from clinaug_fast.config import GanConfig, MelConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.folds import make_folds
 from clinaug_fast.features.lineage import unseen_rows
+from clinaug_fast.gan import generate as module
 from clinaug_fast.gan.generate import PICTURE, generate
 from clinaug_fast.gan.pictures import save_real_above_generated
 from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS, Run
@@ -183,6 +184,8 @@ def test_a_run_of_another_version_or_with_other_weights_is_refused(run, tiny_fea
         (about | {"features_path": None}, r"run\.json is not a run's .*: its features_path is None\. Restore"),
         (about | {"split": None}, r"its split is None"),
         (about | {"split": about["split"] | {"seed": 9}}, CHANGED),
+        (about | {"split": make_folds(tiny_features, 3, seed=7).about}, CHANGED),  # whole, but of another run
+        (about | {"clip_shape": [16, 32]}, CHANGED),
         (wider | {"fingerprint": sealed}, WIDER),
     ):
         (other / "run.json").write_text(json.dumps(changed))
@@ -217,6 +220,9 @@ def test_the_picture_depends_on_the_clips_alone(tmp_path):
     a, c = imread(tmp_path / "a.png"), imread(tmp_path / "c.png")
     changed = np.flatnonzero((a != c).any(axis=(1, 2)))
     assert changed.min() > 0.4 * len(a)  # real clips above, generated ones below
+    save_real_above_generated(tmp_path / "loud.png", real, 10 * fake, labels, mel)  # one colour scale: that of the real
+    changed = np.flatnonzero((a != imread(tmp_path / "loud.png")).any(axis=(1, 2)))
+    assert changed.min() > 0.4 * len(a)
     many = [f"label {k}" for k in range(7)]  # one more than fit beside each other
     many[3] = "$^$"  # no formula, but a folder's name
     save_real_above_generated(tmp_path / "d.png", [real[0]] * 7, [fake[0]] * 7, many, mel)
@@ -252,6 +258,10 @@ def test_the_picture_shows_training_clips_of_each_label_above_generated_ones(
     made = generate(run, tiny_features, tiny_folds, tmp_path / "set", only_folds=[1, 2]).features
     real, generated, labels, mel = shown
     assert (labels, mel) == (tiny_features.labels, tiny_features.mel)
+    for seed in range(8):  # each picks clips of different recordings, whatever the draw
+        for clips in module._some_real_clips(tiny_features, tiny_folds, 1, seed):
+            where = [(tiny_features.clips() == clip).all(axis=(1, 2)).argmax() for clip in clips]
+            assert len(set(tiny_features.column("recording")[where])) == 2
     training, _ = tiny_folds.rows(tiny_features, 1)
     for number in range(len(labels)):
         rows = training[tiny_features.classes[training] == number]

@@ -112,6 +112,7 @@ def test_a_killed_run_keeps_its_folds_and_ends_as_an_uninterrupted_one(tiny_feat
         train(tiny_features, tiny_folds, tmp_path / "run", SMALL, progress=KillAt(5))  # in the second fold
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["fold_0", "folds.json", "run.json"]
     written = (tmp_path / "run" / "fold_0" / WEIGHTS).stat().st_mtime_ns
+    (tmp_path / "run" / "folds.json").unlink()
     result = train(tiny_features, tiny_folds, tmp_path / "run", SMALL)
     assert result.trained == [1, 2]
     assert (tmp_path / "run" / "fold_0" / WEIGHTS).stat().st_mtime_ns == written
@@ -249,6 +250,18 @@ def test_stored_weights_are_the_averaged_generator(tiny_features, tiny_folds, tm
         result.run.generator(0)
 
 
+def test_the_decay_of_the_average_is_that_of_the_settings():
+    clips, classes = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+    averages = [
+        train_fold(
+            clips, classes, 2, SMALL.with_changes(ema=ema), 0, device=torch.device("cpu"), on_step=lambda row: None
+        )[0]
+        for ema in (0.0, 0.999)
+    ]
+    last, warming_up = (average.project.weight for average in averages)
+    assert not torch.equal(last, warming_up)
+
+
 def test_average_warms_up():
     mean, now = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
     for step, decay in ((0, 0.1), (90, 0.91), (100000, 0.999)):
@@ -282,6 +295,21 @@ def test_clips_are_drawn_evenly_inside_a_label():
     assert torch.equal(classes[picked], labels)
     shares = torch.bincount(picked) / 2000
     torch.testing.assert_close(shares, torch.tensor([0.25, 0.5, 0.25, 0.25, 0.5, 0.25]), atol=0.04, rtol=0)
+
+
+def test_labels_are_asked_for_alike_however_rare_their_clips_are(monkeypatch):
+    def noted(self, labels: torch.Tensor) -> torch.Tensor:
+        asked.append(labels)
+        return draw(self, labels)
+
+    draw, asked = BalancedDraw.__call__, []
+    monkeypatch.setattr(BalancedDraw, "__call__", noted)
+    classes = (torch.arange(32) == 5).long()
+    clips = torch.zeros(32, 1, 16, 16)
+    config = SMALL.with_changes(steps=4, n_critic=4, batch_size=64)
+    train_fold(clips, classes, 2, config, 0, device=torch.device("cpu"), on_step=lambda row: None)
+    assert len(asked) == 16
+    assert torch.cat(asked).double().mean().item() == pytest.approx(0.5, abs=0.06)
 
 
 def test_scaling_inverts_inside_its_limits_and_refuses_silence():

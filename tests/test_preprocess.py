@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 import threading
 import time
@@ -124,6 +125,26 @@ def test_formats_rates_and_channels_mix(tmp_path: Path):
     for label in LABELS:  # the same kind of sound stays as loud as it was, whatever the file
         of_label = level[features.column("label") == label]
         assert of_label.max() - of_label.min() < 2.0
+
+
+def test_a_second_channel_of_the_same_sound_changes_no_fact(tiny_corpus: Path, tmp_path: Path):
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "once")
+    for path in sorted(corpus.rglob("*.wav")):
+        samples, rate = soundfile.read(path, dtype="int16")
+        samples[:800] = 0
+        samples[900] = 32767
+        soundfile.write(path, samples, rate)
+        twice = tmp_path / "twice" / path.relative_to(corpus)
+        twice.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(twice, np.stack([samples] * 2, axis=1), rate)
+    facts = []
+    for name in ("once", "twice"):
+        run(tmp_path / name, tmp_path / f"{name}.set")
+        facts.append(json.loads((tmp_path / f"{name}.set/features.json").read_text())["corpus_facts"])
+    one, two = facts
+    assert (one.pop("channels"), two.pop("channels")) == ({"1": 18}, {"2": 18})
+    assert one == two
+    assert one["clipped_share"]["min"] > 0 < one["silent_share"] < 0.2
 
 
 def test_the_receipt_tells_resampling_apart(tmp_path: Path):
@@ -251,12 +272,33 @@ def test_a_second_run_has_nothing_to_do_but_warns_as_the_first(tiny_corpus: Path
     assert "bands above 4000 Hz hold nothing. Try --sample-rate 8000" in first.warnings[2]
 
 
+def test_a_set_is_on_disk_before_it_appears(tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def noted(descriptor: int) -> None:
+        if not (tmp_path / "out").exists():
+            flushed.add(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / ".out.draft/set"))
+
+    flushed = set()
+    monkeypatch.setattr(os, "fsync", noted)
+    run(tiny_corpus, tmp_path / "out")
+    assert {*files(tmp_path / "out"), "shards", "."} <= flushed
+
+
 def test_subjects_known_and_rates_high_enough_give_no_warning(tiny_corpus: Path, tmp_path: Path):
     listener = Listener()
     run(tiny_corpus, tmp_path / "out", subject_pattern=SUBJECT_PATTERN, progress=listener)
     low = MEL.with_changes(sample_rate=16000, f_max=4000.0)
     run(tiny_corpus, tmp_path / "low", low, subject_pattern=SUBJECT_PATTERN, progress=listener)
     assert listener.warnings == []
+
+
+def test_of_several_low_rates_the_lowest_is_warned_of(tmp_path: Path):
+    corpus, listener = write_corpus(tmp_path / "corpus"), Listener()
+    for rate in (4000, 6000):
+        soundfile.write(corpus / f"hum/p0_{rate}.wav", sound("hum", 0, rate=rate), rate)
+    run(corpus, tmp_path / "out", subject_pattern=SUBJECT_PATTERN, progress=listener)
+    (warning,) = listener.warnings
+    assert "2 of 20 recordings were sampled below 8000 Hz, so their mel bands above 2000 Hz hold nothing" in warning
+    assert "Try --sample-rate 4000 --f-max 2000" in warning
 
 
 def test_another_setting_or_another_corpus_is_refused_by_name(tiny_corpus: Path, tmp_path: Path):

@@ -27,9 +27,15 @@ def test_shares_add_up_and_the_largest_is_named() -> None:
     }
     assert sum(part["share"] for part in about["stages"].values()) == pytest.approx(1.0)
     assert about["audio_hours"] == 2.0
-    assert about["audio_hours_per_second"] * about["wall_seconds"] == pytest.approx(2.0, rel=0.5, abs=3.0)
     assert about["peak_memory_mib"] > 10
     json.dumps(about, allow_nan=False)
+
+
+def test_hours_a_second_are_of_the_wall_and_not_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([100.0, 105.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    about = filled().about(audio_seconds=7200.0, threads=2)  # ten seconds on two threads
+    assert (about["wall_seconds"], about["audio_hours_per_second"]) == (5.0, 0.4)
 
 
 def test_a_run_that_did_nothing_has_a_receipt() -> None:

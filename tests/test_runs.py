@@ -1,5 +1,6 @@
 """Files and folders that appear whole, and fingerprints that tell things apart."""
 
+import errno
 import hashlib
 import os
 import platform
@@ -22,6 +23,7 @@ from clinaug_fast.runs import (
     fingerprint_file,
     put_in_place,
     refuse_changed,
+    write_text,
 )
 
 values = st.recursive(
@@ -175,3 +177,17 @@ def test_a_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pyte
     put_in_place(tmp_path / "draft", tmp_path / "out")
     assert set(happened[:3]) == {"draft", "draft/deep", "draft/deep/file"}
     assert happened[3:] == ["renamed", "."]
+
+
+def test_a_disk_that_fails_is_told_and_one_that_cannot_flush_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    for number in (errno.EIO, errno.ENOSPC):
+        with pytest.raises(OSError, match=os.strerror(number)):
+            write_text(tmp_path / "x", "x")
+        assert os.listdir(tmp_path) == []
+    for number in (errno.EINVAL, errno.EOPNOTSUPP):
+        write_text(tmp_path / str(number), "x")
+        assert (tmp_path / str(number)).read_text() == "x"

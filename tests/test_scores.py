@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from clinaug_fast.evaluate.predictions import Cell, Predictions
 from clinaug_fast.evaluate.scores import score
+from clinaug_fast.evaluate.statistics import corrected_interval
 
 
 def predictions(recordings: str, classes: list[int], probabilities: list[list[float]]) -> Predictions:
@@ -61,6 +62,7 @@ def test_the_interval_of_a_difference_is_that_of_the_corrected_t():
     assert one["arms"]["se"]["window"]["difference"]["interval"] is None
     alike = {cell: cells[Cell(cell.arm, 0, 0)] for cell in cells}  # no spread, which is no certainty
     assert score_cells(alike, ["a", "b"])["arms"]["se"]["window"]["difference"]["interval"] is None
+    assert corrected_interval(np.array([0.3, 0.1 + 0.2]), 2) is None  # alike but for rounding
 
 
 def test_seeds_are_averaged_inside_a_fold_before_folds_are_compared():
