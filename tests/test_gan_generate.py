@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from safetensors.torch import load_file, save
 
@@ -17,6 +18,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.folds import make_folds
 from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.gan import generate as module
+from clinaug_fast.gan import pictures
 from clinaug_fast.gan.generate import PICTURE, generate
 from clinaug_fast.gan.pictures import save_real_above_generated
 from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS, Run
@@ -229,6 +231,25 @@ def test_the_picture_depends_on_the_clips_alone(tmp_path):
     d = imread(tmp_path / "d.png")
     assert len(d) == 2 * len(a)
     assert d.shape[1] > 2 * a.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "khz"),
+    [
+        ({"sample_rate": 8000, "n_fft": 512, "hop_length": 128}, ["2", "1", "0.5", "0.2"]),
+        ({"sample_rate": 44100, "n_fft": 2048, "hop_length": 512}, ["10", "5", "2", "1", "0.5"]),
+        ({"sample_rate": 8000, "n_fft": 4096, "f_min": 2100.0, "f_max": 2600.0}, ["2.111", "2.586"]),
+    ],
+)
+def test_the_axes_are_in_seconds_and_round_kilohertz(changes, khz):
+    mel = MelConfig(n_mels=40, **changes)
+    axes = Figure().subplots()
+    image = pictures._show(axes, np.zeros((40, 25), np.float32), mel, np.array([0.0, 1.0]))
+    assert image.get_extent() == [0, 25 * mel.hop_length / mel.sample_rate, 0, 40]
+    assert [text.get_text() for text in axes.get_yticklabels()] == khz
+    places = axes.get_yticks()
+    assert (np.diff(places) < 0).all()
+    assert 0 < places[-1] < places[0] < 40
 
 
 def test_one_generated_clip_a_label_leaves_no_empty_row(tmp_path, recwarn):

@@ -56,12 +56,22 @@ def _printable(label: str) -> str:
     return "".join(c if font.get_char_index(ord(c)) else f"\\u{ord(c):04x}" for c in label)
 
 
+def _frequencies(mel: MelConfig) -> list[tuple[float, float]]:
+    """(place in bands, Hz) of round frequencies that are not too near to each other, the highest first."""
+    centres_hz = band_edges_hz(mel)[1:-1]
+    ticks: list[tuple[float, float]] = []
+    for hz in (digit * 10.0**power for power in range(5, -1, -1) for digit in (5, 2, 1)):
+        place = float(np.interp(hz, centres_hz, np.arange(mel.n_mels), left=np.nan, right=np.nan)) + 0.5
+        if not np.isnan(place) and (not ticks or ticks[-1][0] - place > mel.n_mels / 8):
+            ticks.append((place, hz))
+    return ticks or [(0.5, round(centres_hz[0])), (mel.n_mels - 0.5, round(centres_hz[-1]))]
+
+
 def _show(ax, clip: np.ndarray, mel: MelConfig, limits: np.ndarray):
     ax.set_axis_on()
     seconds = clip.shape[1] * mel.hop_length / mel.sample_rate
-    bands = np.linspace(0, mel.n_mels - 1, min(5, mel.n_mels)).round().astype(int)
-    centres_hz = band_edges_hz(mel)[1:-1]
-    ax.set_yticks(bands + 0.5, [f"{centres_hz[band] / 1000:.2g}" for band in bands])
+    ticks = _frequencies(mel)
+    ax.set_yticks([place for place, _ in ticks], [f"{hz / 1000:g}" for _, hz in ticks])
     return ax.imshow(
         clip,
         origin="lower",
