@@ -64,7 +64,7 @@ def _frequencies(mel: MelConfig) -> list[tuple[float, float]]:
         place = float(np.interp(hz, centres_hz, np.arange(mel.n_mels), left=np.nan, right=np.nan)) + 0.5
         if not np.isnan(place) and (not ticks or ticks[-1][0] - place > mel.n_mels / 8):
             ticks.append((place, hz))
-    return ticks or [(0.5, round(centres_hz[0])), (mel.n_mels - 0.5, round(centres_hz[-1]))]
+    return ticks or [(mel.n_mels - 0.5, round(centres_hz[-1])), (0.5, round(centres_hz[0]))]
 
 
 def _show(ax, clip: np.ndarray, mel: MelConfig, limits: np.ndarray):
