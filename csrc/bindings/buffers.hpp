@@ -30,14 +30,21 @@ inline Buffer from_tuple(const py::tuple& described) {
           described[2].cast<std::vector<std::int64_t>>(), described[3].cast<std::vector<std::int64_t>>()};
 }
 
+inline std::string dtype_of(std::string_view format) {
+  if (format == "f") return "float32";
+  if (format == "d") return "float64";
+  if (format == "e") return "float16";
+  if (format == "h") return "int16";
+  return "of the buffer format '" + std::string(format) + "'";
+}
+
 inline Buffer from_protocol(const py::handle& array) {
   Py_buffer seen;
   if (PyObject_GetBuffer(array.ptr(), &seen, PyBUF_STRIDED_RO | PyBUF_FORMAT) != 0) throw py::error_already_set();
   Buffer buffer;
   buffer.address = seen.buf;
   const std::string_view format = seen.format == nullptr ? "B" : seen.format;
-  buffer.dtype = format == "f" ? "float32" : format == "d" ? "float64" : format == "e" ? "float16" : format == "h" ? "int16"
-                                                                                           : "of the buffer format '" + std::string(format) + "'";
+  buffer.dtype = dtype_of(format);
   bool whole = true;
   buffer.shape.reserve(seen.ndim + 1);  // and room for a batch of one: short clips are as fast as their calls
   buffer.strides.reserve(seen.ndim + 1);

@@ -8,12 +8,7 @@ from clinaug_fast.errors import EXIT_INTERRUPTED
 def run() -> None:
     try:
         from clinaug_fast.cli.main import run as run_command
-
-        run_command()
     except KeyboardInterrupt:
-        sys.exit(_interrupted())
-
-
-def _interrupted() -> int:
-    print("error: interrupted: nothing was begun", file=sys.stderr)
-    return EXIT_INTERRUPTED
+        print("error: interrupted: nothing was begun", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    run_command()

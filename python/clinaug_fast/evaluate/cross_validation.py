@@ -17,7 +17,7 @@ import torch
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.evaluate.predictions import Cell, machinery, made_on, read_predictions, write_predictions
+from clinaug_fast.evaluate.predictions import Cell, machinery, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
@@ -80,9 +80,9 @@ def evaluate(
     arms = [BASELINE, *synthetic]
     cells = [Cell(arm, fold, seed) for fold in chosen for arm in arms for seed in range(config.seeds)]
     missing = [cell for cell in cells if not cell.path(out).exists()]
-    _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
+    stored_on = _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
     if missing:
-        _warn_of_other_machinery(out, [cell for cell in cells if cell not in missing], device, progress)
+        _warn_of_other_machinery(stored_on, device, progress)
         progress.start("training classifiers", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
         train, test = folds.rows(features, fold)
@@ -108,11 +108,13 @@ def evaluate(
 
 def _check_stored(
     out: Path, arms: Sequence[str], n_folds: int, seeds: int, evaluation: str, labels: Sequence[str]
-) -> None:
-    """Whatever will be scored in the end is as it was left."""
-    for cell in starmap(Cell, product(arms, range(n_folds), range(seeds))):
-        if cell.path(out).exists():
-            read_predictions(out, cell, evaluation, labels)
+) -> list[str]:
+    """Whatever will be scored in the end is as it was left; what each stored cell was made on."""
+    return [
+        read_predictions(out, cell, evaluation, labels).made_on
+        for cell in starmap(Cell, product(arms, range(n_folds), range(seeds)))
+        if cell.path(out).exists()
+    ]
 
 
 def classifier_seed(seed: int, cell: Cell) -> int:
@@ -220,14 +222,14 @@ def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
         )
 
 
-def _warn_of_other_machinery(out: Path, stored: Sequence[Cell], device: torch.device, progress: Progress) -> None:
+def _warn_of_other_machinery(stored_on: Sequence[str], device: torch.device, progress: Progress) -> None:
     """Rounding differs between numbers of threads and between devices, and training enlarges it."""
     here = machinery(device)
-    elsewhere = [there for cell in stored if (there := made_on(out, cell)) != here]
+    elsewhere = [there for there in stored_on if there != here]
     if elsewhere:
         progress.warn(
-            f"{len(elsewhere)} of the {len(stored)} stored cells were made on {elsewhere[0]}, the others are made on "
-            f"{here}: scores differ by rounding, as between seeds. Give --threads and --device as before to avoid it"
+            f"{len(elsewhere)} of the {len(stored_on)} stored cells were made on {elsewhere[0]}, the others are made "
+            f"on {here}: scores differ by rounding, as between seeds. Give --threads and --device as before to avoid it"
         )
 
 

@@ -36,13 +36,14 @@ class Predictions:
     recordings: np.ndarray  # (n,) str
     classes: np.ndarray  # (n,) int64, the truth
     log_probabilities: np.ndarray  # (n, n_labels)
+    made_on: str = "unknown"  # the classifier's `machinery`
 
     def by_recording(self) -> "Predictions":
         """One row a recording, sorted by name: the mean of the log-probabilities of its windows."""
         names, first, owner = np.unique(self.recordings, return_index=True, return_inverse=True)
         sums = np.zeros((len(names), self.log_probabilities.shape[1]))
         np.add.at(sums, owner, self.log_probabilities)
-        return Predictions(names, self.classes[first], sums / np.bincount(owner)[:, None])
+        return Predictions(names, self.classes[first], sums / np.bincount(owner)[:, None], self.made_on)
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,6 @@ def machinery(device: torch.device) -> str:
     return "cuda" if device.type == "cuda" else f"{n} thread{'s' if n > 1 else ''} of the CPU"
 
 
-def made_on(out: Path, cell: Cell) -> str:
-    """The machinery of a stored cell that can be read."""
-    return pq.read_metadata(cell.path(out)).metadata.get(b"made_on", b"unknown").decode("utf-8", "replace")
-
-
 def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[str]) -> Predictions:
     """The stored cell, by window. InputError where the file is not whole, or is that of another cell or evaluation."""
     path = cell.path(out)
@@ -102,10 +98,11 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         raise InputError(f"{path} cannot be read: {error}. Remove it and evaluate again") from None
     expected = _about(cell, evaluation, table)
     told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in expected}
+    made_on = about.get(b"made_on", b"unknown").decode("utf-8", "replace")
     if told != expected:
         raise InputError(f"{path} is {told}; expected {expected}. Remove it and evaluate again")
     recordings = np.array(cut_from(table["id"]).to_pylist(), dtype=object)
-    return Predictions(recordings, np.array(classes, np.int64), log_probabilities)
+    return Predictions(recordings, np.array(classes, np.int64), log_probabilities, made_on)
 
 
 def _about(cell: Cell, evaluation: str, table: pa.Table) -> dict[str, str]:

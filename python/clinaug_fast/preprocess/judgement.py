@@ -1,6 +1,7 @@
-"""What a finished feature set is judged by, whether one run made it or a merge: warnings, and too many rejected files.
+"""What is told of a corpus and of its feature set: a corpus that may be meant otherwise than it is read, and what a
+finished set is judged by, whether one run made it or a merge.
 
-Takes its features.json; leaves warnings, or RejectedError.
+Takes the corpus, or the set's features.json; leaves warnings, or RejectedError for too many rejected files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,9 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
+from clinaug_fast.corpus.recordings import COLUMNS, Corpus
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
+
+
+def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
+    """Warn of columns and folders that may be meant otherwise than they are read."""
+    if corpus.unused:
+        progress.warn(
+            f"{corpus.path} has columns that are not used: {', '.join(corpus.unused)}. Used are {', '.join(COLUMNS)}"
+        )
+    if corpus.same_folders:
+        progress.warn(
+            f"each label's folder has the same sub-folders: {_some(corpus.same_folders)}. If these are subjects, give "
+            "--subject-pattern '^[^/]+/([^/]+)/'; if they are the labels, turn the folders round: LABEL/.../FILE"
+        )
 
 
 def judge(

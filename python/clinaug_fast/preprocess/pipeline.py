@@ -18,7 +18,7 @@ import pyarrow as pa
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.corpus.long_recording import COPIES
-from clinaug_fast.corpus.recordings import COLUMNS, Corpus, read_corpus
+from clinaug_fast.corpus.recordings import Corpus, read_corpus
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.json_files import read_json
@@ -28,7 +28,7 @@ from clinaug_fast.preprocess.blocks import BlockFiles, cut_into_blocks, cutting
 from clinaug_fast.preprocess.clips import ClipSettings, Seconds
 from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
 from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a_name
-from clinaug_fast.preprocess.judgement import judge
+from clinaug_fast.preprocess.judgement import judge, warn_of_misreading
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
 from clinaug_fast.preprocess.parts import Part, read_part, write_part
 from clinaug_fast.preprocess.receipt import Receipt
@@ -99,7 +99,7 @@ def preprocess(
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
         unlabelled, left_out = source.unlabelled, source.left_out
-        _warn_of_misreading(source, progress)
+        warn_of_misreading(source, progress)
         made_with = _made_with(source, settings, max_hours, subject_pattern, device, deidentify_key)
         out = with_a_name(Path(out))
         out = out if part is None else part.path(out)
@@ -141,19 +141,6 @@ def preprocess(
         about = read_json(out / "features.json", "a feature set's")
         judge(out, about, max_bad, progress, unlabelled, left_out)
     return PreprocessResult(out, counts, already_done, receipt)
-
-
-def _warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
-    if corpus.unused:
-        progress.warn(
-            f"{corpus.path} has columns that are not used: {', '.join(corpus.unused)}. Used are {', '.join(COLUMNS)}"
-        )
-    if corpus.same_folders:
-        some = ", ".join(corpus.same_folders[:5]) + (" ..." if len(corpus.same_folders) > 5 else "")
-        progress.warn(
-            f"each label's folder has the same sub-folders: {some}. If these are subjects, give --subject-pattern "
-            "'^[^/]+/([^/]+)/'; if they are the labels, turn the folders round: LABEL/.../FILE"
-        )
 
 
 def _made_with(
