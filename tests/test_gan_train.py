@@ -216,7 +216,7 @@ def test_it_learns_which_label_is_where():
     clips = 0.1 * torch.randn(40, 1, 16, 16, generator=rng) - 0.5
     clips[classes == 0, :, :8] += 1.0
     clips[classes == 1, :, 8:] += 1.0
-    config = GanConfig(width=4, latent_dim=8, steps=120, batch_size=16, n_critic=2, ema=0.95)
+    config = GanConfig(width=4, latent_dim=8, steps=90, batch_size=16, n_critic=2, ema=0.95)
     generator, _, _ = train_fold(clips, classes, 2, config, 0, device=torch.device("cpu"), on_step=lambda row: None)
     with torch.inference_mode():
         for label in (0, 1):
