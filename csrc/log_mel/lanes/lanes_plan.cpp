@@ -21,18 +21,6 @@ constexpr double kRounding = 0x1p-24;     // of a single precision number, relat
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 constexpr double kSmallestWidth = 1e-30;  // of a band, the empty ones'
 
-// How far apart `n` blocks of `length` vectors lie. Not a power of two, as they would fight for the same cache sets; nor so that
-// what the last pass stores in one block lies whole pages from what it loads next from another, as the processor then takes
-// the one for the other. Alike for all sets, as it decides in which order bins are added: a page is a multiple of kPage.
-Index apart(Index length, Index n) {
-  constexpr Index kPage = kPageBytes / kLineBytes;
-  for (Index stride = length + 1;; ++stride) {
-    bool clash = false;
-    for (Index blocks = 1; blocks < n; ++blocks) clash |= blocks * stride % kPage == 1 || blocks * stride % kPage == kPage - 1;
-    if (!clash) return stride;
-  }
-}
-
 }  // namespace
 
 template <class Real>

@@ -15,6 +15,18 @@ inline constexpr Index kLineBytes = 64, kPageBytes = 4096;
 inline constexpr int kMaxPasses = 20;
 inline constexpr int kMaxDirectLeaf = 128;  // leaves that are large primes, computed by the definition
 
+// How far apart `n` blocks of `length` vectors lie. Not a power of two, as they would fight for the same cache sets; nor so that
+// what the last pass stores in one block lies whole pages from what it loads next from another, as the processor then takes
+// the one for the other. Alike for all sets, as it decides in which order bins are added: a page is a multiple of kPage.
+constexpr Index apart(Index length, Index n) {
+  constexpr Index kPage = kPageBytes / kLineBytes;
+  for (Index stride = length + 1;; ++stride) {
+    bool clash = false;
+    for (Index blocks = 1; blocks < n; ++blocks) clash |= blocks * stride % kPage == 1 || blocks * stride % kPage == kPage - 1;
+    if (!clash) return stride;
+  }
+}
+
 enum class Sample { pcm16, single, full };  // int16, float, double
 
 // One decimation step: `radix` spectra of `length` points become one of radix * length.
