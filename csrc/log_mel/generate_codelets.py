@@ -84,7 +84,7 @@ def leaf(n):
     """Odd sizes multiply far more than they add: there a windowed sample is not multiplied for each of its sums."""
     g = Graph()
     sample = "unfused(Samples::at({}))" if n % 2 else "Samples::at({})"
-    x = [(g.load(sample.format(f"x, offsets, weights, before, carried, {j}")), g.zero) for j in range(n)]
+    x = [(g.load(sample.format(f"x, offsets, weights, before, carried, {j}, {n}")), g.zero) for j in range(n)]
     g.n_inputs = len(g.nodes)
     stores = []
     for k, (re, im) in enumerate(dft(g, x)[: n // 2 + 1]):

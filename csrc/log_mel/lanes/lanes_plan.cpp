@@ -21,6 +21,16 @@ constexpr double kRounding = 0x1p-24;     // of a single precision number, relat
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 constexpr double kSmallestWidth = 1e-30;  // of a band, the empty ones'
 
+// See Source.
+bool lies_in_quarters(const std::vector<int>& offsets, Index leaf) {
+  if (leaf % 4 != 0) return false;
+  const Index n = static_cast<Index>(offsets.size()), quarter = leaf / 4;
+  for (Index i = 0; i + quarter < n; ++i) {
+    if (i % leaf < leaf - quarter && offsets[i + quarter] != offsets[i] + 1) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 template <class Real>
@@ -166,11 +176,12 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
     if (emphasis_ != 0.0) layout.before.push_back(offset(before(t)));
   }
   const int* const before = layout.before.empty() ? nullptr : layout.before.data();
-  tables.source = {layout.offsets.data(), weights_.data(), before, carried_.data()};
+  const bool quarters = lies_in_quarters(layout.offsets, tables.transform.leaf);
+  tables.source = {layout.offsets.data(), weights_.data(), before, carried_.data(), quarters};
   if (smooth_) return;
   layout.chirp = {tables.source,
-                  {layout.offsets.data(), sine_weights_.data(), before, sine_carried_.data()},
-                  {natural_offsets_.data(), ones_.data(), nullptr, nullptr},
+                  {layout.offsets.data(), sine_weights_.data(), before, sine_carried_.data(), quarters},
+                  {natural_offsets_.data(), ones_.data(), nullptr, nullptr, false},
                   chirp_spectrum_.data()};
   tables.chirp = &layout.chirp;
 }

@@ -56,6 +56,7 @@ struct Source {
   const Real* weights;
   const int* before;  // or null
   const Real* carried;
+  bool quarters;  // the samples j and j + leaf / 4 of each leaf lie in neighbouring columns: hop_length is n_fft / 4
 };
 
 // What a size with large prime factors needs besides a transform of a longer, smooth size; see chirp.hpp.

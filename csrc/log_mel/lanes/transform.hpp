@@ -8,21 +8,31 @@
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
+// Where sample j of a leaf of n points lies: of parts that lie in neighbouring columns, see Source::quarters, only the first one's
+// offsets are read.
+template <int parts>
+static inline Index place(const int* offsets, int j, int n) {
+  if constexpr (parts == 1) return offsets[j];
+  else return offsets[j % (n / parts)] + j / (n / parts);
+}
+
 // Sample j of a leaf, see Source. Pointers one by one, as they come in registers; a struct would come in memory.
+template <int parts>
 struct Windowed {
   static constexpr bool kCarries = false;
 
-  static inline V at(const Real* x, const int* offsets, const Real* weights, const int*, const Real*, int j) {
-    return splat(weights + j) * load(x + offsets[j]);
+  static inline V at(const Real* x, const int* offsets, const Real* weights, const int*, const Real*, int j, int n) {
+    return splat(weights + j) * load(x + place<parts>(offsets, j, n));
   }
 };
 
+template <int parts>
 struct Emphasised {
   static constexpr bool kCarries = true;
 
-  static inline V at(const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried, int j) {
+  static inline V at(const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried, int j, int n) {
     const V last = load(x + before[j]);
-    return splat(weights + j) * (load(x + offsets[j]) - last) + splat(carried + j) * last;
+    return splat(weights + j) * (load(x + place<parts>(offsets, j, n)) - last) + splat(carried + j) * last;
   }
 };
 
@@ -142,7 +152,7 @@ static inline void finish(V* blocks, Index stride, const Pass& pass, const int* 
 template <class Samples>
 static void direct_leaf(int n, const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried,
                         const Real* table, V* out) {
-  const auto sample = [=](int j) { return Samples::at(x, offsets, weights, before, carried, j); };
+  const auto sample = [=](int j) { return Samples::at(x, offsets, weights, before, carried, j, n); };
   const int half = n / 2;
   V sums[kMaxDirectLeaf / 2], differences[kMaxDirectLeaf / 2];
   const V first = sample(0);
@@ -169,15 +179,26 @@ static void direct_leaf(int n, const Real* x, const int* offsets, const Real* we
   }
 }
 
-template <class Samples>
+inline constexpr int kQuartered = 16;  // points of a leaf that is worth a codelet of its own for quarters
+
+template <int n, template <int> class Samples>
+static inline void run_leaf(bool quarters, const Real* x, const int* offsets, const Real* weights, const int* before, const Real* carried,
+                            V* out) {
+  if constexpr (n % 4 == 0 && n >= kQuartered) {
+    if (quarters) return Leaf<n>::template run<Samples<4>>(x, offsets, weights, before, carried, out);
+  }
+  Leaf<n>::template run<Samples<1>>(x, offsets, weights, before, carried, out);
+}
+
+template <template <int> class Samples>
 static inline void leaf(const Transform& transform, const Source& source, const Real* x, Index index, V* out) {
   const Index first = index * transform.leaf;
-  const int *const offsets = source.offsets + first, *const before = Samples::kCarries ? source.before + first : nullptr;
-  const Real *const weights = source.weights + first, *const carried = Samples::kCarries ? source.carried + first : nullptr;
-  if (transform.direct) return direct_leaf<Samples>(transform.leaf, x, offsets, weights, before, carried, transform.direct, out);
+  const int *const offsets = source.offsets + first, *const before = Samples<1>::kCarries ? source.before + first : nullptr;
+  const Real *const weights = source.weights + first, *const carried = Samples<1>::kCarries ? source.carried + first : nullptr;
+  if (transform.direct) return direct_leaf<Samples<1>>(transform.leaf, x, offsets, weights, before, carried, transform.direct, out);
   switch (transform.leaf) {
 #define CLINAUG_CASE(n) \
-  case n: return Leaf<n>::template run<Samples>(x, offsets, weights, before, carried, out);
+  case n: return run_leaf<n, Samples>(source.quarters, x, offsets, weights, before, carried, out);
     CLINAUG_LEAVES(CLINAUG_CASE)
 #undef CLINAUG_CASE
   }
