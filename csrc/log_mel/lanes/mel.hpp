@@ -50,8 +50,9 @@ template <int groups>
 static inline void add_bin(const V* bin, Index stride, const Real* slopes, V* band, V* next) {
   const auto [falling, rise] = groups == 1 ? splat_pair_by_one_load(slopes) : splat_pair(slopes);
   for (int g = 0; g < groups; ++g) {
-    band[g] += falling * bin[g * stride];
-    next[g] += rise * bin[g * stride];
+    const V value = loaded_once(bin[g * stride]);
+    band[g] += falling * value;
+    next[g] += rise * value;
   }
 }
 

@@ -102,6 +102,14 @@ static inline auto constant([[maybe_unused]] Real value, [[maybe_unused]] const 
   else return splat(place);
 }
 
+// In a register, where there are enough: the compiler would load an operand of two products twice.
+static inline V loaded_once(V value) {
+#ifdef __AVX512F__
+  asm("" : "+v"(value));
+#endif
+  return value;
+}
+
 // A product that stays one, though sums are made of it: a multiplication less for an addition more in each.
 static inline V unfused(V product) {
 #ifdef __FMA__
