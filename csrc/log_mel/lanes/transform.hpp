@@ -61,34 +61,37 @@ struct Known {
   constexpr operator Index() const { return distance; }
 };
 
-// pass(distance), as a Known where there are codelets for it.
-template <int r, class Pass>
-static inline void of_known_combine(Index distance, const Pass& pass) {
-#define CLINAUG_CASE(radix, points) \
-  if constexpr (r == radix)         \
-    if (distance == points) return pass(Known<points>{});
+// run(distance), as a Known where there are codelets for it.
+#define CLINAUG_KNOWN(radix, distance_there)  \
+  if constexpr (r == radix) {                 \
+    constexpr Known<distance_there> known{};  \
+    if (distance == known) return run(known); \
+  }
+
+template <int r, class Run>
+static inline void of_known_combine(Index distance, const Run& run) {
+#define CLINAUG_CASE(radix, points) CLINAUG_KNOWN(radix, points)
   CLINAUG_KNOWN_COMBINES(CLINAUG_CASE)
 #undef CLINAUG_CASE
-  pass(distance);
+  run(distance);
 }
 
-#define CLINAUG_CASE(radix, points) \
-  if constexpr (r == radix)         \
-    if (distance == apart(points, radix)) return pass(Known<apart(points, radix)>{});
+#define CLINAUG_CASE(radix, points) CLINAUG_KNOWN(radix, apart(points, radix))
 
-template <int r, class Pass>
-static inline void of_known_final(Index distance, const Pass& pass) {
+template <int r, class Run>
+static inline void of_known_final(Index distance, const Run& run) {
   CLINAUG_KNOWN_FINALS(CLINAUG_CASE)
-  pass(distance);
+  run(distance);
 }
 
-template <int r, class Pass>
-static inline void of_known_coprime(Index distance, const Pass& pass) {
+template <int r, class Run>
+static inline void of_known_coprime(Index distance, const Run& run) {
   CLINAUG_KNOWN_COPRIMES(CLINAUG_CASE)
-  pass(distance);
+  run(distance);
 }
 
 #undef CLINAUG_CASE
+#undef CLINAUG_KNOWN
 
 template <int r>
 static void combine_pass(V* block, const Pass& pass) {
