@@ -7,6 +7,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/buffers.hpp"
 #include "bindings/contract.hpp"
+#include "common/huge_pages.hpp"
 
 namespace clinaug::bindings {
 namespace {
@@ -56,6 +57,8 @@ void bind_log_mel(py::module_& module) {
   module.attr("instruction_sets") = sets;
   module.def("find_instruction_set", [](const std::string& name) { return name_of(find_set(name)); }, py::arg("name"),
              "the name itself, or the fastest for an empty one; ValueError if it does not run here");
+  module.def("ask_for_huge_pages", [](std::uintptr_t address, std::size_t bytes) { ask_for_huge_pages(reinterpret_cast<void*>(address), bytes); },
+             py::arg("address"), py::arg("bytes"), "of an array that has just been allocated, where it is large");
   py::class_<LogMelPlan>(module, "LogMelPlan", "The tables of one mel contract, ready to run on waveforms.")
       .def(py::init([](const py::dict& contract, const std::string& instruction_set) {
              return std::make_unique<LogMelPlan>(parse_params(contract), find_set(instruction_set));

@@ -1,13 +1,15 @@
 #include "residual_se/residual_se.hpp"
 
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include "bindings/bindings.hpp"
+#include "common/huge_pages.hpp"
 
 // A call on a small tensor is a few microseconds of bookkeeping and next to no arithmetic, so tensors come as bare addresses
-// (0: none), not as buffers. Python has checked shapes, types and that all is dense.
+// (0: none), not as buffers. Python has checked shapes, types and that all is dense, and has just allocated what is written.
 namespace clinaug::bindings {
 namespace {
 
@@ -36,6 +38,11 @@ void with_type(int item_bytes, const F& f) {
   }
 }
 
+void ask_for_huge_pages_of(const ResidualSeParams& params, int item_bytes, std::initializer_list<Address> made) {
+  const std::int64_t bytes = params.batch * params.channels * params.spatial * item_bytes;
+  for (const Address address : made) ask_for_huge_pages(at<void>(address), address == 0 ? 0 : static_cast<std::size_t>(bytes));
+}
+
 class ResidualSe {
  public:
   explicit ResidualSe(const std::string& instruction_set) : set_(find_set(instruction_set)) {}
@@ -45,6 +52,7 @@ class ResidualSe {
                std::string_view act, double slope, std::int64_t threads) const {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
     py::gil_scoped_release released;
+    ask_for_huge_pages_of(params, item_bytes, {y});
     with_type(item_bytes, [&]<class T>(T*) {
       using Real = Accumulator<T>;
       residual_se<T>(params,
@@ -60,6 +68,7 @@ class ResidualSe {
                 std::int64_t threads) const {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
     py::gil_scoped_release released;
+    ask_for_huge_pages_of(params, item_bytes, {grad_x, grad_skip});
     with_type(item_bytes, [&]<class T>(T*) {
       using Real = Accumulator<T>;
       residual_se_backward<T>(params,

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from clinaug_fast import native
+from clinaug_fast import _native, native
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import filter_bank, refuse_empty_bands
 from clinaug_fast.ops import log_mel_cuda
@@ -144,6 +144,7 @@ def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
 def _cpu(x: torch.Tensor, contract: str, dtype: torch.dtype | None = None) -> torch.Tensor:
     out = _empty(x, contract, dtype)
     if out.numel():
+        _native.ask_for_huge_pages(out.data_ptr(), out.nbytes)
         waves, rows = (x, out) if x.ndim < 3 else (x.reshape(-1, x.shape[-1]), out.view(-1, *out.shape[-2:]))
         native.plan_of(contract).run(buffer(waves), buffer(rows), torch.get_num_threads())
     return out
