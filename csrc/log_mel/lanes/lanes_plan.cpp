@@ -9,8 +9,9 @@
 namespace clinaug::lanes {
 namespace {
 
-constexpr Index kSmallestTile = 32;
-constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below
+constexpr Index kSmallTile = 32, kSmallestTile = 16;
+constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below, by a small tile if need be,
+constexpr Index kLargeBytes = 500 << 10;  // and by the smallest, whose carried columns cost more than a miss here and there
 constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
 
 // The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. Measured
@@ -162,7 +163,8 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
     const Index numbers = tables.row(rows) + tables.together * tables.spectrum_size * kernel_.lanes;
     return static_cast<Index>(sizeof(Real)) * numbers;
   };
-  while (tables.tile > kSmallestTile && bytes() > kCacheBytes) tables.tile /= 2;
+  const auto too_large = [&] { return bytes() > (tables.tile > kSmallTile ? kCacheBytes : kLargeBytes); };
+  while (tables.tile > kSmallestTile && too_large()) tables.tile /= 2;
   const Index leaf_distance = size / tables.transform.leaf * tables.row_stride() * static_cast<Index>(sizeof(Real));
   if (leaf_distance % kPageBytes == 0) tables.row_gap = kLineBytes / static_cast<Index>(sizeof(Real));
 
