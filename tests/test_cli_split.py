@@ -1,6 +1,7 @@
 """`clinaug-fast split`: the table, the file that is written once, and the refusals."""
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typer.testing import Result
 
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
-from conftest import MEL_OPTIONS, SUBJECT_PATTERN
+from conftest import MEL_OPTIONS, SUBJECT_PATTERN, write_corpus
 
 Cli = Callable[..., Result]
 
@@ -107,3 +108,27 @@ def test_wrong_input_and_options(cli: Cli, features: Path, arguments: tuple, exi
     result = cli("split", *(features if word == "FEATURES" else word for word in arguments))
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert sentence in result.stderr
+
+
+def test_folds_of_very_different_size_are_told(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    names = sorted(file.relative_to(corpus) for file in corpus.rglob("*.wav"))
+    lines = [f"{name},{name.parts[0]},{'p0' if name.name == 'p0_0.wav' else 'all the others'}" for name in names]
+    (corpus / "table.csv").write_text("\n".join(["path,label,subject", *lines]))
+    made = cli("preprocess", corpus / "table.csv", tmp_path / "features", *MEL_OPTIONS, "--n-frames", 32)
+    assert made.exit_code == 0
+    result = cli("split", tmp_path / "features", "--folds", 2)
+    assert result.exit_code == 0
+    told = r"warning: fold [01] tests 15 recordings and fold [01] 3: subjects differ much in size"
+    assert re.search(told, " ".join(result.stderr.split()))
+
+
+def test_more_subjects_are_asked_for_where_fewer_folds_would_not_do(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    options = (*MEL_OPTIONS, "--n-frames", 32, "--subject-pattern", "^([a-z]+)/")
+    assert cli("preprocess", corpus, tmp_path / "features", *options).exit_code == 0
+    result = cli("split", tmp_path / "features", "--folds", 2)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "a label comes from 1 subjects or recordings only" in result.stderr
+    assert "Lower --folds" not in result.stderr
+    assert "Add recordings of other subjects" in result.stderr

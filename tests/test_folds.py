@@ -103,6 +103,22 @@ def test_segments_of_one_recording_count_for_each_of_their_labels(tmp_path: Path
     assert [fold["test_recordings"] for fold in folds.about["folds"]] == [[2, 2], [2, 2]]
 
 
+def test_each_segment_of_a_recording_counts(tmp_path: Path):
+    with new_feature_set(tmp_path / "set", SMALL, 1, ["a", "b"], {"kind": "corpus", "corpus": "0" * 16}) as writer:
+        for operation in range(12):
+            for label in "ab":
+                for segment in range(15 if operation < 4 else 1):
+                    name = f"o{operation}.wav@{segment}.0-{segment + 1}.0"
+                    about = {"recording": f"o{operation}.wav", "subject": f"p{operation}", "label": label}
+                    for window in range(2):
+                        writer.add(np.zeros((2, 1), np.float32), id=f"{label}/{name}#{window}", start_s=0.0, **about)
+    for seed in range(3):
+        folds = make_folds(FeatureSet.open(tmp_path / "set"), 4, seed)
+        tested = np.array([fold["test_recordings"] for fold in folds.about["folds"]])
+        assert tested.sum(axis=0).tolist() == [68, 68]
+        assert 15 <= tested.min() <= tested.max() <= 20  # one subject of many segments in each fold
+
+
 def test_generated_clips_are_not_split(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):
     lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
     with new_feature_set(tmp_path / "made", MEL, 32, tiny_features.labels, lineage) as writer:

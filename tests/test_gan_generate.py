@@ -131,6 +131,18 @@ def test_missing_folds_are_named(run, tiny_features, tiny_folds, tmp_path):
     assert not generate(part, tiny_features, tiny_folds, tmp_path / "out", only_folds=[0, 2]).already_done
 
 
+def test_a_run_that_is_reached_by_a_link_knows_its_features(tiny_features, tiny_folds, tmp_path, monkeypatch):
+    (tmp_path / "scratch/deep/deeper").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/link").symlink_to(tmp_path / "scratch/deep/deeper")
+    monkeypatch.chdir(tmp_path / "work")
+    for name in ("link/run", tmp_path / "work/link/run"):
+        train(tiny_features, tiny_folds, name, SMALL, only_folds=[0])
+        found = Run.open(name).features_path
+        assert found.samefile(tiny_features.path)
+        assert found.is_absolute() == Path(name).is_absolute()
+
+
 def test_other_features_folds_or_folders_are_refused(
     run, tiny_features, tiny_folds, square_features, square_folds, tmp_path
 ):
@@ -265,6 +277,15 @@ def test_one_generated_clip_a_label_leaves_no_empty_row(tmp_path, recwarn):
 
 def test_the_picture_lies_in_the_set(made):
     assert imread(made.path / PICTURE).std() > 0.05
+
+
+def test_a_picture_that_is_lost_is_drawn_again(run, tiny_features, tiny_folds, tmp_path):
+    picture = generate(run, tiny_features, tiny_folds, tmp_path / "set").picture
+    drawn = picture.read_bytes()
+    picture.unlink()
+    again = generate(run, tiny_features, tiny_folds, tmp_path / "set")
+    assert again.already_done
+    assert again.picture.read_bytes() == drawn
 
 
 def test_the_picture_shows_training_clips_of_each_label_above_generated_ones(

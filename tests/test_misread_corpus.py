@@ -97,3 +97,55 @@ def test_clips_much_longer_than_the_recordings_are_told(
     assert told in result.stderr
     assert "Try --n-frames 144" in result.stderr
     assert "no longer than" not in cli("preprocess", tiny_corpus, tmp_path / "out", *mels, "--n-frames", 288).stderr
+
+
+@pytest.mark.parametrize(("one", "other"), [("P2", "P2 "), ("p2", "P2"), (" P2", "p2 ")])
+def test_a_subject_in_two_spellings_is_refused(tmp_path: Path, one: str, other: str):
+    path = tmp_path / "table.csv"
+    path.write_text(f"path,label,subject\nx.wav,a,{one}\ny.wav,b,P1\nz.wav,a,{other}\n")
+    with pytest.raises(InputError, match=f"has the subjects '{one}' and '{other}'; expected one spelling of each"):
+        read_corpus(path)
+
+
+def test_a_label_in_two_spellings_is_refused_but_for_its_case(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text("path,label\nx.wav,s\ny.wav,S\nz.wav,s \n")
+    with pytest.raises(InputError, match="has the labels 's' and 's '; expected one spelling of each"):
+        read_corpus(path)
+    path.write_text("path,label\nx.wav,s\ny.wav,S\n")  # of phonemes, say
+    assert read_corpus(path).labels == ["S", "s"]
+
+
+def test_a_pattern_that_finds_one_subject_in_two_spellings_is_refused(tmp_path: Path):
+    for name in ("a/p1_0.wav", "b/P1_0.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="has the subjects 'p1' and 'P1'"):
+        read_corpus(tmp_path, "/([pP][0-9])_")
+
+
+def test_a_subject_that_means_nobody_is_told(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    names = sorted(file.relative_to(corpus) for file in corpus.rglob("*.wav"))
+    for word, told in (("NA", True), ("unknown", True), ("p9", False)):
+        lines = [f"{name},{name.parts[0]},{word if number % 2 else 'p1'}" for number, name in enumerate(names)]
+        (corpus / "table.csv").write_text("\n".join(["path,label,subject", *lines]))
+        result = cli("preprocess", corpus / "table.csv", tmp_path / word, *OPTIONS)
+        assert result.exit_code == 0
+        assert (f"the subject '{word}' is taken for one patient" in result.stderr) == told
+
+
+def test_a_label_of_which_nothing_is_left_is_told(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "rare").mkdir()
+    (corpus / "rare/p0_0.wav").write_bytes(b"no sound")
+    told = "no clip of rare is left: all its recordings were rejected or quiet, and the set has 3 labels, not 4"
+    mild = (*OPTIONS, "--max-bad", "0.5")
+    for _ in range(2):  # also of a set that is there
+        result = cli("preprocess", corpus, tmp_path / "one", *mild)
+        assert result.exit_code == 0
+        assert told in result.stderr
+    for number in range(2):
+        assert cli("preprocess", corpus, tmp_path / "out", *mild, "--shard", f"{number}/2").exit_code == 0
+    parts = sorted(tmp_path.glob("out.part*"))
+    assert told in cli("merge", *parts, tmp_path / "out", "--quiet").stderr

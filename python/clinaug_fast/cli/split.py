@@ -8,6 +8,8 @@ import typer
 
 from clinaug_fast.cli.console import Json, Quiet, some_path, stage
 
+UNEVEN = 2  # times as many test recordings in one fold as in another
+
 
 def split(
     features: Annotated[
@@ -40,6 +42,12 @@ def split(
             say.warn(
                 f"the folds keep each {group_by.split(', else ')[-1]} together, not each patient: subjects are not "
                 "known. Give preprocess --subject-pattern, or a table with a subject column"
+            )
+        tested = table.sum(axis=1)
+        if tested.max() > UNEVEN * tested.min():
+            say.warn(
+                f"fold {tested.argmax()} tests {tested.max()} recordings and fold {tested.argmin()} {tested.min()}: "
+                "subjects differ much in size, or there are few. The interval that evaluate gives is too narrow then"
             )
         state = "is written" if written else "was made before with these settings: nothing to do"
         where = f" --folds {shlex.quote(str(path))}" if out else ""

@@ -106,6 +106,10 @@ class Corpus:
     def recordings(self) -> list[Recording]:
         return recordings_of(self.table, self.root)
 
+    @property
+    def labels(self) -> list[str]:
+        return sorted(pc.unique(self.table.column("label")).to_pylist())
+
     @cached_property
     def fingerprint(self) -> str:
         """Over every recording's fields and its file's size in bytes; the audio itself is not read."""
@@ -182,10 +186,23 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
     else:
         what = "is neither a folder nor a .csv or .parquet table" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}; expected a corpus. Check the path")
-    labels = pc.unique(corpus.table.column("label")).to_pylist()
-    if len(labels) == 1:
-        raise InputError(f"{path} has one label, {labels[0]!r}; expected two or more to tell apart. Add the others")
+    if len(corpus.labels) == 1:
+        only = corpus.labels[0]
+        raise InputError(f"{path} has one label, {only!r}; expected two or more to tell apart. Add the others")
+    _refuse_two_spellings(path, "label", corpus.labels, str)
+    _refuse_two_spellings(path, "subject", pc.unique(corpus.table.column("subject")).to_pylist(), str.casefold)
     return corpus
+
+
+def _refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], plain: Callable[[str], str]) -> None:
+    """Of a patient in two spellings, one may be tested and the other trained on."""
+    seen: dict[str, str] = {}
+    for name in filter(None, names):
+        twin = seen.setdefault(plain(name.strip()), name)
+        if twin != name:
+            raise InputError(
+                f"{path} has the {what}s {twin!r} and {name!r}; expected one spelling of each. Correct one of them"
+            )
 
 
 def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> Corpus:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from sklearn.model_selection import StratifiedGroupKFold
 
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import fingerprint, refuse_changed
 
@@ -73,7 +74,8 @@ class Folds:
 def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     """Split by subject (by recording where the subject is unknown), balanced by label.
 
-    Each recording counts once, however many clips it gave. Raises InputError for generated clips and, with the label x
+    Each recording counts once, however many clips it gave, and each segment that a table cuts out of one: what evaluate
+    scores. Raises InputError for generated clips and, with the label x
     fold table, when some fold would lack a label in its training or its test part.
     """
     if n_folds < 2:
@@ -85,19 +87,25 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
         )
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
-    recordings = np.unique(features.column("recording"), return_inverse=True)[1]
-    # A recording may bear several labels, and several subjects (segments of a table): it counts once for each of both.
-    owners = np.unique(features.groups, return_inverse=True)[1]
     _refuse_half_known(features)
-    keys = np.stack([recordings, features.classes, owners])
-    _, first = np.unique(keys, axis=1, return_index=True)
+    # Clips whose ids name no window are their recording's, which counts once for each of its labels and subjects.
+    ids = features.index.column("id")
+    of_window = pc.match_substring_regex(ids, "#[0-9]+$")
+    units = pc.if_else(of_window, cut_from(ids), features.index.column("recording")).to_numpy()
+    keys = [
+        np.unique(units, return_inverse=True)[1],
+        features.classes,
+        np.unique(features.groups, return_inverse=True)[1],
+    ]
+    _, first = np.unique(np.stack(keys), axis=1, return_index=True)
     classes, groups = features.classes[first], features.groups[first]
     owned = [len(set(groups[classes == c])) for c in range(len(features.labels))]
     if min(owned) < n_folds:
         rows = "\n".join(f"  {label:<24} {n}" for label, n in zip(features.labels, owned, strict=True))
+        how = "Lower --folds, or add" if min(owned) > 1 else "Add"
         raise InputError(
             f"folds is {n_folds}, but a label comes from {min(owned)} subjects or recordings only; expected at least "
-            f"{n_folds} for each. Subjects or recordings a label:\n{rows}\nLower --folds, or add recordings"
+            f"{n_folds} for each. Subjects or recordings a label:\n{rows}\n{how} recordings of other subjects"
         )
     split, table = _find_split(classes, groups, len(features.labels), n_folds, seed)
     if not _is_whole(table):

@@ -72,6 +72,8 @@ def generate(
                 f"{run} was trained anew after {out} was made of it; expected the same weights. Name another output "
                 "folder"
             )
+        if not (out / PICTURE).exists():
+            _draw_again(made, features, folds, chosen[0], seed)
         return GenerateResult(made, out / PICTURE, already_done=True)
 
     counts = {}
@@ -96,6 +98,15 @@ def generate(
         real = _some_real_clips(features, folds, chosen[0], seed)
         save_real_above_generated(writer.folder / PICTURE, real, shown, features.labels, features.mel)
     return GenerateResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+
+
+def _draw_again(made: FeatureSet, features: FeatureSet, folds: Folds, fold: int, seed: int) -> None:
+    """The picture of a set that has lost it."""
+    of_fold = made.column("fold") == fold
+    rows = (np.flatnonzero(of_fold & (made.classes == number)) for number in range(len(made.labels)))
+    shown = [made.clips(some[:CLIPS_A_LABEL]) for some in rows]
+    real = _some_real_clips(features, folds, fold, seed)
+    save_real_above_generated(made.path / PICTURE, real, shown, features.labels, features.mel)
 
 
 def _refuse_missing(run: Run, chosen: Sequence[int], n_folds: int) -> None:

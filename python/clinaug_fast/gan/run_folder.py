@@ -129,8 +129,9 @@ class Run:
 
     @property
     def features_path(self) -> Path:
-        """Where the features were when the run began."""
-        return Path(os.path.normpath(self.path / self.about["features_path"]))
+        """Where the features were when the run began, from where the run's folder is once its links are followed."""
+        there = os.path.normpath(self.path.resolve() / self.about["features_path"])
+        return Path(there if self.path.is_absolute() else os.path.relpath(there))
 
     def check(self, features: FeatureSet, folds: Folds) -> None:
         """InputError where the run was trained on other features or folds."""

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from clinaug_fast.config import MelConfig
 from clinaug_fast.corpus.recordings import COLUMNS, Corpus
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
+
+NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what tables have where nothing is known
 
 
 def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
@@ -26,6 +30,12 @@ def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
             f"each label's folder has the same sub-folders: {_some(corpus.same_folders)}. If these are subjects, give "
             "--subject-pattern '^[^/]+/([^/]+)/'; if they are the labels, turn the folders round: LABEL/.../FILE"
         )
+    subjects = pc.unique(corpus.table.column("subject")).drop_null().to_pylist()
+    if nobody := [name for name in subjects if name.strip().casefold() in NOBODY]:
+        progress.warn(
+            f"the subject {nobody[0]!r} is taken for one patient, whose recordings stay together. If it means that the "
+            "subject is not known, leave it empty"
+        )
 
 
 def judge(
@@ -35,11 +45,12 @@ def judge(
     progress: Progress,
     unlabelled: Sequence[str] = (),
     left_out: Sequence[str] = (),
+    labels: Sequence[str] = (),
 ) -> None:
     """Warn of what makes the set `out`, of the features.json `about`, less than it seems; RejectedError where more than
     the fraction `max_bad` of its recordings was rejected.
 
-    unlabelled, left_out: as in `Corpus`, where they are known.
+    unlabelled, left_out: as in `Corpus`, where they are known; labels: the corpus's.
     """
     counts = Counts(**about["counts"])
     if left_out:
@@ -47,6 +58,11 @@ def judge(
             f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {_some(left_out)}"
             if len(left_out) > 1
             else f"the folder {left_out[0]}, hidden or a link to another in the corpus, is left out"
+        )
+    if lost := sorted(set(labels) - set(about["labels"])):
+        progress.warn(
+            f"no clip of {_some(lost)} is left: all its recordings were rejected or quiet, and the set has "
+            f"{len(about['labels'])} labels, not {len(labels)}. {out / 'rejected.jsonl'} gives each reason"
         )
     mel = MelConfig(**about["mel"])
     _warn(counts, unlabelled, mel, progress)

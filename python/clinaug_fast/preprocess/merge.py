@@ -41,7 +41,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
     for part in parts:
         _remove(part)
-    judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress)
+    labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
+    judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels=labels)
     return Counts(**features.about["counts"])
 
 
