@@ -246,3 +246,11 @@ def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
 def test_a_wrong_table_is_refused_with_its_row(tmp_path: Path, text: str, sentence: str):
     with pytest.raises(InputError, match=sentence):
         read_corpus(table(tmp_path / "corpus", text))
+
+
+def test_a_start_of_zero_without_an_end_is_the_whole_file(tmp_path: Path):
+    (tmp_path / "table.csv").write_text("path,label,start_s,end_s\nx.wav,a,0,\ny.wav,b,,\n")
+    assert [recording.id for recording in read_corpus(tmp_path / "table.csv").recordings] == ["x.wav", "y.wav"]
+    (tmp_path / "table.csv").write_text("path,label,start_s,end_s\nx.wav,a,,\ny.wav,b,,\nx.wav,a,0,\n")
+    with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):
+        read_corpus(tmp_path / "table.csv")

@@ -145,7 +145,7 @@ def recordings_of(table: pa.Table, root: Path) -> list[Recording]:
 
 
 def _id(relative: str, start_s: float | None, end_s: float | None) -> str:
-    if start_s is None and end_s is None:
+    if not start_s and end_s is None:
         return relative
     return f"{relative}@{start_s or 0.0}-{'end' if end_s is None else end_s}"
 

@@ -66,7 +66,7 @@ def _warning(macro_f1: float, chance: float, n_groups: int) -> str | None:
     if macro_f1 - chance < max(FAR_ABOVE_CHANCE, by_luck):
         return None
     return (
-        f"duration and level alone predict the label: macro-F1 {macro_f1:.2f}, chance {chance:.2f}. "
+        f"duration and level alone predict the label: macro-F1 {round(macro_f1, 3):.2f}, chance {chance:.2f}. "
         "Fix the length, normalise the level of each clip, and distrust a classifier that does little better"
     )
 

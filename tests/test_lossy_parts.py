@@ -1,0 +1,57 @@
+"""Parts of files whose frames build on those before them, segments and pieces alike, are those of the whole file."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from clinaug_fast.corpus import long_recording
+from clinaug_fast.corpus.audio import decode
+from clinaug_fast.corpus.long_recording import open_long
+from clinaug_fast.corpus.recordings import Recording
+
+RATE, SECONDS = 48000, 20  # Opus knows no 44.1 kHz
+FORMATS = {
+    "mp3": {"format": "MP3", "compression_level": 0.9},
+    "ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+    "flac": {"format": "FLAC", "subtype": "PCM_24"},
+}
+
+
+@pytest.fixture(scope="module", params=[(suffix, channels) for suffix in FORMATS for channels in (1, 2)])
+def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sound that comes and goes, so that the encoder saves bits for later frames; not of one write, which libsndfile's
+    Vorbis does not survive."""
+    suffix, channels = request.param
+    t = np.arange(RATE * SECONDS) / RATE
+    swell = (1 + np.sin(2 * np.pi * t / 1.3)) ** 4 / 16
+    noise = np.random.default_rng(5).standard_normal(len(t))
+    wave = swell * (0.1 * noise + 0.3 * np.sin(2 * np.pi * 440 * t)) + 0.2 * np.sin(2 * np.pi * t * (200 + 30 * t))
+    path = tmp_path_factory.mktemp("lossy") / f"x.{suffix}"
+    with soundfile.SoundFile(path, "w", RATE, channels, **FORMATS[suffix]) as file:
+        for first in range(0, len(wave), 20000):
+            part = wave[first : first + 20000]
+            file.write(part if channels == 1 else np.stack([part, part[::-1]], axis=1))
+    return path
+
+
+def test_a_segment_is_that_of_the_whole_file(path: Path):
+    whole = decode(Recording(path, path.name, "a"), RATE).samples
+    for start in np.random.default_rng(0).integers(1, len(whole) - RATE, 40):
+        segment = Recording(path, path.name, "a", start_s=start / RATE, end_s=(start + RATE // 2) / RATE)
+        np.testing.assert_array_equal(decode(segment, RATE).samples, whole[start : start + RATE // 2])
+
+
+@pytest.mark.parametrize("rate", [RATE, 16000])
+def test_the_pieces_are_the_whole_file(path: Path, rate: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(long_recording, "PIECE_VALUES", 100_001)
+    recording = Recording(path, path.name, "a")
+    work = open_long(recording, rate, 1.0)
+    assert work.is_long
+    with work.file:
+        pieces = list(work.pieces(SimpleNamespace(decode=0.0, resample=0.0)))
+    assert len(pieces) > 8
+    np.testing.assert_array_equal(np.concatenate(pieces), decode(recording, rate).samples)
