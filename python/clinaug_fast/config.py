@@ -72,6 +72,8 @@ class MelConfig(Settings):
     triangular filter bank. Frame f covers samples ``f * hop_length - n_fft // 2 + [0, n_fft)`` when `center`,
     ``f * hop_length + [0, n_fft)`` otherwise; samples outside x follow `pad_mode`.
 
+    `log` is the natural or the decimal logarithm, or decibels: 10 log10 of power 2, 20 log10 of power 1.
+
     Units: rates and frequencies in Hz, lengths in samples, `floor` in units of |STFT|^power.
     `like="librosa"` or `like="torchaudio"` presets that library's conventions (mel scale, norm, padding, dB, floor)
     where a field is not given; it is not stored itself.
