@@ -48,7 +48,7 @@ def test_whole_huge_pages_within_a_large_array_are_asked_for(mapped):
     first = -(-begin // (2 * MIB)) * 2 * MIB
     _native.ask_for_huge_pages(begin, 9 * MIB)
     assert asked_for(first)
-    assert not asked_for(first - 1) or first == mapped
+    assert not asked_for(first - 1)
     assert asked_for((begin + 9 * MIB) // (2 * MIB) * 2 * MIB - 1)
     assert not asked_for((begin + 9 * MIB) // (2 * MIB) * 2 * MIB)
 

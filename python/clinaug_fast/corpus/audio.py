@@ -111,7 +111,7 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         if sound.samplerate < LOWEST_RATE:
             raise Rejected(Code.UNREADABLE, f"its header tells {sound.samplerate} Hz; expected {LOWEST_RATE} or more")
-        if sound.subtype.startswith("DWVW"):  # soundfile seeks after each read, which this codec cannot
+        if sound.subtype.startswith("DWVW"):  # it cannot be sought in; nobody has tried cut files and segments of it
             raise Rejected(Code.UNREADABLE, "DWVW cannot be read. Encode it as WAV or FLAC")
         if sound.frames > MAX_SAMPLES_PER_BYTE * n_bytes:
             raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")

@@ -186,10 +186,10 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
     else:
         what = "is neither a folder nor a .csv or .parquet table" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}; expected a corpus. Check the path")
-    if len(corpus.labels) == 1:
-        only = corpus.labels[0]
-        raise InputError(f"{path} has one label, {only!r}; expected two or more to tell apart. Add the others")
-    _refuse_two_spellings(path, "label", corpus.labels, str)
+    labels = corpus.labels
+    if len(labels) == 1:
+        raise InputError(f"{path} has one label, {labels[0]!r}; expected two or more to tell apart. Add the others")
+    _refuse_two_spellings(path, "label", labels, str)
     _refuse_two_spellings(path, "subject", pc.unique(corpus.table.column("subject")).to_pylist(), str.casefold)
     return corpus
 

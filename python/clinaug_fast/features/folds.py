@@ -75,8 +75,8 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     """Split by subject (by recording where the subject is unknown), balanced by label.
 
     Each recording counts once, however many clips it gave, and each segment that a table cuts out of one: what evaluate
-    scores. Raises InputError for generated clips and, with the label x
-    fold table, when some fold would lack a label in its training or its test part.
+    scores. Raises InputError for generated clips and, with the label x fold table, when some fold would lack a label in
+    its training or its test part.
     """
     if n_folds < 2:
         raise SettingsError(f"folds is {n_folds}; expected at least 2")
@@ -90,8 +90,8 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     _refuse_half_known(features)
     # Clips whose ids name no window are their recording's, which counts once for each of its labels and subjects.
     ids = features.index.column("id")
-    of_window = pc.match_substring_regex(ids, "#[0-9]+$")
-    units = pc.if_else(of_window, cut_from(ids), features.index.column("recording")).to_numpy()
+    cut = cut_from(ids)
+    units = pc.if_else(pc.equal(cut, ids), features.index.column("recording"), cut).to_numpy()
     keys = [
         np.unique(units, return_inverse=True)[1],
         features.classes,

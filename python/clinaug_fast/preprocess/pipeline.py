@@ -98,7 +98,7 @@ def preprocess(
     _refuse_large_clips(settings, threads, memory)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
-        unlabelled, left_out, labels = source.unlabelled, source.left_out, source.labels
+        unlabelled, left_out = source.unlabelled, source.left_out
         warn_of_misreading(source, progress)
         made_with = _made_with(source, settings, max_hours, subject_pattern, device, deidentify_key)
         out = with_a_name(Path(out))
@@ -139,7 +139,7 @@ def preprocess(
                 draft.remove()
     if counts is not None:
         about = read_json(out / "features.json", "a feature set's")
-        judge(out, about, max_bad, progress, unlabelled, left_out, labels)
+        judge(out, about, max_bad, progress, unlabelled, left_out, made_with["corpus"]["labels"])
     return PreprocessResult(out, counts, already_done, receipt)
 
 
