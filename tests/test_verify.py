@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,17 @@ def test_a_lost_line_of_rejected_jsonl(copy: Path) -> None:
     assert "UNREADABLE" in problem
     (copy / "rejected.jsonl").unlink()
     assert only_problem(verify(copy))[0] == "rejected.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("now", "told"), [(lambda text: text.replace("p9_0", "p8_0"), "digest"), (lambda text: text + "{}\n", "None: 1")]
+)
+def test_a_changed_line_of_rejected_jsonl(copy: Path, now: Callable[[str], str], told: str) -> None:
+    lines = copy / "rejected.jsonl"
+    lines.write_text(now(lines.read_text()))
+    name, problem = only_problem(verify(copy))
+    assert name == "rejected.jsonl"
+    assert told in problem
 
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:

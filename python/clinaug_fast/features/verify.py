@@ -22,7 +22,7 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, MEND, SCHEMA_VERSION, cut_from, feature_set_fingerprint
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_versioned
-from clinaug_fast.runs import Progress, Silent
+from clinaug_fast.runs import Progress, Silent, fingerprint_file
 
 
 @dataclass
@@ -85,7 +85,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     check("the labels", "features.json", _labels(about, index))
     if "counts" in about:
         check("the counts", "features.json", _counts(about["counts"], index))
-        check("the rejected recordings", "rejected.jsonl", _rejected(path, about["counts"]))
+        check("the rejected recordings", "rejected.jsonl", _rejected(path, about))
     return report
 
 
@@ -189,8 +189,11 @@ def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]
         yield "features.json", f"{counts['subjects']} subjects are known; the index has {subjects}"
 
 
-def _rejected(path: Path, counts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rejected(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     with open(path / "rejected.jsonl", encoding="utf-8") as lines:
-        codes = Counter(json.loads(line)["code"] for line in lines)
-    if dict(codes) != counts["rejected"]:
-        yield "rejected.jsonl", f"it lists {dict(codes)}; features.json counts {counts['rejected']}"
+        codes = dict(Counter(json.loads(line).get("code") for line in lines))
+    digest, counted = fingerprint_file(path / "rejected.jsonl"), about["counts"]["rejected"]
+    if codes != counted:
+        yield "rejected.jsonl", f"it lists {codes}; features.json counts {counted}"
+    elif "rejected" in about and about["rejected"]["blake2b_64"] != digest:  # an earlier build did not tell it
+        yield "rejected.jsonl", f"its digest is {digest}; expected {about['rejected']['blake2b_64']}"

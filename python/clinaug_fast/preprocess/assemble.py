@@ -21,7 +21,7 @@ from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VE
 from clinaug_fast.json_files import write_json, write_json_lines
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.memory import give_back
-from clinaug_fast.runs import provenance
+from clinaug_fast.runs import fingerprint_file, provenance
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     about = {"schema_version": SCHEMA_VERSION} | {key: value for key, value in made_with.items() if key != "corpus"}
     about |= {"labels": sorted(counts.clips), "counts": asdict(counts), "corpus_facts": corpus_facts(facts)}
     about |= {"n_clips": sum(counts.clips.values())}
+    about["rejected"] = {"file": "rejected.jsonl", "blake2b_64": fingerprint_file(folder / "rejected.jsonl")}
     about["shards"] = [
         {"file": f"shards/{number:05d}.npy", "rows": block["rows"], "xxh3_64": block["digests"]["shard"]}
         for number, block in enumerate(blocks)
