@@ -123,3 +123,15 @@ def test_wrong_settings_are_told_in_a_sentence(settings: dict, sentence: str):
 def test_clips_beyond_all_counting_are_told_in_a_sentence(name: str):
     with pytest.raises(SettingsError, match=f"{name} is {1 << 63}; expected at most 2147483647"):
         ClipConfig(**{name: 1 << 63})
+
+
+def test_a_copy_with_other_fields_has_a_contract_of_its_own():
+    mel = MelConfig(n_mels=12)
+    changed = mel.model_copy(update={"log": "db", "n_fft": 4096})
+    assert changed == MelConfig(n_mels=12, log="db", n_fft=4096)
+    assert changed.contract == mel.with_changes(log="db", n_fft=4096).contract
+    assert changed.digest != mel.digest
+    assert changed.win_length == 4096
+    assert mel.model_copy() == mel.model_copy(deep=True) == mel
+    with pytest.raises(SettingsError, match="n_mels is 0"):
+        mel.model_copy(update={"n_mels": 0})

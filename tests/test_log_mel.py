@@ -244,6 +244,18 @@ def test_gradients_at_the_floor(device, power):
     assert (ours[:, 80:] == 0).all()
 
 
+def test_a_floor_that_is_zero_in_single_precision():
+    config = SMALL.with_changes(floor=1e-46)
+    x = torch.cat([torch.zeros(300), torch.from_numpy(signals.make("noise", 300)).float()]).requires_grad_()
+    for log_mel in (ops.log_mel, ops.log_mel_reference):
+        y = log_mel(x, config)
+        assert y[:, 0].tolist() == pytest.approx([np.log(1e-46)] * config.n_mels)
+        (grad,) = torch.autograd.grad(y.sum(), x)
+        assert (grad[:100] == 0).all()
+        assert grad.isfinite().all()
+        assert grad[400:].any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16])
 def test_opcheck(dtype, device):
     x = (torch.from_numpy(signals.make("noise", 600).reshape(2, 300)) * 1000).to(device, dtype)
@@ -373,5 +385,9 @@ def test_refuses_what_it_cannot_do():
     assert native.log_mel(x, SMALL).shape == (12, 26)
     with pytest.raises(TypeError, match=r"torch.float16.*expected"):
         ops.log_mel(torch.zeros(10, dtype=torch.float16), SMALL)
+    with pytest.raises(TypeError, match=r"x is of type ndarray; expected a tensor\. Make one with torch.as_tensor"):
+        ops.log_mel(x, SMALL)
+    with pytest.raises(TypeError, match="config is None; expected a MelConfig"):
+        LogMel(None)
     with pytest.raises(SettingsError, match=r"mel bands are empty: 0 .*n_mels \d+ or n_fft \d+"):
         LogMel(MelConfig(sample_rate=8000, n_fft=64, n_mels=64))

@@ -67,3 +67,9 @@ def test_what_is_refused_comes_with_settings_that_work(mel: MelConfig):
         assert not empty_bands(mel.with_changes(**{name: value}))
     fewer = (n for n in range(mel.n_mels - 1, 0, -1) if not empty_bands(mel.with_changes(n_mels=n)))
     assert advised.get("n_mels") == next(fewer, None)
+
+
+@pytest.mark.parametrize(("f_max", "wider"), [(8000.0, "a lower f_min"), (7900.5, "a higher f_max")])
+def test_a_range_too_narrow_for_any_size_is_to_be_widened_where_it_can(f_max: float, wider: str):
+    with pytest.raises(SettingsError, match=f"Use {wider}$"):
+        refuse_empty_bands(MelConfig(sample_rate=16000, n_fft=64, n_mels=1, f_min=f_max - 0.5, f_max=f_max))

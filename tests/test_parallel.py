@@ -48,3 +48,24 @@ def test_a_fork_after_torchs_threads_and_before_ours_has_a_helper_of_its_own():
     torch_first = "import torch; torch.set_num_threads(2); a = torch.ones(2000, 2000); (a + a).sum()\n"
     code = "if os.fork() == 0: print(work(), flush=True); os._exit(0)\nprint(os.WEXITSTATUS(os.wait()[1]))"
     assert run(torch_first + code).split() == ["1", "0"]
+
+
+def test_a_child_forked_while_other_threads_compute_can_compute_too():
+    code = """
+import signal, threading
+small = MelConfig(sample_rate=8000, n_fft=16, hop_length=8, n_mels=2)
+clip = np.zeros(16, np.float32)
+def busy():
+    while True: native.log_mel(clip, small)
+for _ in range(4): threading.Thread(target=busy, daemon=True).start()
+for _ in range(200):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        native.log_mel(clip, small)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("done", flush=True)
+os._exit(0)
+"""
+    assert run(code) == "done"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinaug_fast import ResidualSE, ops
+from clinaug_fast.ops import residual_se_reference
 from tolerance import FLOAT32, FLOAT64, worst
 
 ACTS = [("relu", 0.0), ("leaky_relu", 0.2), ("none", 0.0)]
@@ -241,10 +242,53 @@ def test_compiles_without_a_graph_break(layout):
             assert torch.equal(compiled(x, x), module(x, x))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_compiles_once_for_many_sizes(training):
+    module = ResidualSE(8, 2)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
+    for size in range(3, 14):
+        x = torch.randn(2, 8, size, size + 1, requires_grad=training)
+        y = compiled(x)
+        assert torch.equal(y, module(x))
+        if training:
+            y.sum().backward()
+    assert counter.frame_count <= 2  # the first size is taken for a constant
+
+
+def test_is_exported_for_any_size():
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = ResidualSE(8, 2)
+
+        def forward(self, x):
+            return self.inner(x, x)
+
+    module, any_size = Both().eval(), torch.export.Dim.DYNAMIC
+    program = torch.export.export(module, (torch.randn(2, 8, 4, 6),), dynamic_shapes={"x": {2: any_size, 3: any_size}})
+    x = torch.randn(2, 8, 9, 5)
+    assert torch.equal(program.module()(x), module(x))
+
+
+def test_without_activation_y_may_change_in_place():
+    x = torch.randn(2, 8, 4, 4, requires_grad=True)
+    module, strided = ResidualSE(8, act="none"), torch.randn(2, 4, 8, 4).transpose(1, 2).requires_grad_()
+    for images in (x, x.contiguous(memory_format=torch.channels_last), strided):
+        weights = (module.w1, module.b1, module.w2, module.b2)
+        ours = torch.autograd.grad(module(images, images).relu_().sum(), (images, *weights))
+        plain = residual_se_reference(images, *weights, images, "none").relu_()
+        for a, b in zip(ours, torch.autograd.grad(plain.sum(), (images, *weights)), strict=True):
+            torch.testing.assert_close(a, b)
+
+
 def test_refuses_what_it_cannot_do():
     x, w1, b1, w2, b2, skip = inputs((2, 5, 3, 2))
     with pytest.raises(ValueError, match=r"x has shape \(2, 5\); expected \(B, C, H, W\)"):
         ops.residual_se(x[:, :, 0, 0], w1, b1, w2, b2)
+    with pytest.raises(ValueError, match=r"x has shape \(5, 3, 2\); expected \(B, C, H, W\)"):
+        torch.vmap(ops.residual_se, in_dims=(0, None, None, None, None))(x, w1, b1, w2, b2)
     with pytest.raises(ValueError, match="with C, H, W at least 1"):
         ops.residual_se(x[:, :, :0], w1, b1, w2, b2)
     with pytest.raises(ValueError, match=r"b1 has shape \(2, 1\); expected \(2,\)"):

@@ -5,6 +5,7 @@ another. A wrong value raises `SettingsError` with the value, what was expected 
 """
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -38,6 +39,10 @@ class Settings(BaseModel):
         """A copy with the changes that are not None, checked anew; fields never given follow the changed ones."""
         given = {key: value for key, value in changes.items() if value is not None}
         return type(self)(**self.model_dump(exclude_unset=True) | given)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """pydantic's, checked anew as `with_changes` does: a plain one keeps what was worked out of the old fields."""
+        return self.with_changes(**(update or {}))
 
 
 def _sentence(error: Any) -> str:

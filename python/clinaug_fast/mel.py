@@ -117,4 +117,5 @@ def _advice(config: MelConfig) -> str:
             options.append(f"n_fft {n_fft}")
             break
         n_fft *= 2
-    return " or ".join(options) if options else "a higher f_max"
+    wider = "a lower f_min" if 2 * config.f_max >= config.sample_rate else "a higher f_max"
+    return " or ".join(options) if options else wider

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import reprlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -257,4 +258,4 @@ def quiet_ratio(quiet_db: float) -> float:
 
 
 def _kind(value: object) -> str:
-    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r}"
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else reprlib.repr(value)

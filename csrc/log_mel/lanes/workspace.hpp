@@ -38,19 +38,20 @@ struct Workspace {
   Way needs[kLargestTile];
 };
 
+// Nobody waits for it: a process forked while another thread was inside would wait for ever.
 class WorkspacePool {
  public:
   std::unique_ptr<Workspace> take() {
-    const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return std::make_unique<Workspace>();
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || idle_.empty()) return std::make_unique<Workspace>();
     std::unique_ptr<Workspace> workspace = std::move(idle_.back());
     idle_.pop_back();
     return workspace;
   }
 
   void give_back(std::unique_ptr<Workspace> workspace) {
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(workspace));
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (lock) idle_.push_back(std::move(workspace));
   }
 
  private:

@@ -46,6 +46,7 @@ class LogMel(torch.nn.Module):
 
     def __init__(self, config: MelConfig, *, dtype: torch.dtype | None = None):
         super().__init__()
+        _check_config(config)
         refuse_empty_bands(config)
         self.config, self.dtype = config, dtype
 
@@ -56,12 +57,17 @@ class LogMel(torch.nn.Module):
         return self.config.signature
 
 
-def _check(x: torch.Tensor, config: MelConfig, dtype: torch.dtype | None) -> None:
+def _check_config(config: MelConfig) -> None:
     if not isinstance(config, MelConfig):
         raise TypeError(f"config is {config!r}; expected a MelConfig")
-    if not isinstance(x, torch.Tensor) or x.dtype not in (torch.float32, torch.float64, torch.int16):
-        given = f"a tensor of {x.dtype}" if isinstance(x, torch.Tensor) else repr(x)
-        raise TypeError(f"x is {given}; expected a tensor of float32, float64 or int16. Convert it with .to()")
+
+
+def _check(x: torch.Tensor, config: MelConfig, dtype: torch.dtype | None) -> None:
+    _check_config(config)
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x is of type {type(x).__name__}; expected a tensor. Make one with torch.as_tensor")
+    if x.dtype not in (torch.float32, torch.float64, torch.int16):
+        raise TypeError(f"x is a tensor of {x.dtype}; expected float32, float64 or int16. Convert it with .to()")
     if x.ndim < 1:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., T)")
     possible = (torch.float64,) if x.dtype == torch.float64 else (torch.float32, torch.float16)
@@ -124,6 +130,11 @@ def _padded(x: torch.Tensor, config: MelConfig) -> tuple[torch.Tensor, torch.Ten
     return torch.where(source >= 0, x[:, source.clamp_min(0)], x.new_zeros(())), source
 
 
+def _audible(mel: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """Not below the floor, which in float32 may come out as zero."""
+    return ~((mel < config.floor) | (mel == 0))
+
+
 def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
     if x.dtype == torch.int16:
         x = x.to(torch.float32) * _INT16_SCALE
@@ -136,7 +147,9 @@ def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
             padded, config.n_fft, config.hop_length, window=_window(config, x), center=False, return_complex=True
         )
         mel = _bank(config, x) @ spectrum.abs().pow(config.power)
-        log_mel = mel.clamp_min(config.floor).log() * _log_scale(config)
+        audible = _audible(mel, config)
+        above = torch.where(audible, mel, torch.ones_like(mel)).log()
+        log_mel = torch.where(audible, above, math.log(config.floor)) * _log_scale(config)
     return log_mel.reshape(*x.shape[:-1], config.n_mels, n_frames)
 
 
@@ -195,7 +208,8 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
     power = spectrum.real.square() + spectrum.imag.square() if config.power == 2 else spectrum.abs()
     mel = power @ bank.T  # (B, F, n_mels)
     grad_log = grad.reshape(-1, config.n_mels, n_frames).transpose(1, 2) * _log_scale(config)
-    grad_mel = torch.where(mel >= config.floor, grad_log / mel.clamp_min(config.floor), torch.zeros_like(mel))
+    audible = _audible(mel, config)
+    grad_mel = torch.where(audible, grad_log / torch.where(audible, mel, torch.ones_like(mel)), torch.zeros_like(mel))
     grad_power = grad_mel @ bank
     grad_spectrum = grad_power * (2 * spectrum if config.power == 2 else spectrum.sgn())
     full = torch.nn.functional.pad(grad_spectrum, (0, config.n_fft - spectrum.shape[-1]))

@@ -4,10 +4,11 @@
 form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
 b2: (C,); all of one dtype, float32, float64 or bfloat16, the last computed in float32 and rounded once. act: "relu",
 "leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else
-is copied first; y has the memory format of x. Under autocast everything is cast to its dtype, to float32 where there is
-no kernel of it (float16 on a CPU). Twice differentiable, as a gradient penalty asks for: the first derivative is one
-native operator, the second is composed of PyTorch's, as is everything under torch.func and forward-mode
-differentiation; relu's gradient at zero is zero.
+is copied first; y has the memory format of x. Under autocast all but float64 is cast to its dtype, to float32 where
+there is no kernel of it (float16 on a CPU). Twice differentiable, as a gradient penalty asks for: the first derivative
+is one native operator, the second is composed of PyTorch's, as is everything under torch.func and forward-mode
+differentiation; relu's gradient at zero is zero. As after torch's activations, y must not be changed in place before
+its gradient is taken, but for act "none".
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
@@ -192,7 +193,9 @@ class _ResidualSe(torch.autograd.Function):
         with torch._C._AutoDispatchBelowAutograd():
             y, mean, hidden, gate, signs = _FORWARD(x, w1, b1, w2, b2, skip, act, slope)
         ctx.act, ctx.slope = act, slope
-        ctx.save_for_backward(x, w1, b1, w2, b2, y, mean, hidden, gate, signs)
+        # Without act its memory format is all that backward asks of y, which others may then change in place.
+        kept = x.contiguous(memory_format=layout(x)) if act == "none" else y
+        ctx.save_for_backward(x, w1, b1, w2, b2, kept, mean, hidden, gate, signs)
         return y
 
     @staticmethod
@@ -242,8 +245,10 @@ def _vmap(info, dims, x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor
             for k in range(info.batch_size)
         )
         return torch.stack([_OPERATOR(*one, act, slope) for one in each]), 0
-    x = x.movedim(dims[0], 0)
-    skip = None if skip is None else skip.movedim(dims[5], 0).flatten(0, 1)
+    x, skip = x.movedim(dims[0], 0), None if skip is None else skip.movedim(dims[5], 0)
+    if x.ndim != 5:
+        check(x.select(0, 0), w1, b1, w2, b2, skip if skip is None else skip.select(0, 0), act, slope)
+    skip = None if skip is None else skip.flatten(0, 1)
     return _OPERATOR(x.flatten(0, 1), w1, b1, w2, b2, skip, act, slope).unflatten(0, x.shape[:2]), 0
 
 

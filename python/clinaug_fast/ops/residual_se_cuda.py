@@ -152,7 +152,7 @@ def _check_device(x: torch.Tensor) -> None:
 
 
 def _check(x, w1, b1, w2, b2, skip, act, slope) -> None:
-    if x.ndim != 4 or x.shape[1:].numel() == 0:
+    if x.ndim != 4 or 0 in x.shape[1:]:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, C, H, W) with C, H, W at least 1")
     if x.dtype not in DTYPES:
         raise TypeError(f"x is {x.dtype}; expected {', '.join(DTYPES.values())}. Convert it with .to()")

@@ -24,6 +24,6 @@ def gradients(grad, x, y, w1, w2, mean, hidden, gate, act, slope) -> tuple[torch
         grad = torch.where(y.detach() <= 0, grad * (slope if act == "leaky_relu" else 0.0), grad)
     grad_logit = (grad * x).sum((2, 3)) * gate * (1 - gate)
     grad_hidden = torch.where(hidden.detach() <= 0, 0.0, grad_logit @ w2)
-    grad_mean = grad_hidden @ w1 / x.shape[2:].numel()
+    grad_mean = grad_hidden @ w1 / (x.shape[2] * x.shape[3])
     grad_x = grad * gate[:, :, None, None] + grad_mean[:, :, None, None]
     return grad_x, grad_hidden.T @ mean, grad_hidden.sum(0), grad_logit.T @ hidden.relu(), grad_logit.sum(0), grad
