@@ -240,10 +240,11 @@ def test_a_changed_setting_is_refused_by_name(tmp_path, features, folds, generat
         evaluate(features, folds, {}, features.path, CONFIG)
 
 
-@pytest.mark.parametrize("arm", ["none", "", ".hidden", "a/b", ".."])
+@pytest.mark.parametrize("arm", ["none", "", ".hidden", "a/b", "..", "é" * 128])
 def test_an_arm_needs_a_name_of_its_own(tmp_path, features, folds, generated, arm):
     with pytest.raises(SettingsError, match="an arm is named"):
         evaluate(features, folds, {arm: generated}, tmp_path / "out", CONFIG)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

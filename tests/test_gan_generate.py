@@ -181,6 +181,41 @@ def test_a_generator_that_gives_no_numbers_is_refused(run, tiny_features, tiny_f
     assert not (tmp_path / "out").exists()
 
 
+def test_a_fold_of_another_number_or_run_is_refused(run, tiny_features, tiny_folds, tmp_path):
+    """Its generator has seen subjects that are tested where it would be used."""
+    swapped, mixed = (shutil.copytree(run, tmp_path / name) for name in ("swapped", "mixed"))
+    for name, to in (("fold_0", "away"), ("fold_1", "fold_0"), ("away", "fold_1")):
+        (swapped / name).rename(swapped / to)
+    config = Run.open(run).config
+    train(tiny_features, tiny_folds, tmp_path / "b", config.with_changes(seed=config.seed + 1), only_folds=[0])
+    shutil.rmtree(mixed / "fold_0")
+    shutil.copytree(tmp_path / "b/fold_0", mixed / "fold_0")
+    for other, fold in ((swapped, 1), (mixed, 0)):
+        told = rf"fold_0/state\.json is of fold {fold} of the run \w+; expected fold 0 of \w+, .*seen the subjects"
+        sentence = rf"{told}.*remove .*fold_0 and run train again"
+        with pytest.raises(InputError, match=sentence):
+            generate(other, tiny_features, tiny_folds, tmp_path / "out")
+        with pytest.raises(InputError, match=sentence):
+            train(tiny_features, tiny_folds, other, config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_tells_what_became_of_a_fold(run, tiny_features, tiny_folds, tmp_path):
+    config = Run.open(run).config
+    for name, damage, told in (
+        (WEIGHTS, lambda path: path.write_bytes(path.read_bytes()[:1000]), "is not what train left"),
+        ("state.json", lambda path: path.unlink(), "does not exist"),
+        ("state.json", lambda path: path.write_text(""), "is not a trained fold's"),
+    ):
+        other = tmp_path / name.replace(".", told[:5])
+        shutil.copytree(run, other)
+        damage(other / "fold_0" / name)
+        with pytest.raises(InputError, match=rf"{told}.*remove .*fold_0 and run train again"):
+            train(tiny_features, tiny_folds, other, config)
+        shutil.rmtree(other / "fold_0")
+        assert train(tiny_features, tiny_folds, other, config).trained == [0]
+
+
 CHANGED = r"run\.json was changed after it was made\. Restore it, or train a new run"
 WIDER = r"generator\.safetensors does not fit .*run\.json: size mismatch for project\.weight: .*[^.]\. Train again$"
 
@@ -203,8 +238,12 @@ def test_a_run_of_another_version_or_with_other_weights_is_refused(run, tiny_fea
         (wider | {"fingerprint": sealed}, WIDER),
     ):
         (other / "run.json").write_text(json.dumps(changed))
+        if sentence == WIDER:
+            for path in other.glob("fold_?/state.json"):
+                path.write_text(json.dumps(json.loads(path.read_text()) | {"run": sealed}))
         with pytest.raises(InputError, match=sentence):
             generate(other, tiny_features, tiny_folds, tmp_path / "out")
+    shutil.copytree(run, other, dirs_exist_ok=True)
     (other / "run.json").write_text(json.dumps(about | {"features_path": "elsewhere"}))  # they may move
     state = json.loads((other / "fold_0/state.json").read_text())
     for changed, sentence in (
@@ -273,6 +312,22 @@ def test_one_generated_clip_a_label_leaves_no_empty_row(tmp_path, recwarn):
         pixels.append(len(imread(tmp_path / f"{name}.png")))
     assert 0.7 < pixels[0] / pixels[1] < 0.85
     assert not recwarn.list  # on characters that the font lacks
+
+
+@pytest.mark.parametrize(
+    ("label", "lines"),
+    [
+        ("wheeze", ["wheeze"]),
+        ("moderate_mitral_regurgitation", ["moderate_mitral_", "regurgitation"]),
+        ("severe aortic stenosis", ["severe aortic stenosis"]),
+        ("x" * 300, ["x" * 22, "x" * 5 + "…" + "x" * 16, "x" * 11]),
+        ("$x_1$", ["$x_1$"]),
+        ("咳", [r"\u54b3"]),
+        ("\U0001f3b5", [r"\U0001f3b5"]),
+    ],
+)
+def test_titles_have_lines_that_fit_their_column(label, lines):
+    assert pictures._title(label).split("\n") == lines
 
 
 def test_the_picture_lies_in_the_set(made):

@@ -20,32 +20,36 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def read_json(path: Path, what: str) -> Any:
-    """The JSON in `path`; `what` names the file's role in the error ("a feature set's features.json").
+MEND = "Restore the file or make it anew"
+
+
+def read_json(path: Path, what: str, mend: str | None = None) -> Any:
+    """The JSON in `path`; `what` names the file's role in the error ("a feature set's features.json"), `mend` the cure.
 
     NaN, infinities and halves of characters, which Python takes but `write_json` never wrote, are refused as damage.
     """
-    with _reading(path, what):
+    with _reading(path, what, mend):
         return _parsed(path.read_text(encoding="utf-8"))
 
 
-def read_json_lines(path: Path, what: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_json_lines(path: Path, what: str, fields: Mapping[str, Any], mend: str | None = None) -> list[dict[str, Any]]:
     """One object a line, each with these fields as in `read_record`; InputError for another, and for none at all."""
-    with _reading(path, what):
+    with _reading(path, what, mend):
         rows = [_parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for row in rows or [None]:
-        _with_fields(path, what, row, fields)
+        _with_fields(path, what, row, fields, mend)
     return rows
 
 
 @contextlib.contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
+def _reading(path: Path, what: str, mend: str | None) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected {what}. Check the path, or run the stage before") from None
+        mend = mend or "Check the path, or run the stage before"
+        raise InputError(f"{path} does not exist; expected {what}. {mend}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not {what}: {error}. Restore the file or make it anew") from None
+        raise InputError(f"{path} is not {what}: {error}. {mend or MEND}") from None
 
 
 def _parsed(text: str) -> Any:
@@ -57,13 +61,13 @@ def _parsed(text: str) -> Any:
     return value
 
 
-def read_record(path: Path, what: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def read_record(path: Path, what: str, fields: Mapping[str, Any], mend: str | None = None) -> dict[str, Any]:
     """`read_json` of an object with these fields, each of its type; in place of a type there may be a mapping, with
     its own fields, or a list of one type, whose items are all of that type.
 
     Raises InputError with the first that is missing or of another type.
     """
-    return _with_fields(path, what, read_json(path, what), fields)
+    return _with_fields(path, what, read_json(path, what, mend), fields, mend)
 
 
 def read_versioned(path: Path, what: str, version: int, mend: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,9 +78,11 @@ def read_versioned(path: Path, what: str, version: int, mend: str, fields: Mappi
     return _with_fields(path, what, about, fields)
 
 
-def _with_fields(path: Path, what: str, about: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _with_fields(
+    path: Path, what: str, about: Any, fields: Mapping[str, Any], mend: str | None = None
+) -> dict[str, Any]:
     if (misfit := _misfit(about, fields)) is not None:
-        raise InputError(f"{path} is not {what}: {misfit}. Restore the file or make it anew")
+        raise InputError(f"{path} is not {what}: {misfit}. {mend or MEND}")
     return about
 
 

@@ -35,6 +35,7 @@ ABOUT = {  # what evaluation.json tells
     "group_by": str,
     "settings": {"arms": dict, "seeds": int},
 }
+LONGEST_NAME = 255  # of a folder, in bytes
 FEW_FILES = 5  # fewer of a label in a test part, and one moves its recall by more than a fifth
 
 
@@ -100,7 +101,8 @@ def evaluate(
             if not np.isfinite(predicted).all():
                 raise SettingsError(
                     f"the classifier of {arm}, fold {fold}, seed {cell.seed} diverged: its log-probabilities hold NaN "
-                    f"or infinity. Lower --learning-rate ({config.learning_rate:g}), in another output folder"
+                    f"or infinity. Lower --learning-rate ({config.learning_rate:g}) or --weight-decay "
+                    f"({config.weight_decay:g}), in another output folder"
                 )
             write_predictions(out, cell, evaluation, features, test, predicted, device)
     return EvaluationResult(out, score_stored(out), len(missing))
@@ -173,6 +175,11 @@ def _check_synthetic(
             raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
         if not arm or arm.startswith(".") or Path(arm).name != arm or not _is_text(arm):
             raise SettingsError(f"an arm is named {arm!r}; expected a name that can be a folder's. Name it otherwise")
+        if len(arm.encode()) > LONGEST_NAME:
+            raise SettingsError(
+                f"an arm is named {arm!r}, which has {len(arm.encode())} bytes; expected at most {LONGEST_NAME}, as a "
+                "folder gets its name. Shorten it"
+            )
         for fold in chosen:
             rows = unseen_rows(generated, features, folds, fold)
             _check_finite(generated, rows)

@@ -78,7 +78,8 @@ class Generator(nn.Module):
 
     The label's embedding is joined to the latent vector. Channels go 8, 4, 2, 1 times `width` while the sides double
     from 1/16 to 1/2; the last doubling makes the clip. Squeeze-and-excitation reduces by 16, with at least one hidden
-    unit where a stage has fewer than 16 channels, and adds less than 1 % to the parameters at every width.
+    unit where a stage has fewer than 16 channels, and adds less than 1 % to the parameters at every width, but for
+    latent vectors and clips of the smallest sizes.
     """
 
     def __init__(self, model: str, clip_shape: tuple[int, int], n_labels: int, width: int, latent_dim: int):

@@ -1,5 +1,6 @@
 """The picture of real training clips above generated ones, label by label, on one colour scale."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from clinaug_fast.mel import band_edges_hz
 
 CLIPS_A_LABEL = 2  # of each kind
 LABELS_A_BAND = 6  # labels beside each other; more go below
+TITLE_CHARACTERS, TITLE_LINES = 22, 3  # that a column has room for
 UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
 
 
@@ -43,17 +45,32 @@ def save_real_above_generated(
                     axes[row, column].tick_params(labelleft=column == 0, labelbottom=row == top + rows - 1)
                     if column == 0:
                         axes[row, 0].set_ylabel(f"{kind}\nmel frequency (kHz)")
-            axes[top, column].set_title(_printable(label), parse_math=False)
+            axes[top, column].set_title(_title(label), parse_math=False)
             axes[top + rows - 1, column].set_xlabel("time (s)")
         quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
         figure.colorbar(image, ax=axes, label=quantity, shrink=0.6, aspect=40, pad=0.01)
         figure.savefig(path, metadata={"Software": None})
 
 
+def _title(label: str) -> str:
+    """In lines that a column has room for, broken at separators where there are some; a long one without its middle."""
+    text = _printable(label)
+    if len(text) > (most := TITLE_LINES * TITLE_CHARACTERS - TITLE_CHARACTERS // 2):
+        text = f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
+    line = f".{{1,{TITLE_CHARACTERS}}}"
+    return "\n".join(re.findall(rf"{line}(?:(?<=[\s_-])|$)|{line}", text, re.DOTALL))
+
+
 def _printable(label: str) -> str:
     """With the characters that matplotlib's own font has not as their numbers: an empty box tells nothing."""
     font = get_font(findfont("DejaVu Sans"))
-    return "".join(c if font.get_char_index(ord(c)) else f"\\u{ord(c):04x}" for c in label)
+
+    def shown(character: str) -> str:
+        code = ord(character)
+        number = f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
+        return character if font.get_char_index(code) else number
+
+    return "".join(map(shown, label))
 
 
 def _frequencies(mel: MelConfig) -> list[tuple[float, float]]:

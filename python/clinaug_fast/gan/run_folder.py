@@ -37,6 +37,8 @@ ABOUT = {  # what run.json tells
     "fingerprint": str,
 }
 STATE = {  # of a trained fold
+    "run": str,
+    "fold": int,
     "weights": str,
     "scaling": {"low": float, "high": float},
     "clips_per_label": [int],
@@ -148,32 +150,46 @@ class Run:
     def folder(self, fold: int) -> Path:
         return self.path / f"fold_{fold}"
 
+    def _mend(self, fold: int) -> str:
+        return f"Restore the file, or remove {self.folder(fold)} and run train again"
+
     def state(self, fold: int) -> dict[str, Any]:
-        what = "a trained fold's state.json (clinaug-fast train makes one)"
-        return read_record(self.folder(fold) / "state.json", what, STATE)
+        """InputError where this run did not leave it for this fold: another's generator may have seen its subjects."""
+        path, what = self.folder(fold) / "state.json", "a trained fold's state.json (clinaug-fast train makes one)"
+        state = read_record(path, what, STATE, self._mend(fold))
+        if (state["run"], state["fold"]) != (self.fingerprint, fold):
+            raise InputError(
+                f"{path} is of fold {state['fold']} of the run {state['run']}; expected fold {fold} of "
+                f"{self.fingerprint}, or its generator may have seen the subjects that are tested. {self._mend(fold)}"
+            )
+        return state
 
     def metrics(self, fold: int) -> list[dict[str, float]]:
         """One row a generator step."""
         what = "a trained fold's metrics.jsonl (clinaug-fast train makes one)"
-        return read_json_lines(self.folder(fold) / "metrics.jsonl", what, {"wasserstein": (float, int)})
+        fields = {"wasserstein": (float, int)}
+        return read_json_lines(self.folder(fold) / "metrics.jsonl", what, fields, self._mend(fold))
 
     def digest(self, fold: int) -> str:
         """Sixteen hex digits that name what a fold's clips follow from beside the settings: its weights and scaling."""
         state = self.state(fold)
         return fingerprint(state["weights"], state["scaling"])
 
-    def generator(self, fold: int) -> tuple[Generator, Scaling]:
-        """The averaged generator of a fold, ready to generate, and its scaling."""
+    def weights(self, fold: int) -> Path:
+        """The file of a fold's weights; InputError where it is not what train left."""
         weights, state = self.folder(fold) / WEIGHTS, self.state(fold)
         if not weights.exists() or fingerprint_file(weights) != state["weights"]:
-            raise InputError(
-                f"{weights} is missing or is not what train left. Remove {self.folder(fold)} and run train again"
-            )
+            raise InputError(f"{weights} is missing or is not what train left. {self._mend(fold)}")
+        return weights
+
+    def generator(self, fold: int) -> tuple[Generator, Scaling]:
+        """The averaged generator of a fold, ready to generate, and its scaling."""
+        weights, state = self.weights(fold), self.state(fold)
         low, high = state["scaling"]["low"], state["scaling"]["high"]
         if not low < high:
             raise InputError(
                 f"{self.folder(fold) / 'state.json'} scales clips to {low} to {high}; expected low < high. "
-                f"Remove {self.folder(fold)} and run train again"
+                f"{self._mend(fold)}"
             )
         config, shape = self.config, tuple(self.about["clip_shape"])
         with torch.device("meta"):  # no first weights are drawn: the stored ones take their place

@@ -65,6 +65,8 @@ def train(
     begun = Run.begin(Path(run), features, folds, config)
 
     missing = [fold for fold in chosen if not begun.folder(fold).exists()]
+    for fold in sorted({*chosen} - {*missing}):
+        begun.weights(fold)
     trained = []
     if missing:
         progress.start(f"training {config.model}", len(missing) * config.steps)
@@ -88,6 +90,7 @@ def train(
         if begun.folder(fold).exists():  # made by another process meanwhile, from the same seed
             continue
         state = {
+            "run": begun.fingerprint,
             "fold": fold,
             "scaling": {"low": scaling.low, "high": scaling.high},
             "clips_per_label": np.bincount(classes, minlength=len(features.labels)).tolist(),
@@ -252,7 +255,10 @@ def reestimate_batch_norm(generator: Generator, batch_size: int, rng: torch.Gene
 
 
 def wasserstein_course(metrics: Sequence[dict[str, float]]) -> tuple[float, float]:
-    """(highest, last) of the Wasserstein estimate, in means over 20 steps: it rises with the critic, then falls."""
+    """(highest, last) of the Wasserstein estimate, in means over 20 to 39 steps, or over all of fewer than 40.
+
+    It rises with the critic, then falls.
+    """
     estimates = np.array([row["wasserstein"] for row in metrics])
     means = [part.mean() for part in np.array_split(estimates, max(1, len(estimates) // 20))]
     return float(max(means)), float(means[-1])
