@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,3 +300,62 @@ def test_what_is_given_goes_before_the_array_and_an_array_of_one_must_say(
     assert "this is task 5 of a SLURM array of one" in result.stderr
     assert "Give --shard I/N, or --shard none for the whole set" in result.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_place_inside_a_part_is_refused(corpus: Path, tmp_path: Path):
+    parts = make_parts(corpus, tmp_path / "out", 2)
+    link = tmp_path / "link"
+    link.symlink_to(parts[1], target_is_directory=True)
+    before = [files(part) for part in parts]
+    for out in (parts[0] / "set", parts[0], link / "set"):
+        with pytest.raises(InputError, match=r"lies in .*part-\d-of-2, a part, which is used up"):
+            merge(parts, out)
+    assert [files(part) for part in parts] == before
+
+
+def test_parts_are_left_where_the_set_that_was_made_before_is_damaged(corpus: Path, tmp_path: Path):
+    out = preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5).out
+    whole = files(out)
+    parts = make_parts(corpus, out, 2)
+    shard = next(out.glob("shards/*"))
+    shard.unlink()
+    with pytest.raises(InputError, match=rf"out was made before and is damaged \(shards/{shard.name}\); the parts, .*"):
+        merge([*parts, parts[0]], out)
+    shutil.rmtree(out)
+    merge(parts, out)
+    assert files(out) == whole
+    parts = make_parts(corpus, out, 2)
+    merge([*parts, parts[0]], out)  # the set is whole: the parts are used up once more, one of them named twice
+    assert not any(part.exists() for part in parts)
+    assert files(out) == whole
+
+
+def test_a_disk_of_its_own_is_seen_before_anything_is_moved(corpus: Path, tmp_path: Path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second disk")
+    parts = make_parts(corpus, tmp_path / "out", 2)
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        there = shutil.copytree(parts[1], Path(elsewhere) / parts[1].name)
+        for given, out in (([parts[0], there], tmp_path / "out"), (parts, Path(elsewhere) / "new/out")):
+            with pytest.raises(InputError, match="is on another disk than its parts"):
+                merge(given, out)
+    assert list(tmp_path.glob(".*")) == []
+    merge(parts, tmp_path / "out")
+
+
+def test_linked_folders_of_shards_are_emptied_and_linked_shards_refused(corpus: Path, tmp_path: Path):
+    one = preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5).out
+    parts = make_parts(corpus, tmp_path / "out", 2)
+    (parts[0] / "shards").rename(tmp_path / "scratch")
+    (parts[0] / "shards").symlink_to(tmp_path / "scratch", target_is_directory=True)
+    shard = next((parts[1] / "shards").iterdir())
+    shard.rename(tmp_path / "moved.npy")
+    shard.symlink_to(tmp_path / "moved.npy")
+    with pytest.raises(InputError, match=rf"{shard.name} is a link, which would be moved"):
+        merge(parts, tmp_path / "out")
+    os.replace(tmp_path / "moved.npy", shard)
+    merge(parts, tmp_path / "out")
+    assert files(tmp_path / "out") == files(one)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not any(part.exists() for part in parts)

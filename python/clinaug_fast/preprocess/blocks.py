@@ -98,6 +98,8 @@ class BlockFiles:
         at = {name: path if path.exists() else ours[name] for name, path in theirs.items()}
         try:
             about = self.read(number)
+            if linked := [path for path in at.values() if path.is_symlink()]:
+                return f"{linked[0]} is a link, which would be moved without what it leads to"
             for name in ("index", "facts"):
                 if fingerprint_file(at[name]) != about["digests"][name]:
                     return f"{theirs[name]} is not what was written"

@@ -9,6 +9,7 @@ from typing import Any
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
+from clinaug_fast.features.verify import verify
 from clinaug_fast.preprocess.assemble import Counts, assemble
 from clinaug_fast.preprocess.draft import open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge
@@ -23,10 +24,11 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     RejectedError, once all is done, where more recordings were rejected than the strictest part's `max_bad`.
     """
     parts, out = [Path(part) for part in parts], with_a_name(Path(out))
+    _refuse_a_place_inside(parts, out)
     made_before = out.exists()
     if made_before:  # maybe by a merge that was killed at its very end
         remove_left(out)
-        parts = [part for part in parts if part.exists()]
+        parts = list({part.resolve(): part for part in parts if part.exists()}.values())
     elif missing := [part for part in parts if not part.exists()]:
         raise InputError(
             f"{missing[0]} does not exist; expected a part, as preprocess --shard I/N leaves it. A merge uses its "
@@ -35,15 +37,35 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     abouts = [read_part(part) for part in parts if not (made_before and _is_empty(part))]
     if not made_before:
         _refuse_misfits(parts, abouts)
+        _refuse_other_disks(parts, out)
         parts, abouts = zip(*sorted(zip(parts, abouts, strict=True), key=lambda pair: pair[1]["number"]), strict=True)
         _warn_of_other_files(parts, abouts, progress)
         _join(parts, abouts, out, progress)
     features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
+    if made_before:
+        _refuse_to_lose(parts, out, progress)
     for part in parts:
         _remove(part)
     labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
     judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels=labels)
     return Counts(**features.about["counts"])
+
+
+def _refuse_a_place_inside(parts: Sequence[Path], out: Path) -> None:
+    """Of a part, which is removed in the end."""
+    for part in parts:
+        if part.resolve() in (out.resolve(), *out.resolve().parents):
+            raise InputError(f"{out} lies in {part}, a part, which is used up. Name an output folder beside the parts")
+
+
+def _refuse_to_lose(parts: Sequence[Path], out: Path, progress: Progress) -> None:
+    """Of parts that still have shards a damaged set can be made again; one that a merge used up has none."""
+    full = [part for part in parts if any(part_files(part).shards.glob("*.npy"))]
+    if full and not (report := verify(out, progress=progress)).whole:
+        raise InputError(
+            f"{out} was made before and is damaged ({', '.join(report.damaged)}); the parts, {full[0]} among them, are "
+            f"left as they are. Remove {out} and merge again"
+        )
 
 
 def _is_empty(folder: Path) -> bool:
@@ -54,7 +76,7 @@ def _remove(part: Path) -> None:
     """part.json goes last: what a kill leaves is still known for a part."""
     link, part = part, part.resolve()
     for path in sorted(part.iterdir(), key=lambda path: path.name == "part.json"):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
@@ -87,14 +109,27 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
                 except OSError as error:
                     if error.errno != errno.EXDEV:
                         raise
-                    raise InputError(
-                        f"{out} is on another disk than its parts, and shards are moved, not copied. Name an output "
-                        "folder beside the parts"
-                    ) from None
+                    raise _other_disk(sources[number % len(parts)].shards, out) from None
             progress.advance()
         assemble(draft.set, files, n_blocks, made_with, "the corpus")
         draft.publish()
         draft.remove()
+
+
+def _refuse_other_disks(parts: Sequence[Path], out: Path) -> None:
+    """As far as can be seen before anything is moved."""
+    place = next(folder for folder in out.absolute().parents if folder.exists())
+    for part in parts:
+        shards = part_files(part).shards
+        if shards.exists() and shards.stat().st_dev != place.stat().st_dev:
+            raise _other_disk(shards, out)
+
+
+def _other_disk(shards: Path, out: Path) -> InputError:
+    return InputError(
+        f"{out} is on another disk than its parts ({shards}), and shards are moved, not copied. Name an output folder "
+        "beside the parts, all of which have to be on one disk"
+    )
 
 
 def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> None:
