@@ -1,6 +1,8 @@
 """Paths that commands are given: empty, gone, links, of another encoding, the current folder."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +97,13 @@ def test_an_unset_variable_is_not_the_current_folder(cli, tiny_features, tmp_pat
     assert result.exit_code == 2
     assert "empty; expected a path" in " ".join(result.stderr.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_locale_of_other_file_names_is_refused(tiny_corpus: Path, out: Path):
+    """In it recordings would be missing whose names have other letters, though the corpus is the same."""
+    command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", "preprocess", tiny_corpus, out]
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    told = subprocess.run([*command, *OPTIONS], capture_output=True, text=True, env=os.environ | narrow, timeout=60)
+    assert told.returncode == 2, told.stderr
+    assert "file names are in ascii; expected utf-8" in " ".join(told.stderr.split())
+    assert os.listdir(out.parent) == []

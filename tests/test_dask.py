@@ -1,15 +1,25 @@
 """Blocks on a Dask cluster of real processes: the same bytes, also when a worker is killed midway."""
 
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, RejectedError, ResourceError, StoppedError
 from clinaug_fast.preprocess import blocks
+from clinaug_fast.preprocess import cluster as cluster_module
+from clinaug_fast.preprocess.clips import ClipSettings
 from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.preprocess.receipt import show_receipt
+from clinaug_fast.preprocess.workers import Job
 from conftest import MEL, files, write_corpus
 from test_preprocess import CLIP, Listener
 
@@ -60,3 +70,63 @@ def test_an_address_where_nobody_answers_is_refused(tiny_corpus: Path, tmp_path:
         pytest.raises(InputError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"),
     ):
         preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask="tcp://127.0.0.1:9")
+
+
+def test_a_cluster_without_workers_is_told_and_can_be_left(tiny_corpus: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "WAIT_S", 2.0)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None, local_directory=tmp_path / "dask") as empty:
+        with pytest.raises(InputError, match=r"the Dask scheduler at 'tcp.*' has had no worker for 2 s"):
+            preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
+        monkeypatch.setattr(cluster_module, "WAIT_S", 60.0)
+        timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        with pytest.raises(StoppedError, match="stopped by SIGTERM"):
+            preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lost_scheduler_is_told_and_the_run_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 1)
+    corpus, out = write_corpus(tmp_path / "corpus", seconds=20.0), tmp_path / "out"
+    place = ["--no-dashboard", "--scheduler-file", tmp_path / "scheduler.json"]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *place]
+    with subprocess.Popen(command) as scheduler:
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", *place]
+        worker += ["--local-directory", tmp_path / "dask"]
+        with subprocess.Popen(worker, env=os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}) as working:
+            try:
+                while not (tmp_path / "scheduler.json").exists():
+                    time.sleep(0.1)
+
+                class Killer(Listener):
+                    def advance(self, steps: int = 1, note: str = "") -> None:
+                        super().advance(steps, note)
+                        scheduler.kill()
+
+                address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
+                with pytest.raises(ResourceError, match=r"connection to the Dask scheduler at 'tcp.*was lost"):
+                    preprocess(corpus, out, MEL, CLIP, dask=address, progress=Killer())
+            finally:
+                scheduler.kill()
+                working.kill()
+    preprocess(corpus, out, MEL, CLIP)
+    preprocess(corpus, tmp_path / "one", MEL, CLIP)
+    assert files(out) == files(tmp_path / "one")
+
+
+def test_what_a_worker_logs_holds_no_key_and_no_name(cluster, tiny_corpus: Path, tmp_path: Path):
+    key = bytes(range(32))
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    (corpus / "hum/Jane_Doe.wav").write_bytes(b"no audio")
+    how = {"dask": cluster.scheduler_address, "deidentify_key": key, "fail_at_first": True}
+    with pytest.raises(RejectedError, match="Jane_Doe"):  # for the eyes of whoever has the corpus
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, **how)
+    with distributed.Client(cluster) as client:
+        logs = repr((client.get_worker_logs(), client.get_scheduler_logs()))
+    assert repr(key)[2:-1] not in logs
+    assert "Jane_Doe" not in logs
+    settings = ClipSettings(MEL, CLIP, 3600.0)
+    job = Job(settings, corpus, blocks.BlockFiles(tmp_path, tmp_path), 1 << 30, False, key)
+    task = cluster_module._Task(job, 3, pa.table({"id": ["hum/Jane_Doe.wav"]}), 1)
+    assert repr(task) == "block 3"
+    assert repr(key) not in repr(job)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus.recordings import Recording, read_corpus
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.verify import verify
 from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_fields, read_or_make_key, rejected_row
@@ -106,6 +106,14 @@ def test_a_key_inside_the_set_is_refused(tmp_path: Path, inside: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["set", "set.receipt.json", "x/../set"])
+def test_a_key_where_the_output_will_be_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(SettingsError, match="is where the output will be"):
+        read_or_make_key(tmp_path / place, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_a_link_into_the_set_is_inside(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "set")
@@ -160,3 +168,15 @@ def test_no_file_of_a_deidentified_set_holds_a_name(tiny_corpus: Path, tmp_path:
     assert verify(tmp_path / "one").whole
     guessed = read_corpus(corpus, how["subject_pattern"]).fingerprint
     assert features.lineage["corpus"] != guessed  # which a good guess would confirm
+
+
+def test_it_is_told_where_names_and_reasons_are_to_be_had(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    (corpus / "hum" / "Jane_Doe.wav").write_bytes(b"no audio")
+    clip, how = ClipConfig(n_frames=32), {"deidentify_key": KEY, "max_bad": 0.0}
+    with pytest.raises(RejectedError, match=r"rejected\.jsonl gives each code; a run without --deidentify"):
+        preprocess(corpus, tmp_path / "out", MEL, clip, **how)
+    for file in corpus.rglob("*.wav"):
+        file.write_bytes(b"no audio")
+    with pytest.raises(RejectedError, match=r"UNREADABLE \(names and reasons without --deidentify, in another output"):
+        preprocess(corpus, tmp_path / "none", MEL, clip, **how)

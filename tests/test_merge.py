@@ -302,6 +302,20 @@ def test_what_is_given_goes_before_the_array_and_an_array_of_one_must_say(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_what_a_killed_worker_left_is_not_in_a_part(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(folder: Path, *x) -> None:
+        (folder / "blocks/.00002.another.77.draft").write_bytes(b"half a shard")
+        raise KeyboardInterrupt
+
+    whole = files(make_parts(corpus, tmp_path / "whole", 2)[0])
+    with monkeypatch.context() as patch:
+        patch.setattr("clinaug_fast.preprocess.pipeline.write_part", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_parts(corpus, tmp_path / "out", 2)
+    assert list(tmp_path.glob("**/.*.77.draft"))
+    assert files(make_parts(corpus, tmp_path / "out", 2)[0]).keys() == whole.keys()
+
+
 def test_a_place_inside_a_part_is_refused(corpus: Path, tmp_path: Path):
     parts = make_parts(corpus, tmp_path / "out", 2)
     link = tmp_path / "link"

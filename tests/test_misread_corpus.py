@@ -107,6 +107,17 @@ def test_a_subject_in_two_spellings_is_refused(tmp_path: Path, one: str, other: 
         read_corpus(path)
 
 
+def test_a_name_in_composed_and_in_decomposed_letters_is_in_two_spellings(tmp_path: Path):
+    """As macOS and other systems write it: both look alike."""
+    path = tmp_path / "table.csv"
+    path.write_text("path,label,subject\nx.wav,a,M\u00fcller\ny.wav,b,P1\nz.wav,a,mu\u0308ller\n")
+    with pytest.raises(InputError, match="has the subjects 'M\u00fcller' and 'mu\u0308ller'; expected one spelling"):
+        read_corpus(path)
+    path.write_text("path,label\nx.wav,\u00e9\ny.wav,b\nz.wav,e\u0301\n")
+    with pytest.raises(InputError, match=r"has the labels 'e\\u0301' and '\\xe9'; expected one spelling of each"):
+        read_corpus(path)
+
+
 def test_a_label_in_two_spellings_is_refused_but_for_its_case(tmp_path: Path):
     path = tmp_path / "table.csv"
     path.write_text("path,label\nx.wav,s\ny.wav,S\nz.wav,s \n")

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import reprlib
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -101,6 +102,16 @@ def log_mel(
     threads = min(threads, allowed_threads()) if threads > 1 else threads
     tables.run(x, out, threads, glance)
     return out
+
+
+def refuse_narrow_names() -> None:
+    """SettingsError where Python takes file names to be in another encoding than UTF-8, which the listing of a corpus
+    gives: recordings whose names have other letters would not be found."""
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        raise SettingsError(
+            f"the locale says that file names are in {encoding}; expected utf-8, or files would not be found by their "
+            "names. Set PYTHONUTF8=1"
+        )
 
 
 class Level(NamedTuple):

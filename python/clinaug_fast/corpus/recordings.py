@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -189,8 +190,9 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
     labels = corpus.labels
     if len(labels) == 1:
         raise InputError(f"{path} has one label, {labels[0]!r}; expected two or more to tell apart. Add the others")
-    _refuse_two_spellings(path, "label", labels, str)
-    _refuse_two_spellings(path, "subject", pc.unique(corpus.table.column("subject")).to_pylist(), str.casefold)
+    _refuse_two_spellings(path, "label", labels, _composed)
+    subjects = pc.unique(corpus.table.column("subject")).to_pylist()
+    _refuse_two_spellings(path, "subject", subjects, lambda name: _composed(name).casefold())
     return corpus
 
 
@@ -200,9 +202,16 @@ def _refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], pl
     for name in filter(None, names):
         twin = seen.setdefault(plain(name.strip()), name)
         if twin != name:
+            shown = ascii if _composed(twin) == _composed(name) and twin.strip() != name.strip() else repr
             raise InputError(
-                f"{path} has the {what}s {twin!r} and {name!r}; expected one spelling of each. Correct one of them"
+                f"{path} has the {what}s {shown(twin)} and {shown(name)}; expected one spelling of each. Correct one "
+                "of them"
             )
+
+
+def _composed(name: str) -> str:
+    """With letters and their accents in one, as macOS does not write them."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> Corpus:

@@ -129,6 +129,8 @@ def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[st
     """Nothing is worth writing without recordings of two labels."""
     rows = ((row.get("path", row.get("recording")), row["code"], row.get("reason")) for row in rejected[:3])
     first = "; ".join(f"{path}: {code}" + (f", {reason}" if reason else "") for path, code, reason in rows)
+    if rejected and "path" not in rejected[0]:
+        first += " (names and reasons without --deidentify, in another output folder)"
     if not labels:
         raise RejectedError(
             f"all {len(rejected)} recordings of {corpus} were rejected, nothing was written. The first reasons: "

@@ -130,6 +130,11 @@ class BlockFiles:
         finally:
             draft.unlink(missing_ok=True)
 
+    def remove_drafts(self) -> None:
+        """What workers that were killed left, once all blocks are complete."""
+        for draft in self.sidecars.glob(".*.draft*"):
+            draft.unlink()
+
     def complete(
         self, number: int, draft: Path, digest: str, index: pa.Table, facts: pa.Table, about: Mapping[str, Any]
     ) -> None:

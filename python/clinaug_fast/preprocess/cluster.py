@@ -4,16 +4,23 @@ Takes the scheduler's address; the workers write the blocks' files where this pr
 is begun anew on another; two workers on one block write the same bytes.
 """
 
-import itertools
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
-from clinaug_fast.errors import InputError, ResourceError, SettingsError
+from clinaug_fast.errors import InputError, RejectedError, ResourceError, SettingsError
 from clinaug_fast.preprocess.clips import Seconds
 from clinaug_fast.preprocess.stopping import FINISHING
 from clinaug_fast.preprocess.workers import Job, run_blocks
 from clinaug_fast.runs import Progress, Silent
+
+WAIT_S = 60.0  # for a first worker
+LOOK_S = 1.0  # at signals and workers, at least so often
 
 
 def run_blocks_on_dask(
@@ -24,9 +31,13 @@ def run_blocks_on_dask(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Seconds:
-    """As `workers.run_blocks`, a task a block; `threads` is that of each worker's task."""
+    """As `workers.run_blocks`, a task a block; `threads` is that of each worker's task.
+
+    Raises InputError where no scheduler or no worker answers, ResourceError where they die or the connection is lost.
+    """
     try:
-        from distributed import Client, KilledWorker, as_completed
+        from distributed import Client, KilledWorker
+        from distributed.comm import CommClosedError
     except ImportError:
         raise SettingsError("--dask needs Dask. Install it with: pip install 'clinaug-fast[dask]'") from None
     try:
@@ -35,34 +46,101 @@ def run_blocks_on_dask(
         raise InputError(
             f"no Dask scheduler answers at {address!r}: {error}. Start one, or check the address"
         ) from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would tell of a loss is told below
     total = Seconds()
     with client:
-        blocks = iter(blocks)
-        ahead = max(2, 2 * len(client.scheduler_info()["workers"]))
-
-        def submit(number: int, rows: pa.Table) -> object:
-            future = client.submit(
-                _block, job, number, rows, threads, key=f"block-{number}-{job.files.sidecars}", pure=False
-            )
-            n_recordings[future.key] = rows.num_rows
-            return future
-
-        n_recordings: dict[str, int] = {}
-        under_way = as_completed([submit(*block) for block in itertools.islice(blocks, ahead)])
-        for future in under_way:
-            try:
-                seconds = future.result()
-            except KilledWorker as error:
-                raise ResourceError(
-                    f"several Dask workers died on one block ({error}); a cause may be their memory. Give them more"
-                ) from None
-            total.add(Seconds(**seconds))
-            progress.advance(n_recordings[future.key], FINISHING if stop() else "")
-            if not stop() and (block := next(blocks, None)) is not None:
-                under_way.add(submit(*block))
+        try:
+            _wait_for_workers(client, address, stop)
+            for number, seconds in _as_they_end(client, job, blocks, threads, progress, stop):
+                total.add(seconds)
+                progress.advance(number, FINISHING if stop() else "")
+        except KilledWorker as error:
+            raise ResourceError(
+                f"several Dask workers died on one block ({error}); a cause may be their memory. Give them more"
+            ) from None
+        except (CancelledError, CommClosedError) as error:
+            raise ResourceError(
+                f"the connection to the Dask scheduler at {address!r} was lost ({error}); finished blocks are kept. "
+                "Start it anew and run the same command again"
+            ) from None
     return total
 
 
-def _block(job: Job, number: int, rows: pa.Table, threads: int) -> dict[str, float]:
-    """On a worker."""
-    return vars(run_blocks(job, [(number, rows)], threads, Silent()))
+def _wait_for_workers(client: Any, address: str, stop: Callable[[], bool]) -> None:
+    for _ in range(int(WAIT_S / LOOK_S)):
+        try:
+            return client.wait_for_workers(1, timeout=LOOK_S)
+        except TimeoutError:
+            if stop():
+                return
+    raise InputError(
+        f"the Dask scheduler at {address!r} has had no worker for {WAIT_S:g} s; expected one or more. Start workers in "
+        "an environment that has clinaug-fast, and look into their logs"
+    )
+
+
+def _as_they_end(
+    client: Any,
+    job: Job,
+    blocks: Iterable[tuple[int, pa.Table]],
+    threads: int,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> Iterator[tuple[int, Seconds]]:
+    """(recordings, seconds) of each block; after a signal those in hand, as long as there is a worker."""
+    from distributed import wait
+
+    n_recordings: dict[Any, int] = {}  # of what is under way
+
+    def submit(number: int, rows: pa.Table) -> None:
+        key = f"block-{number}-{job.files.sidecars}"
+        future = client.submit(_block, _Task(job, number, rows, threads), key=key, pure=False)
+        n_recordings[future] = rows.num_rows
+
+    blocks, told = iter(blocks), set()
+
+    def tell_once(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            progress.warn(text)
+
+    for block in islice(blocks, 0 if stop() else max(2, 2 * len(client.nthreads()))):
+        submit(*block)
+    while n_recordings:
+        try:
+            ended = wait(list(n_recordings), timeout=LOOK_S, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            ended = ()
+            if not client.nthreads():
+                if stop():
+                    return
+                tell_once("no Dask worker is left; waiting for one. Ctrl-C ends the run")
+        if stop():
+            tell_once(f"a signal came: {FINISHING}; one more stops at once")
+        for future in ended:
+            result = future.result()
+            if isinstance(result, str):
+                raise RejectedError(result)
+            yield n_recordings.pop(future), Seconds(**result)
+            if not stop() and (block := next(blocks, None)) is not None:
+                submit(*block)
+
+
+@dataclass(frozen=True)
+class _Task:
+    job: Job
+    number: int
+    rows: pa.Table
+    threads: int
+
+    def __repr__(self) -> str:
+        """Without names of recordings and without a key: a worker's log tells what it was given when it fails."""
+        return f"block {self.number}"
+
+
+def _block(task: _Task) -> dict[str, float] | str:
+    """On a worker: the seconds, or why a recording was rejected that should not have been, which no log is to hold."""
+    try:
+        return vars(run_blocks(task.job, [(task.number, task.rows)], task.threads, Silent()))
+    except RejectedError as error:
+        return str(error)

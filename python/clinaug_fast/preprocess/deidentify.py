@@ -81,9 +81,11 @@ def key_check(key: bytes) -> str:
 def read_or_make_key(path: Path, out: Path) -> bytes:
     """The key in `path` (64 hex digits); a new random one is written there, for its owner alone, if there is none.
 
-    Raises SettingsError where `path` lies inside `out`, a part or draft of it, or holds something else.
+    Raises SettingsError where `path` is or lies inside `out`, a part, draft or receipt of it, or holds something else.
     """
     path, out = Path(path), Path(out)
+    if path.resolve() == out.resolve() or path.resolve() == out.resolve().with_name(f"{out.name}.receipt.json"):
+        raise SettingsError(f"the key {path} is where the output will be; expected it elsewhere. Name another file")
     made = re.compile(re.escape(out.name) + r"(\.part-\d+-of-\d+)?|" + re.escape(f".{out.name}") + r"\..*draft")
     for folder in path.resolve().parents:
         if folder == out.resolve() or (folder.parent == out.resolve().parent and made.fullmatch(folder.name)):

@@ -62,28 +62,36 @@ def judge(
     if lost := sorted(set(labels) - set(about["labels"])):
         progress.warn(
             f"no clip of {_some(lost)} is left: all its recordings were rejected or quiet, and the set has "
-            f"{len(about['labels'])} labels, not {len(labels)}. {out / 'rejected.jsonl'} gives each reason"
+            f"{len(about['labels'])} labels, not {len(labels)}. {_where_told(out, about)}"
         )
     mel = MelConfig(**about["mel"])
     _warn(counts, unlabelled, mel, progress)
     _warn_of_short_recordings(about, mel, progress)
     if warning := about["corpus_facts"]["shortcut"]["warning"]:
         progress.warn(warning)
-    _refuse_too_many_bad(counts, max_bad, out)
+    _refuse_too_many_bad(counts, max_bad, out, _where_told(out, about))
+
+
+def _where_told(out: Path, about: Mapping[str, Any]) -> str:
+    if about.get("deidentified") is None:
+        return f"{out / 'rejected.jsonl'} gives each reason"
+    return (
+        f"{out / 'rejected.jsonl'} gives each code; a run without --deidentify, into another output folder, gives "
+        "names and reasons"
+    )
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
-def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path) -> None:
+def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path, told: str) -> None:
     bad = counts.found - counts.kept
     if bad > max_bad * counts.found:
         by_code = ", ".join(f"{n} {code}" for code, n in counts.rejected.items())
         raise RejectedError(
             f"{bad} of {counts.found} recordings were rejected ({by_code}); expected at most {max_bad:.1%}. The others "
-            f"are in {out}; {out / 'rejected.jsonl'} gives each reason. Repair the files and name a new output folder, "
-            "or raise --max-bad"
+            f"are in {out}; {told}. Repair the files and name a new output folder, or raise --max-bad"
         )
 
 

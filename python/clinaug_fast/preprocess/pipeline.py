@@ -91,6 +91,7 @@ def preprocess(
     if not 0.0 < max_hours < float("inf"):
         raise SettingsError(f"the longest duration is {max_hours} hours; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
+    native.refuse_narrow_names()
     if device != "cpu":
         make_lanes(device)
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
@@ -131,6 +132,7 @@ def preprocess(
                     if part is None:
                         counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
                     else:
+                        files.remove_drafts()
                         write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
                 receipt = _receipt(run, seconds, threads if dask is None else None)

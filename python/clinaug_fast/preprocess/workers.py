@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ class Job:
     files: BlockFiles
     memory: int  # bytes
     fail_at_first: bool  # rejected recording
-    key: bytes | None  # of de-identification
+    key: bytes | None = field(repr=False)  # of de-identification; in no log
     device: str = "cpu"  # cpu or cuda: where the log-mels are made
     arithmetic: str = native.ARITHMETIC  # of whoever asks for the work
 
@@ -66,6 +66,7 @@ def run_blocks(
             f"a worker computes in the arithmetic {native.ARITHMETIC!r}; expected {job.arithmetic!r}, as asked for. "
             "Set CLINAUG_ISA=baseline for all, here and there, and install one build"
         )
+    native.refuse_narrow_names()
     keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
