@@ -9,6 +9,8 @@ from typing import Any
 from clinaug_fast.errors import InputError
 from clinaug_fast.runs import canonical_json, write_text
 
+MEND = "Restore the file or make it anew"
+
 
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of indented JSON with a final newline."""
@@ -18,9 +20,6 @@ def write_json(path: Path, value: Any) -> None:
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
-
-
-MEND = "Restore the file or make it anew"
 
 
 def read_json(path: Path, what: str, mend: str | None = None) -> Any:
