@@ -73,12 +73,13 @@ def test_an_address_where_nobody_answers_is_refused(tiny_corpus: Path, tmp_path:
 
 
 def test_a_cluster_without_workers_is_told_and_can_be_left(tiny_corpus: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "WAIT_S", 2.0)
+    monkeypatch.setattr(cluster_module, "LOOK_S", 0.2)
+    monkeypatch.setattr(cluster_module, "WAIT_S", 0.4)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None, local_directory=tmp_path / "dask") as empty:
-        with pytest.raises(InputError, match=r"the Dask scheduler at 'tcp.*' has had no worker for 2 s"):
+        with pytest.raises(InputError, match=r"the Dask scheduler at 'tcp.*' has had no worker for 0.4 s"):
             preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
         monkeypatch.setattr(cluster_module, "WAIT_S", 60.0)
-        timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
+        timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
         timer.start()
         with pytest.raises(StoppedError, match="stopped by SIGTERM"):
             preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
