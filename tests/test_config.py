@@ -133,5 +133,6 @@ def test_a_copy_with_other_fields_has_a_contract_of_its_own():
     assert changed.digest != mel.digest
     assert changed.win_length == 4096
     assert mel.model_copy() == mel.model_copy(deep=True) == mel
+    assert changed.model_copy(update={"n_fft": None}) == MelConfig(n_mels=12, log="db")
     with pytest.raises(SettingsError, match="n_mels is 0"):
         mel.model_copy(update={"n_mels": 0})

@@ -83,6 +83,7 @@ def test_a_cluster_without_workers_is_told_and_can_be_left(tiny_corpus: Path, tm
         timer.start()
         with pytest.raises(StoppedError, match="stopped by SIGTERM"):
             preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
+        timer.cancel()
     assert not (tmp_path / "out").exists()
 
 
@@ -97,7 +98,9 @@ def test_a_lost_scheduler_is_told_and_the_run_goes_on_later(tmp_path: Path, monk
         with subprocess.Popen(worker, env=os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}) as working:
             try:
                 while not (tmp_path / "scheduler.json").exists():
+                    assert scheduler.poll() is None
                     time.sleep(0.1)
+                time.sleep(0.5)  # until it is written
 
                 class Killer(Listener):
                     def advance(self, steps: int = 1, note: str = "") -> None:

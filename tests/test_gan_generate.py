@@ -200,6 +200,17 @@ def test_a_fold_of_another_number_or_run_is_refused(run, tiny_features, tiny_fol
     assert not (tmp_path / "out").exists()
 
 
+def test_a_fold_of_an_earlier_build_which_did_not_name_its_run_is_taken(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "other")
+    state = json.loads((other / "fold_1/state.json").read_text())
+    del state["run"]
+    (other / "fold_1/state.json").write_text(json.dumps(state))
+    assert Run.open(other).state(1) == state
+    (other / "fold_0/state.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match="of fold 1 of the run"):
+        Run.open(other).state(0)
+
+
 def test_train_tells_what_became_of_a_fold(run, tiny_features, tiny_folds, tmp_path):
     config = Run.open(run).config
     for name, damage, told in (
@@ -320,7 +331,10 @@ def test_one_generated_clip_a_label_leaves_no_empty_row(tmp_path, recwarn):
         ("wheeze", ["wheeze"]),
         ("moderate_mitral_regurgitation", ["moderate_mitral_", "regurgitation"]),
         ("severe aortic stenosis", ["severe aortic stenosis"]),
-        ("x" * 300, ["x" * 22, "x" * 5 + "…" + "x" * 16, "x" * 11]),
+        ("x" * 300, ["x" * 22, "…", "x" * 14]),
+        ("a_" + "x" * 23 + "_" + "y" * 23 + "_z", ["a_", "…", "y_z"]),
+        ("咳嗽咳嗽", [r"\u54b3\u55fd\u54b3", r"\u55fd"]),
+        ("e\u0301" * 12, ["e\u0301" * 11, "e\u0301"]),
         ("$x_1$", ["$x_1$"]),
         ("咳", [r"\u54b3"]),
         ("\U0001f3b5", [r"\U0001f3b5"]),

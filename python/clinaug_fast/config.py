@@ -41,8 +41,8 @@ class Settings(BaseModel):
         return type(self)(**self.model_dump(exclude_unset=True) | given)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """pydantic's, checked anew as `with_changes` does: a plain one keeps what was worked out of the old fields."""
-        return self.with_changes(**(update or {}))
+        """pydantic's, checked anew: a plain one keeps what was worked out of the old fields. None means the default."""
+        return type(self)(**self.model_dump(exclude_unset=True) | dict(update or {}))
 
 
 def _sentence(error: Any) -> str:

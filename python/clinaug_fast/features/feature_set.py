@@ -214,8 +214,9 @@ class FeatureSetWriter:
 
 
 def feature_set_fingerprint(about: Mapping[str, Any], index: Path) -> str:
-    """Over everything but itself and the versions; the shards are in `about` by their digests."""
-    made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance")}
+    """Over everything but itself, the versions and the digest of the rejected, whose reasons a library words; the
+    shards are in `about` by their digests."""
+    made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance", "rejected")}
     return fingerprint(made, fingerprint_file(index))
 
 

@@ -1,6 +1,7 @@
 """The picture of real training clips above generated ones, label by label, on one colour scale."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,23 +55,31 @@ def save_real_above_generated(
 
 def _title(label: str) -> str:
     """In lines that a column has room for, broken at separators where there are some; a long one without its middle."""
-    text = _printable(label)
-    if len(text) > (most := TITLE_LINES * TITLE_CHARACTERS - TITLE_CHARACTERS // 2):
-        text = f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
-    line = f".{{1,{TITLE_CHARACTERS}}}"
-    return "\n".join(re.findall(rf"{line}(?:(?<=[\s_-])|$)|{line}", text, re.DOTALL))
+    lines: list[str] = [""]
+    for word in re.findall(r"[^\s_-]*[\s_-]?", label):
+        units = _printable_units(word)
+        if len(lines[-1]) + sum(map(len, units)) > TITLE_CHARACTERS and lines[-1]:
+            lines.append("")
+        for unit in units:
+            if len(lines[-1]) + len(unit) > TITLE_CHARACTERS:
+                lines.append("")
+            lines[-1] += unit
+    return "\n".join(lines if len(lines) <= TITLE_LINES else [lines[0], "…", lines[-1]])
 
 
-def _printable(label: str) -> str:
-    """With the characters that matplotlib's own font has not as their numbers: an empty box tells nothing."""
+def _printable_units(text: str) -> list[str]:
+    """Letters with their accents; those that matplotlib's own font has not as numbers: an empty box tells nothing."""
     font = get_font(findfont("DejaVu Sans"))
-
-    def shown(character: str) -> str:
+    units: list[str] = []
+    for character in text:
         code = ord(character)
         number = f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
-        return character if font.get_char_index(code) else number
-
-    return "".join(map(shown, label))
+        shown = character if font.get_char_index(code) else number
+        if units and unicodedata.combining(character):
+            units[-1] += shown
+        else:
+            units.append(shown)
+    return units
 
 
 def _frequencies(mel: MelConfig) -> list[tuple[float, float]]:

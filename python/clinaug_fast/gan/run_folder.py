@@ -37,7 +37,6 @@ ABOUT = {  # what run.json tells
     "fingerprint": str,
 }
 STATE = {  # of a trained fold
-    "run": str,
     "fold": int,
     "weights": str,
     "scaling": {"low": float, "high": float},
@@ -157,9 +156,10 @@ class Run:
         """InputError where this run did not leave it for this fold: another's generator may have seen its subjects."""
         path, what = self.folder(fold) / "state.json", "a trained fold's state.json (clinaug-fast train makes one)"
         state = read_record(path, what, STATE, self._mend(fold))
-        if (state["run"], state["fold"]) != (self.fingerprint, fold):
+        run = state.get("run", self.fingerprint)  # an earlier build did not tell it
+        if (run, state["fold"]) != (self.fingerprint, fold):
             raise InputError(
-                f"{path} is of fold {state['fold']} of the run {state['run']}; expected fold {fold} of "
+                f"{path} is of fold {state['fold']} of the run {run}; expected fold {fold} of "
                 f"{self.fingerprint}, or its generator may have seen the subjects that are tested. {self._mend(fold)}"
             )
         return state

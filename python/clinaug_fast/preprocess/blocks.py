@@ -133,7 +133,7 @@ class BlockFiles:
     def remove_drafts(self) -> None:
         """What workers that were killed left, once all blocks are complete."""
         for draft in self.sidecars.glob(".*.draft*"):
-            draft.unlink()
+            draft.unlink(missing_ok=True)
 
     def complete(
         self, number: int, draft: Path, digest: str, index: pa.Table, facts: pa.Table, about: Mapping[str, Any]

@@ -58,7 +58,7 @@ def run_blocks_on_dask(
             raise ResourceError(
                 f"several Dask workers died on one block ({error}); a cause may be their memory. Give them more"
             ) from None
-        except (CancelledError, CommClosedError) as error:
+        except (CancelledError, CommClosedError, _LostError) as error:
             raise ResourceError(
                 f"the connection to the Dask scheduler at {address!r} was lost ({error}); finished blocks are kept. "
                 "Start it anew and run the same command again"
@@ -73,6 +73,8 @@ def _wait_for_workers(client: Any, address: str, stop: Callable[[], bool]) -> No
         except TimeoutError:
             if stop():
                 return
+        except OSError as error:
+            raise _LostError(error) from None
     raise InputError(
         f"the Dask scheduler at {address!r} has had no worker for {WAIT_S:g} s; expected one or more. Start workers in "
         "an environment that has clinaug-fast, and look into their logs"
@@ -104,14 +106,14 @@ def _as_they_end(
             told.add(text)
             progress.warn(text)
 
-    for block in islice(blocks, 0 if stop() else max(2, 2 * len(client.nthreads()))):
+    for block in islice(blocks, 0 if stop() else max(2, 2 * _n_workers(client))):
         submit(*block)
     while n_recordings:
         try:
             ended = wait(list(n_recordings), timeout=LOOK_S, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             ended = ()
-            if not client.nthreads():
+            if not _n_workers(client):
                 if stop():
                     return
                 tell_once("no Dask worker is left; waiting for one. Ctrl-C ends the run")
@@ -124,6 +126,17 @@ def _as_they_end(
             yield n_recordings.pop(future), Seconds(**result)
             if not stop() and (block := next(blocks, None)) is not None:
                 submit(*block)
+
+
+class _LostError(Exception):
+    """The scheduler does not answer; an OSError of a task is a worker's."""
+
+
+def _n_workers(client: Any) -> int:
+    try:
+        return len(client.nthreads())
+    except OSError as error:
+        raise _LostError(error) from None
 
 
 @dataclass(frozen=True)

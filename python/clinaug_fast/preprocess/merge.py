@@ -54,7 +54,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
 def _refuse_a_place_inside(parts: Sequence[Path], out: Path) -> None:
     """Of a part, which is removed in the end."""
     for part in parts:
-        if part.resolve() in (out.resolve(), *out.resolve().parents):
+        is_part = (part / "part.json").exists()
+        if is_part and part.resolve() in (out.resolve(), *out.resolve().parents):
             raise InputError(f"{out} lies in {part}, a part, which is used up. Name an output folder beside the parts")
 
 
