@@ -1,5 +1,6 @@
 """Blocks on a Dask cluster of real processes: the same bytes, also when a worker is killed midway."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -73,46 +74,78 @@ def test_an_address_where_nobody_answers_is_refused(tiny_corpus: Path, tmp_path:
 
 
 def test_a_cluster_without_workers_is_told_and_can_be_left(tiny_corpus: Path, tmp_path: Path, monkeypatch):
+    class Leaver(Listener):
+        def start(self, title: str, total: int) -> None:  # signals are caught from here on
+            super().start(title, total)
+            timer.start()
+
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     monkeypatch.setattr(cluster_module, "LOOK_S", 0.2)
     monkeypatch.setattr(cluster_module, "WAIT_S", 0.4)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None, local_directory=tmp_path / "dask") as empty:
+        how = {"dask": empty.scheduler_address}
         with pytest.raises(InputError, match=r"the Dask scheduler at 'tcp.*' has had no worker for 0.4 s"):
-            preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
+            preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, **how)
         monkeypatch.setattr(cluster_module, "WAIT_S", 60.0)
-        timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-        timer.start()
-        with pytest.raises(StoppedError, match="stopped by SIGTERM"):
-            preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=empty.scheduler_address)
-        timer.cancel()
+        try:
+            with pytest.raises(StoppedError, match="stopped by SIGTERM"):
+                preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, **how, progress=Leaver())
+        finally:
+            timer.cancel()
     assert not (tmp_path / "out").exists()
 
 
-def test_a_lost_scheduler_is_told_and_the_run_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def scheduler(tmp_path: Path):
+    """(process, address) of a scheduler without workers."""
+    place = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    with subprocess.Popen([*command, "--scheduler-file", place]) as process:
+        try:
+            address = None
+            while address is None:
+                assert process.poll() is None
+                time.sleep(0.1)
+                with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # not there yet, or half of it
+                    address = json.loads(place.read_text())["address"]
+            yield process, address
+        finally:
+            process.kill()
+
+
+LOST = r"connection to the Dask scheduler at 'tcp.*was lost"
+
+
+def test_a_scheduler_lost_before_a_worker_came_is_told(scheduler, tiny_corpus: Path, tmp_path: Path):
+    process, address = scheduler
+
+    class Killer(Listener):
+        def start(self, title: str, total: int) -> None:
+            super().start(title, total)
+            timer.start()
+
+    timer = threading.Timer(1.0, process.kill)
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(ResourceError, match=LOST):
+        preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, dask=address, progress=Killer())
+
+
+def test_a_lost_scheduler_is_told_and_the_run_goes_on_later(scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 1)
     corpus, out = write_corpus(tmp_path / "corpus", seconds=20.0), tmp_path / "out"
-    place = ["--no-dashboard", "--scheduler-file", tmp_path / "scheduler.json"]
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *place]
-    with subprocess.Popen(command) as scheduler:
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", *place]
-        worker += ["--local-directory", tmp_path / "dask"]
-        with subprocess.Popen(worker, env=os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}) as working:
-            try:
-                while not (tmp_path / "scheduler.json").exists():
-                    assert scheduler.poll() is None
-                    time.sleep(0.1)
-                time.sleep(0.5)  # until it is written
+    process, address = scheduler
 
-                class Killer(Listener):
-                    def advance(self, steps: int = 1, note: str = "") -> None:
-                        super().advance(steps, note)
-                        scheduler.kill()
+    class Killer(Listener):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            super().advance(steps, note)
+            process.kill()
 
-                address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
-                with pytest.raises(ResourceError, match=r"connection to the Dask scheduler at 'tcp.*was lost"):
-                    preprocess(corpus, out, MEL, CLIP, dask=address, progress=Killer())
-            finally:
-                scheduler.kill()
-                working.kill()
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--no-dashboard"]
+    with subprocess.Popen([*command, "--local-directory", tmp_path / "dask"]) as worker:
+        try:
+            with pytest.raises(ResourceError, match=LOST):
+                preprocess(corpus, out, MEL, CLIP, dask=address, progress=Killer())
+        finally:
+            worker.kill()
     preprocess(corpus, out, MEL, CLIP)
     preprocess(corpus, tmp_path / "one", MEL, CLIP)
     assert files(out) == files(tmp_path / "one")

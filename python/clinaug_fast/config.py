@@ -37,8 +37,7 @@ class Settings(BaseModel):
 
     def with_changes(self, **changes: Any) -> Self:
         """A copy with the changes that are not None, checked anew; fields never given follow the changed ones."""
-        given = {key: value for key, value in changes.items() if value is not None}
-        return type(self)(**self.model_dump(exclude_unset=True) | given)
+        return self.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """pydantic's, checked anew: a plain one keeps what was worked out of the old fields. None means the default."""

@@ -175,16 +175,16 @@ class Run:
         state = self.state(fold)
         return fingerprint(state["weights"], state["scaling"])
 
-    def weights(self, fold: int) -> Path:
-        """The file of a fold's weights; InputError where it is not what train left."""
+    def trained(self, fold: int) -> tuple[Path, dict[str, Any]]:
+        """The file of a fold's weights, and its state; InputError where one of them is not what train left."""
         weights, state = self.folder(fold) / WEIGHTS, self.state(fold)
         if not weights.exists() or fingerprint_file(weights) != state["weights"]:
             raise InputError(f"{weights} is missing or is not what train left. {self._mend(fold)}")
-        return weights
+        return weights, state
 
     def generator(self, fold: int) -> tuple[Generator, Scaling]:
         """The averaged generator of a fold, ready to generate, and its scaling."""
-        weights, state = self.weights(fold), self.state(fold)
+        weights, state = self.trained(fold)
         low, high = state["scaling"]["low"], state["scaling"]["high"]
         if not low < high:
             raise InputError(

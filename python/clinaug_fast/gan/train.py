@@ -66,7 +66,7 @@ def train(
 
     missing = [fold for fold in chosen if not begun.folder(fold).exists()]
     for fold in sorted({*chosen} - {*missing}):
-        begun.weights(fold)
+        begun.trained(fold)  # or an error that tells what became of it
     trained = []
     if missing:
         progress.start(f"training {config.model}", len(missing) * config.steps)

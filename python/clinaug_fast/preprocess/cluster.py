@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from clinaug_fast.errors import InputError, RejectedError, ResourceError, SettingsError
 from clinaug_fast.preprocess.clips import Seconds
-from clinaug_fast.preprocess.stopping import FINISHING
+from clinaug_fast.preprocess.stopping import CAME, FINISHING
 from clinaug_fast.preprocess.workers import Job, run_blocks
 from clinaug_fast.runs import Progress, Silent
 
@@ -48,12 +48,13 @@ def run_blocks_on_dask(
         ) from None
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would tell of a loss is told below
     total = Seconds()
+    tasks = (_Task(job, number, rows, threads) for number, rows in blocks)
     with client:
         try:
             _wait_for_workers(client, address, stop)
-            for number, seconds in _as_they_end(client, job, blocks, threads, progress, stop):
+            for task, seconds in _as_they_end(client, tasks, progress, stop):
                 total.add(seconds)
-                progress.advance(number, FINISHING if stop() else "")
+                progress.advance(task.rows.num_rows, FINISHING if stop() else "")
         except KilledWorker as error:
             raise ResourceError(
                 f"several Dask workers died on one block ({error}); a cause may be their memory. Give them more"
@@ -82,35 +83,28 @@ def _wait_for_workers(client: Any, address: str, stop: Callable[[], bool]) -> No
 
 
 def _as_they_end(
-    client: Any,
-    job: Job,
-    blocks: Iterable[tuple[int, pa.Table]],
-    threads: int,
-    progress: Progress,
-    stop: Callable[[], bool],
-) -> Iterator[tuple[int, Seconds]]:
-    """(recordings, seconds) of each block; after a signal those in hand, as long as there is a worker."""
+    client: Any, tasks: Iterator["_Task"], progress: Progress, stop: Callable[[], bool]
+) -> Iterator[tuple["_Task", Seconds]]:
+    """Each task once it is done; after a signal those in hand, as long as there is a worker."""
     from distributed import wait
 
-    n_recordings: dict[Any, int] = {}  # of what is under way
+    under_way: dict[Any, _Task] = {}
+    told = set()
 
-    def submit(number: int, rows: pa.Table) -> None:
-        key = f"block-{number}-{job.files.sidecars}"
-        future = client.submit(_block, _Task(job, number, rows, threads), key=key, pure=False)
-        n_recordings[future] = rows.num_rows
-
-    blocks, told = iter(blocks), set()
+    def submit(task: _Task) -> None:
+        key = f"block-{task.number}-{task.job.files.sidecars}"
+        under_way[client.submit(_block, task, key=key, pure=False)] = task
 
     def tell_once(text: str) -> None:
         if text not in told:
             told.add(text)
             progress.warn(text)
 
-    for block in islice(blocks, 0 if stop() else max(2, 2 * _n_workers(client))):
-        submit(*block)
-    while n_recordings:
+    for task in islice(tasks, 0 if stop() else max(2, 2 * _n_workers(client))):
+        submit(task)
+    while under_way:
         try:
-            ended = wait(list(n_recordings), timeout=LOOK_S, return_when="FIRST_COMPLETED").done
+            ended = wait(list(under_way), timeout=LOOK_S, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             ended = ()
             if not _n_workers(client):
@@ -118,14 +112,14 @@ def _as_they_end(
                     return
                 tell_once("no Dask worker is left; waiting for one. Ctrl-C ends the run")
         if stop():
-            tell_once(f"a signal came: {FINISHING}; one more stops at once")
+            tell_once(CAME)
         for future in ended:
             result = future.result()
             if isinstance(result, str):
                 raise RejectedError(result)
-            yield n_recordings.pop(future), Seconds(**result)
-            if not stop() and (block := next(blocks, None)) is not None:
-                submit(*block)
+            yield under_way.pop(future), Seconds(**result)
+            if not stop() and (task := next(tasks, None)) is not None:
+                submit(task)
 
 
 class _LostError(Exception):

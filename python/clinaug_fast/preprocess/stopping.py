@@ -8,6 +8,7 @@ from typing import Any, Self
 from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED, StoppedError
 
 FINISHING = "finishing the blocks in hand"  # what progress notes meanwhile
+CAME = f"a signal came: {FINISHING}; one more stops at once"  # of which it warns
 ENDINGS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
 
 

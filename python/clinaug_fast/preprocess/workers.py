@@ -26,7 +26,7 @@ from clinaug_fast.preprocess.clips import ClipSettings, ClipSink, Recordings, Se
 from clinaug_fast.preprocess.deidentify import rejected_row
 from clinaug_fast.preprocess.double_buffer import DoubleBuffer, Lane
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, Budget, keep_freed
-from clinaug_fast.preprocess.stopping import FINISHING
+from clinaug_fast.preprocess.stopping import CAME, FINISHING
 from clinaug_fast.runs import Progress
 
 BATCH_RECORDINGS = 64
@@ -80,7 +80,7 @@ def run_blocks(
         pending.popleft()
         if stop() and not told:
             told = True
-            progress.warn(f"a signal came: {FINISHING}; one more stops at once")
+            progress.warn(CAME)
         progress.advance(n, FINISHING if stop() else "")
         if not pending or pending[0][0] is not block:
             total.add(block.seconds)
