@@ -73,3 +73,8 @@ def test_what_is_refused_comes_with_settings_that_work(mel: MelConfig):
 def test_a_range_too_narrow_for_any_size_is_to_be_widened_where_it_can(f_max: float, wider: str):
     with pytest.raises(SettingsError, match=f"Use {wider}$"):
         refuse_empty_bands(MelConfig(sample_rate=16000, n_fft=64, n_mels=1, f_min=f_max - 0.5, f_max=f_max))
+
+
+def test_a_range_that_cannot_be_widened_wants_a_larger_n_fft():
+    with pytest.raises(SettingsError, match="Use a far larger n_fft$"):
+        refuse_empty_bands(MelConfig(sample_rate=22050, n_fft=2, n_mels=64))

@@ -117,5 +117,8 @@ def _advice(config: MelConfig) -> str:
             options.append(f"n_fft {n_fft}")
             break
         n_fft *= 2
-    wider = "a lower f_min" if 2 * config.f_max >= config.sample_rate else "a higher f_max"
-    return " or ".join(options) if options else wider
+    if options:
+        return " or ".join(options)
+    if 2 * config.f_max < config.sample_rate:
+        return "a higher f_max"
+    return "a lower f_min" if config.f_min > 0.0 else "a far larger n_fft"
