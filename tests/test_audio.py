@@ -319,3 +319,27 @@ def test_a_recording_of_exactly_the_longest_duration_is_kept(tmp_path: Path, suf
     with pytest.raises(Rejected) as caught:
         decode(recording(path), RATE, max_seconds=1.1999)
     assert caught.value.code == Code.TOO_LONG
+
+
+@pytest.mark.parametrize("n_samples", [3744, 3745])
+def test_a_limit_in_hours_means_the_same_for_all_files(tmp_path: Path, n_samples: int):
+    """0.00013 h are 3744 samples, but neither a whole number of seconds nor of any binary fraction of them."""
+    limit, verdicts = 3600.0 * 0.00013, []
+    for suffix in ("wav", "flac", "aiff"):
+        path = write(tmp_path / f"x.{suffix}", sound("hum", 0)[:n_samples], subtype="PCM_16")
+        try:
+            decode(recording(path), RATE, max_seconds=limit)
+        except Rejected as reason:
+            verdicts.append(reason.reason)
+    taken = native.wav_log_mel([tmp_path / "x.wav"], MEL, ClipConfig(n_frames=32), max_seconds=limit)
+    long = n_samples > 3744
+    assert taken.not_taken == ({0: "too long"} if long else {})
+    assert verdicts == long * 3 * ["0.00013 h; expected at most 0.00013 h. Raise --max-duration if it is right"]
+
+
+def test_a_flac_file_that_vanishes_is_read_by_who_has_it_open(tmp_path: Path):
+    path = write(tmp_path / "x.flac", sound("hum", 0))
+    whole = decode(recording(path), RATE).samples
+    opened = audio.open_audio(recording(path))
+    path.unlink()
+    np.testing.assert_array_equal(decode(recording(path), RATE, file=opened).samples, whole)

@@ -76,5 +76,5 @@ def test_a_range_too_narrow_for_any_size_is_to_be_widened_where_it_can(f_max: fl
 
 
 def test_a_range_that_cannot_be_widened_wants_a_larger_n_fft():
-    with pytest.raises(SettingsError, match="Use a far larger n_fft$"):
+    with pytest.raises(SettingsError, match=r"Use a far larger n_fft$"):
         refuse_empty_bands(MelConfig(sample_rate=22050, n_fft=2, n_mels=64))

@@ -1,6 +1,7 @@
 """A corpus that may be meant otherwise than it is read: columns that are nearly those asked for, folders the wrong way
 round, more machines than work."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_folders_that_are_left_out_are_named(cli: Cli, tmp_path: Path):
     (corpus / "zoo").unlink()
     result = cli("preprocess", corpus, tmp_path / "one", *OPTIONS)
     assert "warning: the folder .old, hidden or a link to another in the corpus, is left out" in result.stderr
+
+
+def test_links_that_lead_nowhere_are_named(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "knocks").symlink_to(tmp_path / "share")  # not mounted
+    (corpus / "hum" / "old").symlink_to("old")
+    (corpus / "hum" / ".#hum_0.wav").symlink_to("someone@a.machine")  # as an editor leaves it
+    (corpus / "hum" / "lost.wav").symlink_to(tmp_path / "share" / "lost.wav")
+    result = cli("preprocess", corpus, tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 4  # of the lost recording
+    told = "warning: links that lead nowhere are left out, and all behind them: hum/old, knocks. Mount or mend"
+    assert told in result.stderr
+    rejected = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert [(row["path"], row["code"]) for row in rejected] == [("hum/lost.wav", "MISSING")]
 
 
 @pytest.mark.parametrize(("short", "how"), [("tile", "repeated"), ("pad", "followed by zeros")])

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -327,3 +328,12 @@ def test_the_backward_operator_refuses_what_forward_did_not_give():
         backward(y, x, y, w1, w2, *state[:2], state[2].float(), state[3], "relu", 0.0, True)
     with pytest.raises(ValueError, match=r"signs is torch.uint8 \(3,\); expected torch.uint8 \(9,\)"):
         backward(y, x, y, w1, w2, *state[:3], state[3][:3], "relu", 0.0, True)
+
+
+@pytest.mark.parametrize("name", ["x", "w1", "b1", "w2", "b2", "skip", "act", "slope"])
+@pytest.mark.parametrize("run", [ops.residual_se, ops.residual_se_reference])
+def test_an_argument_of_a_wrong_kind_gets_a_sentence(run, name: str):
+    usual = dict(zip(("x", "w1", "b1", "w2", "b2", "skip"), inputs((1, 4, 3, 3)), strict=True))
+    wrong = np.zeros(3) if name not in ("act", "slope") else None
+    with pytest.raises(TypeError, match=rf"^{name} is (of type )?(ndarray|None|NoneType); expected "):
+        run(**usual | {name: wrong})

@@ -73,6 +73,7 @@ def test_samples_are_those_of_libsndfile(tmp_path: Path, format: str, subtype: s
         riff(LIST, fmt(), chunk(b"fact", bytes(4)), LIST, DATA, LIST),
         riff(chunk(b"JUNK", b"odd"), fmt(), DATA),
         riff(fmt(), DATA) + b"\0",
+        riff(fmt(), DATA) + bytes(7),
         riff(fmt(bits=8), chunk(b"data", bytes(range(255))))[:-1],  # the last chunk's padding is missing
     ],
 )
@@ -101,6 +102,11 @@ def test_unusual_but_plain_files_are_read(tmp_path: Path, data: bytes):
         (riff(fmt(), chunk(b"data", b"abc")), "its length is no whole number of samples"),
         (riff(fmt(), DATA)[:-2], "fewer samples than declared"),
         (riff(fmt(), b"LIST\xf0\xff\xff\xff", DATA), "chunk that reaches past the end"),
+        (riff(fmt(), DATA, b"data\4\0\0"), "a chunk that was cut"),
+        *(
+            (riff(fmt(), DATA, chunk(b"LIST", b"INFO" + chunk(name, b"abcd"))), "chunk that is not known")
+            for name in (b"data", b"exif", b"INFO")  # which libsndfile takes for chunks
+        ),
         (riff(fmt(), chunk(b"slnt", bytes(4)), DATA), "chunk that is not known"),
         (riff(chunk(b"PEAK", bytes(16)), fmt(), DATA), "chunk that is not known"),
         (riff(chunk(b"fmt ", bytes(14)), DATA), "fmt chunk of an unknown size"),
@@ -135,6 +141,15 @@ def test_what_is_no_file_is_left_to_libsndfile(tmp_path: Path):
     assert native.read_wav(tmp_path / "fifo.wav") == "no regular file"  # and does not wait for a writer
     assert native.read_wav(tmp_path) == "no regular file"
     assert native.read_wav(tmp_path / "none.wav") == "No such file or directory"
+
+
+def test_a_file_that_has_grown_large_is_not_read_with_the_small_ones(tmp_path: Path):
+    path = tmp_path / "x.wav"
+    for n_bytes, reason in ((2**22, {}), (2**22 + 2, {0: "larger than what is read at once"})):
+        path.write_bytes(riff(fmt(), chunk(b"data", bytes(n_bytes - 44))))
+        assert path.stat().st_size == n_bytes
+        assert native.wav_log_mel([path], MEL, ClipConfig(n_frames=32)).not_taken == reason
+        assert not isinstance(native.read_wav(path), str)
 
 
 def test_a_file_larger_than_a_riff_file_can_be_takes_no_memory_and_leaves_the_others(tmp_path: Path):

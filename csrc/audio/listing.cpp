@@ -80,12 +80,15 @@ class Walk {
       if (!entry) break;
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
-      if (!is_folder(::dirfd(folder.get()), *entry)) {
+      const Kind kind = kind_of(::dirfd(folder.get()), *entry);
+      if (kind == Kind::file || (kind == Kind::nowhere && (name[0] == '.' || named_audio(name)))) {
         add(inside, name);
         continue;
       }
       std::string within = inside.empty() ? std::string(name) : inside + "/" + std::string(name);
-      if (name[0] == '.') {
+      if (kind == Kind::nowhere) {
+        listing_.dead_links.push_back(std::move(within));
+      } else if (name[0] == '.') {
         listing_.left_out.push_back(std::move(within));
       } else {
         (is_link(::dirfd(folder.get()), *entry) ? links_ : below).push_back(std::move(within));
@@ -96,11 +99,14 @@ class Walk {
     for (const std::string& within : below) enter(within);
   }
 
-  static bool is_folder(int parent, const dirent& entry) {
-    if (entry.d_type == DT_REG) return false;
-    if (entry.d_type == DT_DIR) return true;
+  enum class Kind { file, folder, nowhere };  // a link is what it leads to, such as an unmounted share: nowhere
+
+  static Kind kind_of(int parent, const dirent& entry) {
+    if (entry.d_type == DT_REG) return Kind::file;
+    if (entry.d_type == DT_DIR) return Kind::folder;
     struct stat about;
-    return ::fstatat(parent, entry.d_name, &about, 0) == 0 && S_ISDIR(about.st_mode);
+    if (::fstatat(parent, entry.d_name, &about, 0) != 0) return is_link(parent, entry) ? Kind::nowhere : Kind::file;
+    return S_ISDIR(about.st_mode) ? Kind::folder : Kind::file;
   }
 
   static bool is_link(int parent, const dirent& entry) {
@@ -109,11 +115,14 @@ class Walk {
     return ::fstatat(parent, entry.d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
   }
 
+  bool named_audio(std::string_view name) const {
+    const auto fits = [suffix = suffix_of(name)](const std::string& known) { return same_but_for_case(suffix, known); };
+    return name[0] != '.' && std::any_of(suffixes_.begin(), suffixes_.end(), fits);
+  }
+
   void add(const std::string& inside, std::string_view name) {
-    const std::string_view suffix = suffix_of(name);
-    const auto fits = [&](const std::string& known) { return same_but_for_case(suffix, known); };
-    if (name[0] == '.' || std::none_of(suffixes_.begin(), suffixes_.end(), fits)) {
-      ++listing_.ignored[std::string(suffix)];
+    if (!named_audio(name)) {
+      ++listing_.ignored[std::string(suffix_of(name))];
     } else if (inside.empty()) {
       listing_.unlabelled.emplace_back(name);
     } else {
@@ -180,6 +189,7 @@ Listing list_audio(const std::string& root, const std::vector<std::string>& suff
   }
   std::sort(listing.unlabelled.begin(), listing.unlabelled.end());
   std::sort(listing.left_out.begin(), listing.left_out.end());
+  std::sort(listing.dead_links.begin(), listing.dead_links.end());
   look_at_sizes(root, threads, listing);
   return listing;
 }

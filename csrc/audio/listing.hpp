@@ -29,6 +29,7 @@ struct Listing {
   std::vector<std::string> unlabelled;                       // audio outside any top folder
   std::map<std::string, std::int64_t> ignored;               // files that are not audio by suffix, "" for none
   std::vector<std::string> left_out;                         // folders: hidden ones, and links to those seen already
+  std::vector<std::string> dead_links;                       // to a folder or a file, nobody knows: they lead nowhere
 };
 
 // Files whose name ends in one of `suffixes` (lower case, with the dot; ASCII case is ignored) are audio, those that begin

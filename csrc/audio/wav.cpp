@@ -24,7 +24,6 @@ using Bytes = std::span<const std::byte>;
 constexpr std::uint16_t kPcm = 1, kFloat = 3, kExtensible = 0xFFFE;
 constexpr std::int64_t kMostChannels = 1024;  // libsndfile's limit
 constexpr std::size_t kRiffHead = 12, kChunkHead = 8;
-constexpr std::uint64_t kLargestRiff = kChunkHead + 0xFFFFFFFFu;  // what its length can say
 constexpr std::size_t kSmallFile = 64 << 10, kLargeFile = 4 << 20;
 constexpr std::size_t kHead = 4 << 10;  // of a file that is not small: enough to tell what it is
 
@@ -87,13 +86,15 @@ Wav parse_format(Bytes chunk) {
   return wav;
 }
 
-// Entries that fill the list exactly, each small: libsndfile parses them, and looks for the samples behind its last byte.
+// Entries that fill the list exactly, each small: libsndfile parses them, and looks for the samples behind its last byte. It takes
+// entries for chunks that are named so; the names of a list begin with I.
 bool is_sound_info_list(Bytes chunk) {
   constexpr std::size_t kLargestEntry = 1024;
   if (chunk.size() < 4 || name_at(chunk, 0) != "INFO") return false;
   std::size_t at = 4;
   while (chunk.size() - at >= kChunkHead) {
     const std::size_t size = load<std::uint32_t>(chunk, at + 4);
+    if (name_at(chunk, at)[0] != 'I' || name_at(chunk, at) == "INFO") return false;
     if (size > kLargestEntry || size + size % 2 > chunk.size() - at - kChunkHead) return false;
     at += kChunkHead + size + size % 2;
   }
@@ -183,7 +184,8 @@ class Descriptor {
 Wav parse_wav(Bytes file) {
   if (!is_riff_wave(file)) throw NotPlain("no RIFF/WAVE");
   std::optional<Wav> wav;
-  for (std::size_t at = kRiffHead; file.size() - at >= kChunkHead;) {
+  std::size_t at = kRiffHead;
+  while (file.size() - at >= kChunkHead) {
     const std::string_view name = name_at(file, at);
     const std::size_t size = load<std::uint32_t>(file, at + 4);
     at += kChunkHead;
@@ -200,6 +202,8 @@ Wav parse_wav(Bytes file) {
     }
     at = std::min(at + size + size % 2, file.size());  // the padding of the last chunk may be missing
   }
+  const auto is_padding = [](std::byte left) { return left == std::byte{0}; };
+  if (file.size() - at > 1 && !std::all_of(file.begin() + at, file.end(), is_padding)) throw NotPlain("a chunk that was cut");
   if (!wav || wav->data.empty()) throw NotPlain("no samples");
   return *wav;
 }
@@ -208,6 +212,7 @@ void read_wav_bytes(const std::string& path, Wanted wanted, Fresh<std::byte>& by
   const Descriptor file(path);
   const std::size_t size = file.regular_size();
   if (size > kLargestRiff) throw NotPlain("larger than a RIFF file can be");
+  if (size > wanted.most) throw NotPlain("larger than what is read at once");
   if (wanted.part && size > kLargeFile) throw NotPlain("part of a large file");
   const std::size_t head = size > kSmallFile ? kHead : size;
   bytes.resize(std::max(bytes.size(), head));  // memory that the last file has left is not cleared

@@ -36,10 +36,13 @@ struct Wav {
 // a length left open (0 or 0xFFFFFFFF), fewer bytes than declared. `file` must outlive the result.
 Wav parse_wav(std::span<const std::byte> file);
 
+inline constexpr std::size_t kLargestRiff = 8 + std::size_t{0xFFFFFFFF};  // bytes: what its length can say
+
 // What a file is read for; a large one that does not fit is not read to its end.
 struct Wanted {
   bool part;          // only a part of it: large files are left to libsndfile, which seeks
   std::int64_t rate;  // Hz; 0: any
+  std::size_t most;   // bytes; a file may be larger by now than whoever asks for it believes
 };
 
 // The whole file into `bytes`, whose memory is kept for the next one. Throws NotPlain where it cannot be read, is no

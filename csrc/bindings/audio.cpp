@@ -66,7 +66,7 @@ py::object read(const py::object& path, const py::object& start_s, const py::obj
     // Memory that a file leaves to the next one on this thread: fresh pages cost as much as reading into them.
     thread_local Fresh<std::byte> bytes;
     if (bytes.capacity() > kMostKept) Fresh<std::byte>().swap(bytes);
-    read_wav_bytes(name, {!std::isnan(start) || !std::isnan(end), 0}, bytes);
+    read_wav_bytes(name, {!std::isnan(start) || !std::isnan(end), 0, kLargestRiff}, bytes);
     wav = parse_wav(bytes);
     Fresh<float> converted;
     std::visit(

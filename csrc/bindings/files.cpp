@@ -26,14 +26,15 @@ py::tuple list(const py::object& path, const std::vector<std::string>& suffixes,
     PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path_text(error.folder).ptr());
     throw py::error_already_set();
   }
-  py::list labels, unlabelled, left_out;
+  py::list labels, unlabelled, left_out, dead_links;
   for (const auto& [label, n] : listing.labels) labels.append(py::make_tuple(py::bytes(label), n));
   for (const std::string& name : listing.unlabelled) unlabelled.append(path_text(name));
   for (const std::string& name : listing.left_out) left_out.append(path_text(name));
+  for (const std::string& name : listing.dead_links) dead_links.append(path_text(name));
   py::dict ignored;
   for (const auto& [suffix, n] : listing.ignored) ignored[path_text(suffix)] = n;
   return py::make_tuple(Owned<char>{std::move(listing.names)}, Owned<std::int32_t>{std::move(listing.offsets)},
-                        Owned<std::int64_t>{std::move(listing.bytes)}, labels, unlabelled, ignored, left_out);
+                        Owned<std::int64_t>{std::move(listing.bytes)}, labels, unlabelled, ignored, left_out, dead_links);
 }
 
 void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
@@ -61,7 +62,7 @@ void bind_files(py::module_& module) {
   bind_owned<std::int32_t>(module, "Int32s");
   bind_owned<std::int64_t>(module, "Int64s");
   module.def("list_audio", &list, py::arg("root"), py::arg("suffixes"), py::arg("threads"),
-             "(names, offsets, bytes, labels, unlabelled, ignored, left_out) of the audio files in a folder");
+             "(names, offsets, bytes, labels, unlabelled, ignored, left_out, dead_links) of the audio files in a folder");
   module.def("start_writing", &start_writing, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
              "have the system begin to write these bytes of a file to disk");
   module.def("reserve", &reserve, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),

@@ -62,7 +62,7 @@ def _sentence(error: Any) -> str:
 
 # What each library calls a log-mel, apart from its sizes. librosa: feature.melspectrogram + power_to_db(top_db=None),
 # 0.10 and later; torchaudio: transforms.MelSpectrogram + AmplitudeToDB("power"). It takes its last bin for
-# sample_rate // 2, so its filters lie elsewhere where n_fft or the rate is odd (up to 0.7 dB): we do not follow there.
+# sample_rate // 2, so its filters lie elsewhere where n_fft or the rate is odd, mostly by tenths of dB: we do not.
 CONVENTIONS: dict[str, dict[str, Any]] = {
     "librosa": {"mel_scale": "slaney", "norm": "slaney", "pad_mode": "constant", "log": "db", "floor": 1e-10},
     "torchaudio": {"mel_scale": "htk", "norm": "none", "pad_mode": "reflect", "log": "db", "floor": 1e-10},
@@ -216,8 +216,8 @@ class GanConfig(Settings):
 class ClassifierConfig(Settings):
     """The ResNet-18 that judges an augmentation, and its training.
 
-    A step of 16 clips of 64 x 64 on one core takes about 6, 10, 31, 103 ms at width 8, 16, 32, 64, so the default costs
-    10 s a classifier and five folds with three seeds two and a half minutes an arm.
+    A step of 16 clips of 64 x 64 on one core took 6, 10, 31, 103 ms at width 8, 16, 32, 64, on a busier machine twice
+    that, so the default costs 10 to 20 s a classifier and five folds with three seeds some minutes an arm.
     """
 
     width: int = Field(16, ge=1, le=512, description="channels of the first stage; 64 is the published ResNet-18")

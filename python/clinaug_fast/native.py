@@ -71,6 +71,7 @@ def log_mel(
         clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 256 frames or more is
         looked at in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
 
+    A mel band without a bin is its floor; `LogMel` and `preprocess` refuse such contracts, this does not.
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
     Returns `out`. Raises TypeError or ValueError naming what was given and what is expected.
@@ -205,6 +206,7 @@ class Listing(NamedTuple):
     unlabelled: list[str]  # audio outside any top folder, in no other field
     ignored: dict[str, int]  # files that are not audio by suffix, "" for none
     left_out: list[str]  # folders that begin with a dot, and links to a folder that was listed already
+    dead_links: list[str]  # links that lead nowhere and are not named as audio: folders, maybe, of a share not mounted
 
 
 def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 1) -> Listing:

@@ -139,14 +139,14 @@ def decode(
         wav = native.read_wav(recording.path, recording.start_s, recording.end_s)
     if isinstance(wav, str):
         with file or open_audio(recording) as source:
-            refuse_too_long((source.stop - source.start) / source.sound.samplerate, max_seconds)
+            refuse_too_long(source.stop - source.start, source.sound.samplerate, max_seconds)
             samples, rate = _samples(source), source.sound.samplerate
         channels, level = 1 if samples.ndim == 1 else samples.shape[1], finite_level(samples)
         if samples.ndim == 2:
             samples = mixed(samples)
     else:
         samples, rate, channels, level = wav
-        refuse_too_long(len(samples) / rate, max_seconds)
+        refuse_too_long(len(samples), rate, max_seconds)
     if len(samples) < min_seconds * rate:
         raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
     begun = time.perf_counter()
@@ -155,10 +155,12 @@ def decode(
     return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
 
 
-def refuse_too_long(seconds: float, max_seconds: float) -> None:
-    if seconds > max_seconds:
-        limit = f"expected at most {max_seconds / 3600:g} h"
-        raise Rejected(Code.TOO_LONG, f"{seconds / 3600:.3f} h; {limit}. Raise --max-duration if it is right")
+def refuse_too_long(n_samples: int, rate: int, max_seconds: float) -> None:
+    """As wav_log_mel does. Half a sample more is the limit's own rounding: hours are no whole numbers of samples."""
+    if n_samples - 0.5 > max_seconds * rate:
+        hours, limit = n_samples / rate / 3600, f"expected at most {max_seconds / 3600:g} h"
+        told = f"{hours:.3f}" if hours >= 0.001 else f"{hours:.3g}"
+        raise Rejected(Code.TOO_LONG, f"{told} h; {limit}. Raise --max-duration if it is right")
 
 
 def finite_level(samples: np.ndarray) -> native.Level:
@@ -202,7 +204,7 @@ def _samples(file: AudioFile) -> np.ndarray:
     sound, samples = file.sound, None
     whole = (file.start, file.stop, sound.format, sound.subtype) == (0, sound.frames, "FLAC", "PCM_16")
     if whole and _little_else(file, 2):
-        samples = _read_flac(sound.name, sound)
+        samples = _read_flac(sound.name, file.n_bytes, sound)
     if samples is None:
         samples = _read_part(sound, file.start, file.stop)
     return samples
@@ -221,13 +223,17 @@ def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int
     return start, stop
 
 
-def _read_flac(path: Path | str, header: soundfile.SoundFile) -> np.ndarray | None:
-    """(T,) or (T, channels) int16; None where anything is odd: dr_flac leaves frames of a wrong checksum out.
+def _read_flac(path: Path | str, n_bytes: int, header: soundfile.SoundFile) -> np.ndarray | None:
+    """(T,) or (T, channels) int16; None where anything is odd: dr_flac leaves frames of a wrong checksum out, and the
+    file, which libsndfile still has open, may be gone.
 
     By the C functions that miniaudio wraps, straight into an array: its own copies take a fourteenth more.
     """
-    with open(path, "rb", buffering=0) as file:
-        encoded = file.read()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            encoded = file.read(n_bytes)
+    except OSError:
+        return None
     flac = dr.ma_dr_flac_open_memory(encoded, len(encoded), ffi.NULL)
     if flac == ffi.NULL:
         return None

@@ -97,6 +97,7 @@ class Corpus:
     ignored: dict[str, int]  # files by suffix that are not audio
     unlabelled: list[str]  # audio outside any label's sub-folder
     left_out: list[str]  # folders: hidden ones, and links to those that were listed already
+    dead_links: list[str]  # that may have been to folders
     unused: tuple[str, ...] = ()  # columns of the table that are not asked for
     same_folders: tuple[str, ...] = ()  # where all audio lies deeper, and in folders of the same names under each label
 
@@ -230,7 +231,7 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
             f"expected LABEL/FILE with {', '.join(sorted(AUDIO_SUFFIXES))}. Sort the files into one folder a label, "
             "or give a table with the columns path and label"
         )
-    left_out = [_writable(name) for name in found.left_out]
+    left_out, dead = ([_writable(name) for name in names] for names in (found.left_out, found.dead_links))
     paths, refused = _names(found)
     columns = {"id": paths, "path": paths, "refused": refused, "subject": _subjects(pattern, paths, refused)}
     columns["bytes"] = pa.array(found.bytes, mask=found.bytes < 0)
@@ -239,7 +240,7 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     columns["label"] = labels.take(pa.array(numbers))
     same = _same_folders(paths, numbers) if pattern is None else ()
     table, ignored = _table(columns), dict(sorted(ignored.items()))
-    return Corpus(root, root, table, ignored, unlabelled, left_out, same_folders=same)
+    return Corpus(root, root, table, ignored, unlabelled, left_out, dead, same_folders=same)
 
 
 def _same_folders(paths: pa.Array, labels: np.ndarray) -> tuple[str, ...]:
@@ -305,7 +306,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         for name, column in columns.items()
     }
     arrays["bytes"] = _sizes((columns["path"][row] for row in order), path.parent)
-    return Corpus(path, path.parent, _table(arrays), {}, [], [], unused)
+    return Corpus(path, path.parent, _table(arrays), {}, [], [], [], unused)
 
 
 def _inside(path: str, root: str, real: Callable[[str], str]) -> str:

@@ -7,7 +7,7 @@ value is below the floor the gradient is zero; at a zero of the spectrum with po
 are torch's, in the precision of x: in float32 those of weak bands beside loud ones are rough. Autocast changes nothing;
 under torch.func and forward-mode differentiation it is `log_mel_reference` in float64.
 On a GPU the n_fft of `clinaug_fast.ops.log_mel_cuda.SIZES` have a kernel, in single precision; float64 and, with a line
-on stderr, other n_fft go through torch's FFT.
+on stderr, other n_fft go through torch's FFT. Empty mel bands are refused by `LogMel`, not here.
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
@@ -30,9 +30,11 @@ _OPERATOR = torch.ops.clinaug_fast.log_mel.default
 
 
 def log_mel(x: torch.Tensor, config: MelConfig, *, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """The operator; see the module's text."""
     _check(x, config, dtype)
     return _OPERATOR(x, config.contract, dtype)
+
+
+log_mel.__doc__ = __doc__  # whoever asks `ops.log_mel` for help asks the function, not the module
 
 
 def log_mel_reference(x: torch.Tensor, config: MelConfig, *, dtype: torch.dtype | None = None) -> torch.Tensor:

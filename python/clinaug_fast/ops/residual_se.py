@@ -21,6 +21,7 @@ from clinaug_fast.ops.residual_se_inputs import (
     DTYPES,
     check,
     check_backward,
+    check_kinds,
     computed_in,
     empty_gradients,
     empty_signs,
@@ -55,8 +56,11 @@ def residual_se(
     act: str = "relu",
     slope: float = 0.0,
 ) -> torch.Tensor:
-    """The operator; see the module's text."""
+    check_kinds(x, w1, b1, w2, b2, skip, act, slope)
     return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
+
+
+residual_se.__doc__ = __doc__  # whoever asks `ops.residual_se` for help asks the function, not the module
 
 
 def residual_se_reference(
@@ -70,6 +74,7 @@ def residual_se_reference(
     slope: float = 0.0,
 ) -> torch.Tensor:
     """The same in plain PyTorch."""
+    check_kinds(x, w1, b1, w2, b2, skip, act, slope)
     check(x, w1, b1, w2, b2, skip, act, slope)
     return _plain(x, w1, b1, w2, b2, skip, act, slope)
 
@@ -186,7 +191,7 @@ def _fake_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, wi
 
 
 class _ResidualSe(torch.autograd.Function):
-    """On the Autograd key: a third of what `register_autograd` costs a call."""
+    """On the Autograd key: three fifths of what `register_autograd` costs a call."""
 
     @staticmethod
     def forward(ctx, x, w1, b1, w2, b2, skip, act, slope):

@@ -1,5 +1,7 @@
 """What residual_se takes and leaves: checks of its inputs, memory formats, outputs without numbers."""
 
+from numbers import Real
+
 import torch
 
 ACTIVATIONS = ("relu", "leaky_relu", "none")
@@ -8,6 +10,21 @@ DTYPES = {
     "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
+
+
+def check_kinds(x, w1, b1, w2, b2, skip, act, slope) -> None:
+    """What the operator itself would refuse with the values of all its arguments, or torch with its own words."""
+    for name, value in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{name} is of type {type(value).__name__}; expected a tensor, such as torch.as_tensor makes"
+            )
+    if skip is not None and not isinstance(skip, torch.Tensor):
+        raise TypeError(f"skip is of type {type(skip).__name__}; expected a tensor or None")
+    if not isinstance(act, str):
+        raise TypeError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
+    if not isinstance(slope, (Real, torch.SymFloat)):
+        raise TypeError(f"slope is of type {type(slope).__name__}; expected a number, 0 or more")
 
 
 def check(x, w1, b1, w2, b2, skip, act, slope) -> None:

@@ -4,6 +4,7 @@ Takes a batch of recordings; leaves a verdict on each, in order, and hands the c
 recording of any length needs little memory. Plain WAV files of the contract's rate go through one native call.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ def clips_of_batch(
         send(stop)
         sent = stop
         try:
-            kept = clips_of(recordings.described[row], int(recordings.n_bytes[row]), settings, sink, budget)
+            kept = clips_of(recordings.described[row], settings, sink, budget)
             verdicts.measured[row] = kept.measured
             numbers.append(kept.numbers)
         except Rejected as reason:
@@ -203,22 +204,30 @@ def _native_batch(recordings: Recordings, rows: list[int], settings: ClipSetting
     return batch
 
 
-def clips_of(recording: Recording, n_bytes: int, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Kept:
+def clips_of(recording: Recording, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Kept:
     """The clips of one recording into the sink; raises Rejected."""
     if recording.refused:
         raise Rejected(Code.NAME, recording.refused)
     n_mels, n_frames = settings.clip_shape
     sample_rate, clip_values = settings.mel.sample_rate, n_mels * n_frames / settings.stride
     if named_wav(recording.relative) and (rate := wav_rate(recording.path)):  # if small, decoded without a closer look
-        n_values = n_bytes * values_per_sample(1, rate, sample_rate, clip_values)  # were each byte a sample
+        n_values = _size_now(recording.path) * values_per_sample(1, rate, sample_rate, clip_values)  # a byte a sample
         if fits_a_piece(n_values):
             return _whole(recording, working_bytes(n_values), settings, sink, budget)
     opened = open_long(recording, sample_rate, clip_values)
     with opened.file:
-        refuse_too_long(opened.seconds, settings.max_seconds)
+        refuse_too_long(opened.n_samples, opened.rate, settings.max_seconds)
         if opened.is_long:
             return _long(opened, settings, sink, budget)
         return _whole(recording, opened.working_bytes, settings, sink, budget, opened.file)
+
+
+def _size_now(path: Path | str) -> int:
+    """In bytes; a file may have grown since it was listed. 0 where it is gone, which whoever opens it will tell."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _whole(

@@ -20,10 +20,15 @@ NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what table
 
 
 def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
-    """Warn of columns and folders that may be meant otherwise than they are read."""
+    """Warn of columns, links and folders that may be meant otherwise than they are read."""
     if corpus.unused:
         progress.warn(
             f"{corpus.path} has columns that are not used: {', '.join(corpus.unused)}. Used are {', '.join(COLUMNS)}"
+        )
+    if corpus.dead_links:
+        progress.warn(
+            f"links that lead nowhere are left out, and all behind them: {_some(corpus.dead_links)}. Mount or "
+            "mend what they point to, or remove them"
         )
     if corpus.same_folders:
         progress.warn(
