@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from clinaug_fast.cli.console import Say
+from clinaug_fast.cli.console import Say, _bar, quoted
 from conftest import write_corpus
 
 
@@ -126,6 +127,42 @@ def test_results_that_cannot_be_written_are_an_error_and_no_bug() -> None:
     assert done.returncode == 6
     sentence = "stdout cannot be written: No space left on device. The command is done; give its output another place"
     assert done.stderr.strip() == f"error: {sentence}"
+
+
+@pytest.mark.parametrize("asked", ["--version", "--help", "mel --help"])
+def test_help_that_cannot_be_written_is_no_bug_either(asked: str) -> None:
+    command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", *asked.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    told = "error: the output cannot be written: No space left on device. Give it another place\n"
+    assert (done.returncode, done.stderr) == (6, told)
+
+
+def test_a_terminal_without_bars_sees_lines(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    say = Say("train", as_json=False, quiet=False)
+    say.start("training", 8)
+    assert capsys.readouterr().err == "training: 8 to do\n"
+
+
+def test_brackets_in_what_a_bar_says_are_no_markup() -> None:
+    from rich.console import Console
+
+    bar = _bar()
+    bar.add_task("[bold]evaluate", total=2, note="[red]a, fold 0")
+    console = Console(width=120, file=StringIO())
+    console.print(bar.get_renderable())
+    assert "[bold]evaluate" in console.file.getvalue()
+    assert "[red]a, fold 0" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("path", "pasted"), [("a", "a"), ("-a", "./-a"), ("it's", "'it'\"'\"'s'"), ("--", "./--"), ("a b", "'a b'")]
+)
+def test_a_path_in_advice_can_be_pasted(path: str, pasted: str) -> None:
+    assert quoted(path) == pasted
+    assert quoted(Path(path)) == pasted
 
 
 def test_a_line_now_and_then_says_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -182,6 +182,24 @@ def test_the_table_fits_a_terminal(width):
     assert sum(line.split()[:1] == ["[se]"] and "(-12.3 to +12.3)" in line for line in lines) == 2
 
 
+@pytest.mark.parametrize("n_folds", [1, 3, 5, 12])
+@pytest.mark.parametrize("width", [20, 40, 60, 70, 90])
+def test_no_name_and_no_number_is_left_out_of_a_narrow_terminal(width: int, n_folds: int):
+    scores = made_up_scores(n_folds)
+    scores["arms"]["a name that is long"] = scores["arms"]["[se]"]
+    console = Console(width=width, file=StringIO())
+    console.print(score_table(scores, plain=False))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    together = "".join(text.split())
+    assert together.count("[se]") == 2
+    assert "…" not in text
+    assert together.count("(-12.3to+12.3)") == (4 if n_folds > 1 else 0)
+    for arm in scores["arms"].values():
+        score = arm["recording"]["macro_f1"]
+        assert f"{100 * score['mean']:.1f}" + (n_folds > 1) * f"±{100 * (score['sd'] or 0):.1f}" in together
+
+
 def test_every_option_reaches_the_settings(cli, tmp_path, tiny_features):
     options = {
         "width": 3,

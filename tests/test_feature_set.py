@@ -1,6 +1,8 @@
 """The feature set: what is written is read back, in any order, and nothing that was changed is taken for whole."""
 
+import errno
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -147,3 +149,17 @@ def test_a_foreign_shard_is_named(tiny_features: FeatureSet, tmp_path: Path):
 def test_the_recording_of_a_clip_is_its_id_without_the_last_number():
     ids = pa.array(["a/x.wav#0", "a/x#1.wav#12", "x.wav@0.0-1.0#3", "fold0/hiss/00001", "x#y"])
     assert cut_from(ids).to_pylist() == ["a/x.wav", "a/x#1.wav", "x.wav@0.0-1.0", "fold0/hiss/00001", "x#y"]
+
+
+@pytest.mark.parametrize("limit", [1, 4096])  # bytes of a file: less than a header, less than a shard
+def test_a_full_disk_is_told_as_one(tmp_path: Path, limit: int):
+    """numpy's own writer loses the error's number when it can write a part."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            write(tmp_path / "set", np.zeros((9, 3, 100), np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []

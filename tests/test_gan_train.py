@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,22 @@ def test_a_fold_that_another_process_made_meanwhile_is_kept(tiny_features, tiny_
 
     train(tiny_features, tiny_folds, tmp_path / "whole", SMALL, only_folds=[0])
     train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0], progress=Meanwhile(0))
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+
+
+def test_a_fold_that_another_process_makes_while_this_one_writes_is_kept(
+    tiny_features, tiny_folds, tmp_path, monkeypatch
+):
+    def slowly(path: Path, rows: list[dict]) -> None:
+        monkeypatch.undo()
+        train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0])
+        write_json_lines(path, rows)
+
+    train(tiny_features, tiny_folds, tmp_path / "whole", SMALL, only_folds=[0, 1])
+    module = sys.modules[train.__module__]
+    write_json_lines = module.write_json_lines
+    monkeypatch.setattr(module, "write_json_lines", slowly)
+    assert train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0, 1]).trained == [1]
     assert files(tmp_path / "run") == files(tmp_path / "whole")
 
 

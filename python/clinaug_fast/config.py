@@ -209,7 +209,12 @@ class GanConfig(Settings):
     gradient_penalty: float = Field(10.0, ge=0.0, le=RATE_MAX)
     generator_rate: float = Field(5e-4, gt=0.0, le=RATE_MAX)
     critic_rate: float = Field(1e-3, gt=0.0, le=RATE_MAX)
-    ema: float = Field(0.999, ge=0.0, lt=1.0, description="decay of the averaged generator that generates")
+    ema: float = Field(
+        0.999,
+        ge=0.0,
+        lt=1.0,
+        description="highest decay of the averaged generator; before, (1 + step) / (10 + step)",
+    )
     seed: int = Field(0, ge=0)
 
 

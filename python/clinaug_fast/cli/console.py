@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -44,8 +45,15 @@ def some_path(text: str) -> Path:
     except FileNotFoundError:
         raise typer.BadParameter("the current folder is gone; expected one. Change to another") from None
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"{os.fsencode(text)!r} is not UTF-8; expected it all the way. Rename it") from None
+        mend = "Rename it" if sys.getfilesystemencoding() == "utf-8" else "Set a UTF-8 locale, such as LC_ALL=C.UTF-8"
+        raise typer.BadParameter(f"{os.fsencode(text)!r} is not UTF-8; expected it all the way. {mend}") from None
     return Path(text)
+
+
+def quoted(path: Path | str) -> str:
+    """As it can be pasted behind a command: a name that begins with a dash is no option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 class Say:
@@ -65,7 +73,7 @@ class Say:
         self._begun = self._printed = time.monotonic()
         if self.quiet:
             return
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):  # rich draws no bar on those
             self._bar = _bar()
             self._task = self._bar.add_task(title, total=total, note="")
             self._bar.start()
@@ -159,11 +167,11 @@ def _bar() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
@@ -230,6 +238,13 @@ def have_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def lost_output(error: OSError) -> SystemExit:
+    """What to raise where something printed outside a stage has no place: help, the version, a wrong option."""
+    _forget(sys.stdout)
+    _line(f"error: the output cannot be written: {error.strerror}. Give it another place")
+    return SystemExit(ResourceError.exit_code)
 
 
 def _told(error: OSError) -> ClinaugError:

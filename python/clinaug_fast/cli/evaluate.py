@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
 from clinaug_fast.cli.train import chosen_folds
 from clinaug_fast.errors import SettingsError
@@ -112,7 +112,8 @@ def _arms(synthetic: list[str]) -> dict[str, Path]:
         name = name if separator else path.resolve().name
         if name in arms:
             raise SettingsError(
-                f"two arms are named {name!r}: {arms[name]} and {path}. Name one otherwise: --synthetic NAME={path}"
+                f"two arms are named {name!r}: {arms[name]} and {path}. "
+                f"Name one otherwise: --synthetic {quoted(f'NAME={path}')}"
             )
         arms[name] = path
     return arms

@@ -1,12 +1,11 @@
 """`clinaug-fast generate`: clips from a run's generators, as a feature set that knows its lineage."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.train import chosen_folds
 
 if TYPE_CHECKING:
@@ -97,12 +96,12 @@ def _evaluate(run: "Run", source: Path, out: Path, folds: list[int]) -> str:
     options = ""
     if not by_default:
         run.write_folds()
-        options = f" --folds {shlex.quote(str(run.folds_path))}"
+        options = f" --folds {quoted(run.folds_path)}"
     options += "".join(f" --fold {fold}" for fold in folds if len(folds) < len(run.folds))
     name = out.resolve().name
     arm = name.replace("=", "-")
     if arm == "none" or arm.startswith("."):  # evaluate calls no arm so
         arm = f"generated-{arm.lstrip('.')}"
     named = arm != name or "=" in str(out)  # by itself, the folder would not give the arm its name
-    options += f" --synthetic {shlex.quote(f'{arm}={out}' if named else str(out))}"
-    return f"clinaug-fast evaluate {shlex.quote(str(source))} EVALUATION{options}"
+    options += f" --synthetic {quoted(f'{arm}={out}' if named else str(out))}"
+    return f"clinaug-fast evaluate {quoted(source)} EVALUATION{options}"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import have_streams
+from clinaug_fast.cli.console import have_streams, lost_output
 from clinaug_fast.cli.demo import demo
 from clinaug_fast.cli.evaluate import evaluate
 from clinaug_fast.cli.generate import generate
@@ -50,4 +50,7 @@ def version(
 def run() -> None:
     """The entry point of the console script."""
     have_streams()
-    app()
+    try:
+        app()
+    except OSError as error:
+        raise lost_output(error) from None

@@ -1,12 +1,11 @@
 """`clinaug-fast merge`: the parts that several machines made become one feature set."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
 
 
 def merge(
@@ -36,6 +35,6 @@ def merge(
         made = f"{out} was made before" if made_before else f"{out} is made of {len(parts)} parts"
         text = (
             f"{made}: {counts.found} recordings found, {counts.kept} kept, "
-            f"{sum(counts.clips.values())} clips\n\nnext: clinaug-fast split {shlex.quote(str(out))}"
+            f"{sum(counts.clips.values())} clips\n\nnext: clinaug-fast split {quoted(out)}"
         )
         say.result(text, out=str(out), parts=len(parts), counts=asdict(counts))

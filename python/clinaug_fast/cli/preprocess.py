@@ -1,12 +1,11 @@
 """`clinaug-fast preprocess`: a corpus of audio becomes a feature set."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
 
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
@@ -233,8 +232,8 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     made = f"{out} was made before with these settings: nothing to do" if result.already_done else f"{out} is made"
     if counts is None:
         whole, _, of = str(out).rpartition(".part-")
-        parts = f"{shlex.quote(whole)}.part-*-of-{of.rpartition('-')[2]}"
-        return f"{made}\nmel: {mel.signature}\n\nnext, with all parts: clinaug-fast merge {parts} {shlex.quote(whole)}"
+        parts = f"{quoted(whole)}.part-*-of-{of.rpartition('-')[2]}"
+        return f"{made}\nmel: {mel.signature}\n\nnext, with all parts: clinaug-fast merge {parts} {quoted(whole)}"
     seconds = mel.n_samples(n_frames) / mel.sample_rate
     rows = [("recordings found", counts.found, ""), ("  kept", counts.kept, f"{counts.audio_seconds / 60:.1f} minutes")]
     bad = counts.found - counts.kept
@@ -250,4 +249,4 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     width = max(len(name) for name, *_ in rows)
     lines = [made, f"mel: {mel.signature}", ""]
     lines += [f"  {name:<{width}}  {n:>7}  {note}".rstrip() for name, n, note in rows]
-    return "\n".join([*lines, "", f"next: clinaug-fast split {shlex.quote(str(out))}"])
+    return "\n".join([*lines, "", f"next: clinaug-fast split {quoted(out)}"])

@@ -1,11 +1,13 @@
 """An evaluation's scores as a person reads them: one table a unit and the sentences that keep the reader honest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
+from itertools import zip_longest
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +15,7 @@ from clinaug_fast.evaluate.scores import BASELINE
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
+ARM_WIDTH = 8  # longer names are folded where there is no room
 PLAIN_WIDTH = 1000  # wide enough that nothing wraps: a pipe has no edge
 
 
@@ -20,7 +23,7 @@ def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
     """`scores.json` as a rich renderable, or as plain aligned text for a pipe."""
     blocks: list[Any] = []
     for unit, title in UNITS.items():
-        blocks += [title, _table(scores, unit, plain), ""]
+        blocks += [title, _table(scores, unit, plain) if plain else _Fitting(scores, unit), ""]
     group = Group(*blocks, *_sentences(scores))
     if not plain:
         return group
@@ -29,23 +32,57 @@ def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
-def _table(scores: dict[str, Any], unit: str, plain: bool) -> Table:
+class _Fitting:
+    """The scores of a unit in the widest form that a terminal has room for: rich would leave out names and numbers."""
+
+    def __init__(self, scores: dict[str, Any], unit: str):
+        self.scores, self.unit = scores, unit
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        open_end = options.update(width=PLAIN_WIDTH)  # what is measured within an edge is never wider
+        for one_by_one in (True, False):
+            table = _table(self.scores, self.unit, False, one_by_one)
+            arm = table.columns[0]
+            arm.width = min(ARM_WIDTH, max(map(len, self.scores["arms"])))  # only to measure: names fold
+            needed = Measurement.get(console, open_end, table).minimum
+            arm.width = None
+            if needed <= options.max_width:
+                yield table
+                return
+        yield from map(Text, _lines(self.scores, self.unit))
+
+
+def _table(scores: dict[str, Any], unit: str, plain: bool, one_by_one: bool = True) -> Table:
     style = None if plain else box.SIMPLE_HEAD  # its divider is one column wide
     table = Table(box=style, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
-    one_by_one = len(scores["folds"]) <= FOLD_COLUMNS
-    compared = len(scores["arms"]) > 1
+    headings, rows = _cells(scores, unit, one_by_one)
     table.add_column("arm", overflow="fold")
+    for heading, *column in zip_longest(headings, *rows.values(), fillvalue=""):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, [heading, *column])))
+    for arm, cells in rows.items():
+        table.add_row(Text(arm), *cells)
+    return table
+
+
+def _lines(scores: dict[str, Any], unit: str) -> Iterator[str]:
+    headings, rows = _cells(scores, unit, False)
+    for arm, cells in rows.items():
+        yield f"{arm}: " + ", ".join(f"{heading} {cell}" for heading, cell in zip(headings, cells, strict=False))
+
+
+def _cells(scores: dict[str, Any], unit: str, one_by_one: bool) -> tuple[list[str], dict[str, list[str]]]:
+    """Headings, and the cells below them by arm; the baseline has none below the last one."""
+    one_by_one = one_by_one and len(scores["folds"]) <= FOLD_COLUMNS
     headings = [f"fold {fold}" for fold in scores["folds"]] if one_by_one else ["lowest fold", "highest fold"]
-    for heading in [*headings, "mean ± SD", *[f"minus {BASELINE} (95 %)"] * compared]:
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings += ["mean ± SD", *[f"minus {BASELINE} (95 %)"] * (len(scores["arms"]) > 1)]
+    rows = {}
     for arm, by_unit in scores["arms"].items():
         macro_f1 = by_unit[unit]["macro_f1"]
         by_fold = macro_f1["by_fold"] if one_by_one else [min(macro_f1["by_fold"]), max(macro_f1["by_fold"])]
-        cells = [*(f"{100 * value:.1f}" for value in by_fold), _spread(macro_f1)]
+        rows[arm] = [*(f"{100 * value:.1f}" for value in by_fold), _spread(macro_f1)]
         if arm != BASELINE:
-            cells.append(_gain(by_unit[unit]["difference"]))
-        table.add_row(Text(arm), *cells)
-    return table
+            rows[arm].append(_gain(by_unit[unit]["difference"]))
+    return headings, rows
 
 
 def _spread(over_folds: dict[str, Any]) -> str:

@@ -1,12 +1,11 @@
 """`clinaug-fast split`: decide once which subjects are tested in which fold."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
 
 UNEVEN = 2  # times as many test recordings in one fold as in another
 
@@ -50,10 +49,10 @@ def split(
                 "subjects differ much in size, or there are few. The interval that evaluate gives is too narrow then"
             )
         state = "is written" if written else "was made before with these settings: nothing to do"
-        where = f" --folds {shlex.quote(str(path))}" if out else ""
+        where = f" --folds {quoted(path)}" if out else ""
         text = (
             f"{path} {state}\n\ntest recordings, grouped by {group_by}:\n{show_table(made.about['labels'], table)}\n\n"
-            f"next: clinaug-fast train {shlex.quote(str(features))} RUN{where}"
+            f"next: clinaug-fast train {quoted(features)} RUN{where}"
         )
         about = {key: made.about[key] for key in ("features", "fingerprint", "seed", "group_by", "labels", "folds")}
         say.result(text, out=str(path), already_done=not written, **about)

@@ -1,13 +1,12 @@
 """`clinaug-fast train`: one conditional generator for each fold, on its training part."""
 
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, TorchThreads, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
 
 if TYPE_CHECKING:
@@ -49,7 +48,9 @@ def train(
     gradient_penalty: Annotated[float, typer.Option(help="Weight of the gradient penalty.")] = 10.0,
     generator_rate: Annotated[float, typer.Option(help="Adam's rate for the generator.")] = 5e-4,
     critic_rate: Annotated[float, typer.Option(help="Adam's rate for the critic.")] = 1e-3,
-    ema: Annotated[float, typer.Option(help="Decay of the averaged generator, the one that generates.")] = 0.999,
+    ema: Annotated[
+        float, typer.Option(help="Highest decay of the averaged generator; before, (1 + step) / (10 + step).")
+    ] = 0.999,
     latent_dim: Annotated[int, typer.Option(help="Size of the random vector behind a clip.")] = 128,
     seed: Annotated[int, typer.Option(help="Decides first weights, order of clips and latent vectors.")] = 0,
     threads: TorchThreads = 1,
@@ -102,7 +103,7 @@ def train(
                 + ("" if row["trained_now"] else ", trained before")
                 for row in rows
             ),
-            f"\nnext: clinaug-fast generate {shlex.quote(str(run))} SYNTHETIC{only}",
+            f"\nnext: clinaug-fast generate {quoted(run)} SYNTHETIC{only}",
         ]
         say.result("\n".join(lines), run=str(run), model=config.model, seconds=round(seconds, 1), folds=rows)
 

@@ -4,6 +4,7 @@ Leaves label folders of WAV files named `<procedure>_<label>_<take>.wav`, a READ
 `demo_corpus.json` with the settings. A recording depends on (seed, procedure, label, take) alone.
 """
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def write_demo_corpus(
         for label in LABELS:
             (draft / label).mkdir()
         for name, what in names.items():
-            soundfile.write(draft / name, demo_recording(seed, *what), RATE, subtype="PCM_16")
+            recording = BytesIO()  # what libsndfile says of a full disk is no OSError
+            soundfile.write(recording, demo_recording(seed, *what), RATE, subtype="PCM_16", format="WAV")
+            (draft / name).write_bytes(recording.getbuffer())
             progress.advance()
         write_text(draft / "README.txt", README.format(n_recordings=len(names), n_procedures=n_procedures, takes=takes))
         write_json(draft / SETTINGS_FILE, settings)

@@ -31,7 +31,9 @@ def balanced_order(classes: Tensor, n: int, generator: torch.Generator) -> Tenso
         n_decks = -(-rounds // len(member))
         decks.append(torch.cat([member[_shuffled(len(member), generator)] for _ in range(n_decks)])[:rounds])
     drawn = torch.stack(decks, dim=1)  # (rounds, labels)
-    order = torch.stack([_shuffled(len(members), generator) for _ in range(rounds)])
+    order = torch.empty_like(drawn)
+    for row in order:  # a list of as many tensors would take forty times the memory
+        row.copy_(_shuffled(len(members), generator))
     return drawn.gather(1, order).flatten()[:n]
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import InputError
-from clinaug_fast.features.shards import fingerprint_shard
+from clinaug_fast.features.shards import Shard
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance
 
@@ -197,8 +197,10 @@ class FeatureSetWriter:
 
     def _flush(self) -> None:
         name = f"shards/{len(self._shards):05d}.npy"
-        np.save(self.folder / name, np.stack(self._pending), allow_pickle=False)
-        digest = fingerprint_shard(self.folder / name)
+        with open(self.folder / name, "w+b") as file:
+            shard = Shard(file, self._clip_shape, len(self._pending))
+            shard.append(np.stack(self._pending))
+            digest = shard.finish()
         self._shards.append({"file": name, "rows": len(self._pending), "xxh3_64": digest})
         self._pending.clear()
 

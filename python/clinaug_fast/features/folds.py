@@ -65,7 +65,7 @@ class Folds:
         if self.about["features"] != features.fingerprint:
             raise InputError(
                 f"the folds are of the feature set {self.about['features']}; {features.path} is "
-                f"{features.fingerprint}. Run clinaug-fast split {features.path} again"
+                f"{features.fingerprint}. Name the folds of this one, or remove that file and split this one anew"
             )
         test = np.isin(features.groups, list(self.test_groups(fold)))
         return np.flatnonzero(~test), np.flatnonzero(test)
@@ -215,7 +215,7 @@ def write_folds(folds: Folds, path: Path) -> bool:
             path,
             {key: stored[key] for key in keys} | {"folds": len(stored["folds"])},
             {key: folds.about[key] for key in keys} | {"folds": len(folds)},
-            "name another file",
+            "remove it and split again, or name another file",
         )
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -87,8 +87,6 @@ def train(
             device=torch.device(device),
             on_step=on_step,
         )
-        if begun.folder(fold).exists():  # made by another process meanwhile, from the same seed
-            continue
         state = {
             "run": begun.fingerprint,
             "fold": fold,
@@ -100,11 +98,16 @@ def train(
             "threads": torch.get_num_threads(),
             "provenance": provenance() | {"torch": torch.__version__},
         }
-        with atomic_folder(begun.folder(fold)) as draft:
-            weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
-            (draft / WEIGHTS).write_bytes(save(weights))
-            write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
-            write_json_lines(draft / "metrics.jsonl", metrics)
+        try:
+            with atomic_folder(begun.folder(fold)) as draft:
+                weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
+                (draft / WEIGHTS).write_bytes(save(weights))
+                write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
+                write_json_lines(draft / "metrics.jsonl", metrics)
+        except (InputError, OSError):
+            if not begun.folder(fold).exists():  # else another process has made it meanwhile, from the same seed
+                raise
+            continue
         trained.append(fold)
     return TrainResult(begun, chosen, trained)
 

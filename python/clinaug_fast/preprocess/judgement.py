@@ -107,9 +107,14 @@ def _warn_of_short_recordings(about: Mapping[str, Any], mel: MelConfig, progress
         how = "repeated" if about["clip"]["short"] == "tile" else "followed by zeros"
         fitting = max(16, int(median_s * mel.sample_rate / mel.hop_length) // 16 * 16)
         progress.warn(
-            f"half of the recordings are no longer than {median_s:.3g} s, and a clip is {clip_s:.3g} s long: they are "
-            f"{how} to that length, so most of what a clip holds is no sound of its own. Try --n-frames {fitting}"
+            f"half of the recordings are no longer than {_seconds(median_s)} s, and a clip is {_seconds(clip_s)} s "
+            f"long: they are {how} to that length, so most of what a clip holds is no sound of its own. "
+            f"Try --n-frames {fitting}"
         )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"
 
 
 def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: Progress) -> None:

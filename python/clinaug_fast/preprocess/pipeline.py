@@ -18,6 +18,7 @@ import pyarrow as pa
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.corpus.long_recording import COPIES
+from clinaug_fast.corpus.overlaps import refuse_shared_sound
 from clinaug_fast.corpus.recordings import Corpus, read_corpus
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
@@ -99,6 +100,7 @@ def preprocess(
     _refuse_large_clips(settings, threads, memory)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
+        refuse_shared_sound(source.table)
         unlabelled, left_out = source.unlabelled, source.left_out
         warn_of_misreading(source, progress)
         made_with = _made_with(source, settings, max_hours, subject_pattern, device, deidentify_key)
