@@ -157,7 +157,7 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path, limit: int):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="File too large") as caught:
             write(tmp_path / "set", np.zeros((9, 3, 100), np.float32))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
