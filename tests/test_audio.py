@@ -343,3 +343,17 @@ def test_a_flac_file_that_vanishes_is_read_by_who_has_it_open(tmp_path: Path):
     opened = audio.open_audio(recording(path))
     path.unlink()
     np.testing.assert_array_equal(decode(recording(path), RATE, file=opened).samples, whole)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8", "ALAW", "ULAW"])
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE])
+def test_full_scale_is_the_formats_own(tmp_path: Path, subtype: str, rate: int):
+    loud = 1.5 * np.sin(2 * np.pi * 5 * np.arange(4000) / RATE)
+    n_clipped = np.count_nonzero(np.abs(loud) >= 1)
+    path = write(tmp_path / "x.wav", np.clip(loud, -1, 1), rate, subtype=subtype)
+    told = decode(recording(path), RATE).level.clipped
+    assert n_clipped <= told <= n_clipped + 200  # a coarse format holds more to be full scale
+    level = native.wav_log_mel([path], MEL.with_changes(sample_rate=rate), ClipConfig(n_frames=32)).measured[0]
+    assert level["clipped"] in (told, 0) if subtype.endswith("LAW") else level["clipped"] == told
+    quiet = write(tmp_path / "y.wav", 0.9 * np.clip(loud, -1, 1), rate, subtype=subtype)
+    assert decode(recording(quiet), RATE).level.clipped == 0

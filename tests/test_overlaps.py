@@ -17,7 +17,7 @@ Segment = tuple[str, float | None, float | None, str]
 
 def table(folder: Path, *segments: Segment) -> Path:
     rows = [",".join("" if value is None else str(value) for value in (*segment, "hum")) for segment in segments]
-    rows = ["path,start_s,end_s,subject,label", *rows, "other.wav,,,p,hiss"]
+    rows = ["path,start_s,end_s,subject,label", *rows, "other.wav,,,,hiss"]
     (folder / "table.csv").write_text("\n".join(rows) + "\n")
     return folder / "table.csv"
 

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::int64_t kLanes = 8;
 constexpr std::int64_t kBlock = 1 << 13;  // stays in the first-level cache; its counts and sums fit 16 and 32 bits
-constexpr float kClippedFrom = 1.0f - 0x1p-15f, kSilentBelow = 1e-3f;
+constexpr float kSilentBelow = 1e-3f;
 constexpr std::int32_t kInfinity = 0x7f800000;  // the bits
 constexpr std::int16_t kClippedFromInt = 32767, kSilentUpToInt = 32;  // the same limits times 32768
 
@@ -136,7 +136,7 @@ CLINAUG_CLONES Level measure_level(std::span<const std::int16_t> samples) {
   return level;
 }
 
-CLINAUG_CLONES Level measure_level(std::span<const float> samples) {
+CLINAUG_CLONES Level measure_level(std::span<const float> samples, float clipped_from) {
   Level level;
   level.n = static_cast<std::int64_t>(samples.size());
   for (std::int64_t at = 0; at < level.n; at += kBlock) {
@@ -144,7 +144,7 @@ CLINAUG_CLONES Level measure_level(std::span<const float> samples) {
     std::int32_t clipped = 0, silent = 0;
     for (const float sample : block) {
       const float size = std::abs(sample);
-      clipped += static_cast<std::int32_t>(size >= kClippedFrom);
+      clipped += static_cast<std::int32_t>(size >= clipped_from);
       silent += static_cast<std::int32_t>(size < kSilentBelow);
     }
     level.clipped += clipped;

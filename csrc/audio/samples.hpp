@@ -14,13 +14,15 @@ namespace clinaug {
 struct Level {
   std::int64_t n = 0;       // samples, of all channels
   double peak = 0.0;        // max |x|
-  std::int64_t clipped = 0; // |x| >= 1 - 2^-15
+  std::int64_t clipped = 0; // |x| >= 1 - 2^-15, or than a coarser format's largest number
   double square_sum = 0.0;  // of x^2
   std::int64_t silent = 0;  // |x| < 1e-3 (-60 dBFS)
 };
 
+inline constexpr float kClippedFrom = 1.0f - 0x1p-15f;
+
 Level measure_level(std::span<const std::int16_t> samples);
-Level measure_level(std::span<const float> samples);
+Level measure_level(std::span<const float> samples, float clipped_from = kClippedFrom);
 
 // The mean of `channels` interleaved channels: added up in float from the first to the last, then divided.
 void mix_to_mono(std::span<const std::int16_t> interleaved, std::int64_t channels, Fresh<float>& mono);

@@ -249,4 +249,11 @@ Interleaved interleaved(const Wav& wav, Segment segment, Fresh<float>& converted
   return std::span<const float>(converted);
 }
 
+Level measure_level(const Wav&, std::span<const std::int16_t> samples) { return measure_level(samples); }
+
+Level measure_level(const Wav& wav, std::span<const float> samples) {
+  constexpr float kLargestU8 = 127.0f / 128.0f;
+  return measure_level(samples, wav.format == SampleFormat::u8 ? kLargestU8 : kClippedFrom);
+}
+
 }  // namespace clinaug

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "audio/samples.hpp"
 #include "common/fresh.hpp"
 
 namespace clinaug {
@@ -66,5 +67,9 @@ Segment find_segment(const Wav& wav, double start_s, double end_s);
 // NaN and infinity.
 using Interleaved = std::variant<std::span<const std::int16_t>, std::span<const float>>;
 Interleaved interleaved(const Wav& wav, Segment segment, Fresh<float>& converted);
+
+// Of what `interleaved` gave, full scale being the format's own.
+Level measure_level(const Wav& wav, std::span<const std::int16_t> samples);
+Level measure_level(const Wav& wav, std::span<const float> samples);
 
 }  // namespace clinaug

@@ -164,7 +164,7 @@ WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& 
   };
   std::visit(
       [&](auto samples) {
-        const Level level = measure_level(samples);
+        const Level level = measure_level(wav, samples);
         clips.peak = level.peak;
         clips.clipped = level.clipped;
         clips.square_sum = level.square_sum;

@@ -71,7 +71,7 @@ py::object read(const py::object& path, const py::object& start_s, const py::obj
     Fresh<float> converted;
     std::visit(
         [&](auto samples) {
-          level = measure_level(samples);
+          level = measure_level(wav, samples);
           if (wav.channels == 1) {
             using T = typename decltype(samples)::value_type;
             mono = Fresh<T>(samples.begin(), samples.end());
@@ -91,16 +91,16 @@ py::object read(const py::object& path, const py::object& start_s, const py::obj
       mono);
 }
 
-// `samples` is (n,), dense.
-py::tuple level(const py::object& samples) {
+// `samples` is (n,), dense; `clipped_from` is for floats.
+py::tuple level(const py::object& samples, float clipped_from) {
   const Buffer from = as_buffer(samples);
-  const auto measure = [](const auto& view) {
+  const auto measure = [](const auto& view, auto... limit) {
     if (view.extent[0] > 1 && view.stride[0] != 1) throw std::invalid_argument("level: samples lie apart; expected dense ones");
     py::gil_scoped_release released;
-    return measure_level(std::span(view.data, static_cast<std::size_t>(view.extent[0])));
+    return measure_level(std::span(view.data, static_cast<std::size_t>(view.extent[0])), limit...);
   };
   if (from.dtype == "int16") return as_tuple(measure(as_view<const std::int16_t, 1>(from)));
-  if (from.dtype == "float32") return as_tuple(measure(as_view<const float, 1>(from)));
+  if (from.dtype == "float32") return as_tuple(measure(as_view<const float, 1>(from), clipped_from));
   throw std::invalid_argument("level: samples are " + from.dtype + "; expected int16 or float32");
 }
 
@@ -124,12 +124,13 @@ void bind_audio(py::module_& module) {
   bind_owned<std::int16_t>(module, "Int16s");
   module.attr("segment_overhang_s") = kOverhang;
   module.attr("loudest") = kLoudest;
+  module.attr("clipped_from") = kClippedFrom;
   module.def("wav_log_mel", &run, py::arg("plan"), py::arg("paths"), py::arg("segments"), py::arg("length"), py::arg("stride"),
              py::arg("tile"), py::arg("min_seconds"), py::arg("max_seconds"), py::arg("quiet_ratio"),
              "Plain WAV files to log-mels: (mels, measured, numbers, not_taken, read_ns, mel_ns)");
   module.def("read_wav", &read, py::arg("path"), py::arg("start_s"), py::arg("end_s"),
              "(mono samples, rate, channels, level) of a plain WAV file, or the reason why it is not one");
-  module.def("level", &level, py::arg("samples"), "(n, peak, clipped, square_sum, silent) of a dense (n,) buffer");
+  module.def("level", &level, py::arg("samples"), py::arg("clipped_from"), "(n, peak, clipped, square_sum, silent) of a dense (n,) buffer");
   module.def("window_energy", &energy, py::arg("windows"), py::arg("out"), "mean square of each row of (n, length) into (n,) float64");
 }
 

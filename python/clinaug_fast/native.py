@@ -35,7 +35,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike. The number counts up where a
 # change of the kernels changes bits.
-ARITHMETIC: str = ("x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}") + " 3"
+ARITHMETIC: str = ("x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}") + " 4"
 
 
 @lru_cache(maxsize=64)
@@ -120,7 +120,7 @@ class Level(NamedTuple):
 
     n: int  # samples
     peak: float  # max |x|
-    clipped: int  # |x| >= 1 - 2^-15
+    clipped: int  # |x| >= 1 - 2^-15, or than a coarser format's largest number
     square_sum: float  # of x^2
     silent: int  # |x| < 1e-3 (-60 dBFS)
 
@@ -243,9 +243,13 @@ def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float
     return Wav(np.asarray(samples), rate, channels, Level(*of_file))
 
 
-def level(samples: np.ndarray) -> Level:
-    """The level of (T,) or (T, channels) int16 or float32 samples, any strides."""
-    return Level(*_native.level(np.ascontiguousarray(samples).reshape(-1)))
+def level(samples: np.ndarray, clipped_from: float = _native.clipped_from) -> Level:
+    """The level of (T,) or (T, channels) int16 or float32 samples, any strides.
+
+    clipped_from: the size of float32 samples that counts as clipped, 1 - 2^-15 as of int16; less where they come from
+    a format that knows no number as large.
+    """
+    return Level(*_native.level(np.ascontiguousarray(samples).reshape(-1), clipped_from))
 
 
 def window_energy(windows: np.ndarray) -> np.ndarray:

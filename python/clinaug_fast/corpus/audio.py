@@ -40,6 +40,8 @@ SKIPPED_AT_ONCE = 1 << 16  # frames
 # Of MP3 so much is decoded before what is wanted, 32 to 64 of its own frames: with 12 nothing came out wrong, with 4
 # some did. From a multiple on, since its decoder rounds alike at each fourth of them alone.
 MP3_RUN_UP = 32 * 1152
+# What formats of 8 bits make of full scale, which as float32 it is not.
+LARGEST = {"PCM_U8": (127 / 128,), "PCM_S8": (127 / 128,), "ALAW": (32256 / 32768,), "ULAW": (32124 / 32768,)}
 
 
 class Code(StrEnum):
@@ -141,7 +143,8 @@ def decode(
         with file or open_audio(recording) as source:
             refuse_too_long(source.stop - source.start, source.sound.samplerate, max_seconds)
             samples, rate = _samples(source), source.sound.samplerate
-        channels, level = 1 if samples.ndim == 1 else samples.shape[1], finite_level(samples)
+        channels = 1 if samples.ndim == 1 else samples.shape[1]
+        level = finite_level(samples, source.sound.subtype)
         if samples.ndim == 2:
             samples = mixed(samples)
     else:
@@ -163,9 +166,9 @@ def refuse_too_long(n_samples: int, rate: int, max_seconds: float) -> None:
         raise Rejected(Code.TOO_LONG, f"{told} h; {limit}. Raise --max-duration if it is right")
 
 
-def finite_level(samples: np.ndarray) -> native.Level:
+def finite_level(samples: np.ndarray, subtype: str) -> native.Level:
     """native.level; raises Rejected for NaN and infinity, which no sum of squares hides."""
-    level = native.level(samples)
+    level = native.level(samples, *LARGEST.get(subtype, ()))
     if not math.isfinite(level.square_sum):
         raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
     if level.peak > native.LOUDEST:
@@ -263,8 +266,9 @@ def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
 
 def go_to(file: soundfile.SoundFile, start: int) -> None:
     """From its begin to the frame `start`; codecs that cannot be sought in, such as GSM, decode what lies before, and
-    MP3, whose frames build on those before, some of it."""
-    skipped = 0
+    MP3, whose frames build on those before, some of it. Those of Opus build on all before them: at rates below 48 kHz
+    no run-up was long enough."""
+    skipped = start if file.subtype == "OPUS" else 0
     if file.subtype.startswith("MPEG"):
         skipped = start - max(0, start // MP3_RUN_UP - 1) * MP3_RUN_UP
     try:

@@ -75,7 +75,7 @@ class LongRecording:
             begun = time.perf_counter()
             samples = self._read(done, min(size, self.n_samples - done), dtype)
             done += len(samples)
-            level = finite_level(samples)
+            level = finite_level(samples, self._sound.subtype)
             self.level = level if self.level is None else self.level + level
             if samples.ndim == 2:
                 samples = mixed(samples)

@@ -19,7 +19,7 @@ def refuse_shared_sound(recordings: pa.Table) -> None:
     known = recordings.filter(pc.is_valid(recordings.column("subject"))).sort_by("path")
     paths = known.column("path").to_numpy()
     first = np.flatnonzero(np.append(True, paths[1:] != paths[:-1])) if len(paths) else np.empty(0, np.int64)
-    for begin, end in zip(first, np.append(first[1:], len(paths)), strict=True):
+    for begin, end in zip(first, np.append(first, len(paths))[1:], strict=True):
         if end - begin > 1:
             _refuse_shared_in_one(known.slice(begin, end - begin).to_pylist())
 

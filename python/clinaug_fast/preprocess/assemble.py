@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clinaug_fast.corpus.audio import Code
 from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
@@ -134,10 +135,18 @@ def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[st
     if not labels:
         raise RejectedError(
             f"all {len(rejected)} recordings of {corpus} were rejected, nothing was written. The first reasons: "
-            f"{first}. Repair the files, or check that the table's paths start at its folder"
+            f"{first.rstrip('.')}. {_cure(rejected)}, or check that the table's paths start at its folder"
         )
     if len(labels) < 2:
         raise InputError(
             f"only the label {labels[0]!r} of {corpus} has recordings that can be used; expected two or more. "
-            f"The first reasons: {first}. Repair the files"
+            f"The first reasons: {first.rstrip('.')}. {_cure(rejected)}"
         )
+
+
+def _cure(rejected: list[dict[str, Any]]) -> str:
+    lengths = {Code.TOO_SHORT: "lower --min-seconds", Code.TOO_LONG: "raise --max-duration"}
+    codes = {row["code"] for row in rejected}
+    if not codes or codes - {*lengths}:
+        return "Repair the files"
+    return " and ".join(lengths[code] for code in sorted(codes)).capitalize()

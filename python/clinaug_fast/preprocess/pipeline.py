@@ -6,7 +6,7 @@ and JSON are flushed to disk (fsync) before the rename that makes the output app
 absent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_dig
 from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge, warn_of_misreading
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
-from clinaug_fast.preprocess.parts import Part, read_part, write_part
+from clinaug_fast.preprocess.parts import Part, part_files, read_part, write_part
 from clinaug_fast.preprocess.receipt import Receipt
 from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.preprocess.workers import Job, make_lanes, run_blocks
@@ -110,6 +110,11 @@ def preprocess(
         already_done = out.exists()
         if already_done:
             remove_left(out)
+            if fail_at_first and counts is not None:
+                _refuse_rejected_before(sum(counts.rejected.values()))
+            elif fail_at_first and part is not None:
+                made = range(part.number, read_part(out)["n_blocks"], part.count)
+                _refuse_rejected_before(_n_rejected(part_files(out), made))
         else:
             run = Receipt()
             with open_draft(out, _settings(made_with, part, cutting())) as draft:
@@ -224,6 +229,8 @@ def _work(
     with ThreadPoolExecutor(threads) as pool:
         whole = pool.map(job.files.is_whole, blocks)
         left = [number for number, is_whole in zip(blocks, whole, strict=True) if not is_whole]
+    if job.fail_at_first:
+        _refuse_rejected_before(_n_rejected(job.files, {*blocks} - {*left}))
     done = len(blocks) - len(left)
     title = f"preprocess, {done} of {len(blocks)} blocks done before" if done else "preprocess"
     progress.start(title, sum(len(blocks[number]) for number in left))
@@ -237,6 +244,19 @@ def _work(
     if not all(job.files.about(number).exists() for number in left):
         stop.refuse()
     return seconds
+
+
+def _n_rejected(files: BlockFiles, numbers: Iterable[int]) -> int:
+    return sum(len(files.read(number)["rejected"]) for number in numbers)
+
+
+def _refuse_rejected_before(n: int) -> None:
+    """What a run without --on-error fail has passed by."""
+    if n:
+        raise RejectedError(
+            f"{n} recordings were rejected before, and --on-error is fail. Repair them or take them out, and name "
+            "a new output folder, or give --on-error skip, which lists them in rejected.jsonl"
+        )
 
 
 def _assemble(draft: Draft, files: BlockFiles, n_blocks: int, made_with: Mapping[str, Any], corpus: Path) -> Counts:
