@@ -151,6 +151,12 @@ def test_the_recording_of_a_clip_is_its_id_without_the_last_number():
     assert cut_from(ids).to_pylist() == ["a/x.wav", "a/x#1.wav", "x.wav@0.0-1.0", "fold0/hiss/00001", "x#y"]
 
 
+def test_a_clip_may_lie_in_any_order(tmp_path: Path):
+    clips = np.random.default_rng(0).normal(size=(3, 3, 5)).astype(np.float32)
+    features = write(tmp_path / "set", np.asfortranarray(clips))
+    np.testing.assert_array_equal(features.clips(), clips)
+
+
 @pytest.mark.parametrize("limit", [1, 4096])  # bytes of a file: less than a header, less than a shard
 def test_a_full_disk_is_told_as_one(tmp_path: Path, limit: int):
     """numpy's own writer loses the error's number when it can write a part."""

@@ -1,5 +1,6 @@
 """train: the same bytes twice, never a look at a test clip, and no step done again after a kill."""
 
+import errno
 import json
 import shutil
 import sys
@@ -137,7 +138,7 @@ def test_a_fold_that_another_process_makes_while_this_one_writes_is_kept(
 ):
     def slowly(path: Path, rows: list[dict]) -> None:
         monkeypatch.undo()
-        train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0])
+        shutil.copytree(tmp_path / "whole/fold_0", tmp_path / "run/fold_0")
         write_json_lines(path, rows)
 
     train(tiny_features, tiny_folds, tmp_path / "whole", SMALL, only_folds=[0, 1])
@@ -146,6 +147,16 @@ def test_a_fold_that_another_process_makes_while_this_one_writes_is_kept(
     monkeypatch.setattr(module, "write_json_lines", slowly)
     assert train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0, 1]).trained == [1]
     assert files(tmp_path / "run") == files(tmp_path / "whole")
+
+
+def test_a_fold_that_may_not_be_on_disk_is_no_fold_of_another_process(tiny_features, tiny_folds, tmp_path, monkeypatch):
+    def failing(path: Path) -> None:
+        if path == tmp_path / "run" and (path / "fold_0").exists():
+            raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr("clinaug_fast.runs.flush", failing)
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0])
 
 
 def test_changed_settings_are_refused_by_name(tiny_features, tiny_folds, tmp_path):

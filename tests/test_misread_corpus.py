@@ -101,6 +101,18 @@ def test_links_that_lead_nowhere_are_named(cli: Cli, tmp_path: Path):
     assert [(row["path"], row["code"]) for row in rejected] == [("hum/lost.wav", "MISSING")]
 
 
+def test_links_that_lead_nowhere_are_named_where_nothing_else_is_left(cli: Cli, tmp_path: Path):
+    (tmp_path / "corpus").mkdir()
+    for label in ("a", "b"):
+        (tmp_path / "corpus" / label).symlink_to(tmp_path / "share" / label)
+    result = cli("preprocess", tmp_path / "corpus", tmp_path / "out", *OPTIONS)
+    assert "(0 audio and 0 other files seen; links that lead nowhere: a, b); expected LABEL/FILE" in result.stderr
+    shutil.copytree(write_corpus(tmp_path / "whole") / "hum", tmp_path / "corpus" / "hum")
+    result = cli("preprocess", tmp_path / "corpus", tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 3
+    assert "has one label, 'hum'; links that lead nowhere: a, b; expected two or more" in result.stderr
+
+
 @pytest.mark.parametrize(("short", "how"), [("tile", "repeated"), ("pad", "followed by zeros")])
 def test_clips_much_longer_than_the_recordings_are_told(
     cli: Cli, tiny_corpus: Path, tmp_path: Path, short: str, how: str

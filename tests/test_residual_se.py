@@ -258,6 +258,12 @@ def test_compiles_once_for_many_sizes(training):
     assert counter.frame_count <= 2  # the first size is taken for a constant
 
 
+def test_is_traced_by_fx():
+    module = ResidualSE(8)
+    x = torch.randn(2, 8, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.fx.symbolic_trace(module)(x), module(x))
+
+
 def test_is_exported_for_any_size():
     class Both(torch.nn.Module):
         def __init__(self):

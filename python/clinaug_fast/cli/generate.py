@@ -1,5 +1,6 @@
 """`clinaug-fast generate`: clips from a run's generators, as a feature set that knows its lineage."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,9 +100,9 @@ def _evaluate(run: "Run", source: Path, out: Path, folds: list[int]) -> str:
         options = f" --folds {quoted(run.folds_path)}"
     options += "".join(f" --fold {fold}" for fold in folds if len(folds) < len(run.folds))
     name = out.resolve().name
-    arm = name.replace("=", "-")
+    arm = name.replace("=", "-").lstrip("-") or "generated"
     if arm == "none" or arm.startswith("."):  # evaluate calls no arm so
         arm = f"generated-{arm.lstrip('.')}"
     named = arm != name or "=" in str(out)  # by itself, the folder would not give the arm its name
-    options += f" --synthetic {quoted(f'{arm}={out}' if named else str(out))}"
+    options += f" --synthetic {shlex.quote(f'{arm}={out}') if named else quoted(out)}"
     return f"clinaug-fast evaluate {quoted(source)} EVALUATION{options}"

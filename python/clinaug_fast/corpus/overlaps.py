@@ -16,30 +16,29 @@ def refuse_shared_sound(recordings: pa.Table) -> None:
     """recordings: of RECORDINGS_SCHEMA. Raises InputError naming two of different subjects that overlap."""
     if all(recordings.column(name).null_count == len(recordings) for name in ("start_s", "end_s")):
         return  # whole files, each once
-    known = recordings.filter(pc.is_valid(recordings.column("subject"))).sort_by("path")
-    paths = known.column("path").to_numpy()
-    first = np.flatnonzero(np.append(True, paths[1:] != paths[:-1])) if len(paths) else np.empty(0, np.int64)
-    for begin, end in zip(first, np.append(first, len(paths))[1:], strict=True):
-        if end - begin > 1:
-            _refuse_shared_in_one(known.slice(begin, end - begin).to_pylist())
+    known = recordings.filter(pc.is_valid(recordings.column("subject")))
+    path, subject = (pc.rank(known.column(name), tiebreaker="dense").to_pylist() for name in ("path", "subject"))
+    start = known.column("start_s").fill_null(0.0).to_pylist()
+    end = known.column("end_s").fill_null(np.inf).to_pylist()
+    file, last, other = -1, -1, -1  # rows of the file: that which ends last, and that of another subject which does
+    for row in np.lexsort((start, path)).tolist():
+        if path[row] != file:
+            file, last, other = path[row], row, -1
+            continue
+        for before in (last, other):
+            if before >= 0 and subject[before] != subject[row] and end[before] > start[row] + ROUNDING_S:
+                _refuse(known.slice(before, 1).to_pylist()[0], known.slice(row, 1).to_pylist()[0])
+        if subject[row] == subject[last]:
+            last = row if end[row] > end[last] else last
+        elif end[row] > end[last]:
+            last, other = row, last
+        elif other < 0 or end[row] > end[other]:
+            other = row
 
 
-def _refuse_shared_in_one(rows: list[dict]) -> None:
-    last: dict[str, dict] = {}  # of each subject, the segment that ends last
-    for row in sorted(rows, key=_start):
-        for subject, other in last.items():
-            if subject != row["subject"] and _end(other) > _start(row) + ROUNDING_S:
-                raise InputError(
-                    f"{other['id']} of subject {subject!r} and {row['id']} of subject {row['subject']!r} share sound; "
-                    "expected segments of different subjects to lie apart, as the same sound could be trained on and "
-                    "tested. Correct the table"
-                )
-        last[row["subject"]] = max(last.get(row["subject"], row), row, key=_end)
-
-
-def _start(row: dict) -> float:
-    return row["start_s"] or 0.0
-
-
-def _end(row: dict) -> float:
-    return np.inf if row["end_s"] is None else row["end_s"]
+def _refuse(one: dict, two: dict) -> None:
+    raise InputError(
+        f"{one['id']} of subject {one['subject']!r} and {two['id']} of subject {two['subject']!r} share sound; "
+        "expected segments of different subjects to lie apart, as the same sound could be trained on and tested. "
+        "Correct the table"
+    )

@@ -9,7 +9,6 @@ import os
 import posixpath
 import re
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from clinaug_fast import native
+from clinaug_fast.corpus.spellings import composed, refuse_two_spellings
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import fingerprint
 
@@ -190,29 +190,16 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
         raise InputError(f"{path} {what}; expected a corpus. Check the path")
     labels = corpus.labels
     if len(labels) == 1:
-        raise InputError(f"{path} has one label, {labels[0]!r}; expected two or more to tell apart. Add the others")
-    _refuse_two_spellings(path, "label", labels, _composed)
+        one = f"{labels[0]!r}{_and_dead(corpus.dead_links)}"
+        raise InputError(f"{path} has one label, {one}; expected two or more to tell apart. Add the others")
+    refuse_two_spellings(path, "label", labels, composed)
     subjects = pc.unique(corpus.table.column("subject")).to_pylist()
-    _refuse_two_spellings(path, "subject", subjects, lambda name: _composed(name).casefold())
+    refuse_two_spellings(path, "subject", subjects, lambda name: composed(name).casefold())
     return corpus
 
 
-def _refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], plain: Callable[[str], str]) -> None:
-    """Of a patient in two spellings, one may be tested and the other trained on."""
-    seen: dict[str, str] = {}
-    for name in filter(None, names):
-        twin = seen.setdefault(plain(name.strip()), name)
-        if twin != name:
-            shown = ascii if _composed(twin) == _composed(name) and twin.strip() != name.strip() else repr
-            raise InputError(
-                f"{path} has the {what}s {shown(twin)} and {shown(name)}; expected one spelling of each. Correct one "
-                "of them"
-            )
-
-
-def _composed(name: str) -> str:
-    """With letters and their accents in one, as macOS does not write them."""
-    return unicodedata.normalize("NFC", name)
+def _and_dead(links: Sequence[str]) -> str:
+    return f"; links that lead nowhere: {', '.join(links[:4])}{', ...' * (len(links) > 4)}" if links else ""
 
 
 def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> Corpus:
@@ -225,13 +212,13 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     for suffix, n in found.ignored.items():
         ignored[_writable(suffix).lower() or "no suffix"] += n
     unlabelled = [_writable(name) for name in found.unlabelled]
+    left_out, dead = ([_writable(name) for name in names] for names in (found.left_out, found.dead_links))
     if not found.labels:
         raise InputError(
-            f"{root} has no audio in sub-folders ({len(unlabelled)} audio and {ignored.total()} other files seen); "
-            f"expected LABEL/FILE with {', '.join(sorted(AUDIO_SUFFIXES))}. Sort the files into one folder a label, "
-            "or give a table with the columns path and label"
+            f"{root} has no audio in sub-folders ({len(unlabelled)} audio and {ignored.total()} other files seen"
+            f"{_and_dead(dead)}); expected LABEL/FILE with {', '.join(sorted(AUDIO_SUFFIXES))}. Sort the files into "
+            "one folder a label, or give a table with the columns path and label"
         )
-    left_out, dead = ([_writable(name) for name in names] for names in (found.left_out, found.dead_links))
     paths, refused = _names(found)
     columns = {"id": paths, "path": paths, "refused": refused, "subject": _subjects(pattern, paths, refused)}
     columns["bytes"] = pa.array(found.bytes, mask=found.bytes < 0)

@@ -32,8 +32,8 @@ def balanced_order(classes: Tensor, n: int, generator: torch.Generator) -> Tenso
         decks.append(torch.cat([member[_shuffled(len(member), generator)] for _ in range(n_decks)])[:rounds])
     drawn = torch.stack(decks, dim=1)  # (rounds, labels)
     order = torch.empty_like(drawn)
-    for row in order:  # a list of as many tensors would take forty times the memory
-        row.copy_(_shuffled(len(members), generator))
+    for at in range(rounds):  # a list of as many tensors would take thirty times the memory
+        torch.randperm(len(members), generator=generator, out=order[at])
     return drawn.gather(1, order).flatten()[:n]
 
 

@@ -199,7 +199,7 @@ class FeatureSetWriter:
         name = f"shards/{len(self._shards):05d}.npy"
         with open(self.folder / name, "w+b") as file:
             shard = Shard(file, self._clip_shape, len(self._pending))
-            shard.append(np.stack(self._pending))
+            shard.append(np.ascontiguousarray(np.stack(self._pending)))
             digest = shard.finish()
         self._shards.append({"file": name, "rows": len(self._pending), "xxh3_64": digest})
         self._pending.clear()

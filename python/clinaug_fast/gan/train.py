@@ -6,6 +6,7 @@ threads give the same bytes on the CPU.
 """
 
 import copy
+import errno
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,8 +105,9 @@ def train(
                 (draft / WEIGHTS).write_bytes(save(weights))
                 write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
                 write_json_lines(draft / "metrics.jsonl", metrics)
-        except (InputError, OSError):
-            if not begun.folder(fold).exists():  # else another process has made it meanwhile, from the same seed
+        except (InputError, OSError) as error:  # another process has made it meanwhile, from the same seed
+            there = isinstance(error, InputError) or error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+            if not there or not begun.folder(fold).exists():
                 raise
             continue
         trained.append(fold)

@@ -56,8 +56,11 @@ def residual_se(
     act: str = "relu",
     slope: float = 0.0,
 ) -> torch.Tensor:
-    check_kinds(x, w1, b1, w2, b2, skip, act, slope)
-    return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
+    try:
+        return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
+    except (AttributeError, RuntimeError, TypeError):
+        check_kinds(x, w1, b1, w2, b2, skip, act, slope)
+        raise
 
 
 residual_se.__doc__ = __doc__  # whoever asks `ops.residual_se` for help asks the function, not the module

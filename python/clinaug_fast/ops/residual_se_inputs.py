@@ -13,7 +13,7 @@ CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 
 
 def check_kinds(x, w1, b1, w2, b2, skip, act, slope) -> None:
-    """What the operator itself would refuse with the values of all its arguments, or torch with its own words."""
+    """Raises TypeError in place of torch's own words, which tell the values of all arguments."""
     for name, value in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
         if not isinstance(value, torch.Tensor):
             raise TypeError(
