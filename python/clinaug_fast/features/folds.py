@@ -65,7 +65,7 @@ class Folds:
         if self.about["features"] != features.fingerprint:
             raise InputError(
                 f"the folds are of the feature set {self.about['features']}; {features.path} is "
-                f"{features.fingerprint}. Name the folds of this one, or remove that file and split this one anew"
+                f"{features.fingerprint}. Name the folds of this set, or remove those and split this set anew"
             )
         test = np.isin(features.groups, list(self.test_groups(fold)))
         return np.flatnonzero(~test), np.flatnonzero(test)
