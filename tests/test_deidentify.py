@@ -130,6 +130,11 @@ def test_a_file_that_is_no_key_is_refused_and_stays(tmp_path: Path, content: byt
     assert (tmp_path / "k").read_bytes() == content
 
 
+def test_a_folder_is_no_key(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"is a folder; expected a file, such as .*/key\. Name one"):
+        read_or_make_key(tmp_path, tmp_path / "out")
+
+
 def test_a_folder_of_a_like_name_is_outside(tmp_path: Path) -> None:
     assert read_or_make_key(tmp_path / "set.keys" / "k", tmp_path / "set")
 

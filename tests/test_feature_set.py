@@ -151,6 +151,12 @@ def test_the_recording_of_a_clip_is_its_id_without_the_last_number():
     assert cut_from(ids).to_pylist() == ["a/x.wav", "a/x#1.wav", "x.wav@0.0-1.0", "fold0/hiss/00001", "x#y"]
 
 
+def test_a_part_is_told_from_a_set(tmp_path: Path):
+    (tmp_path / "part.json").write_text("{}")
+    with pytest.raises(InputError, match=r"is a part of a feature set\. Run clinaug-fast merge on all parts"):
+        FeatureSet.open(tmp_path)
+
+
 def test_a_clip_may_lie_in_any_order(tmp_path: Path):
     clips = np.random.default_rng(0).normal(size=(3, 3, 5)).astype(np.float32)
     features = write(tmp_path / "set", np.asfortranarray(clips))

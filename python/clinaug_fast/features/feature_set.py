@@ -64,6 +64,7 @@ class FeatureSet:
     def open(cls, path: Path) -> "FeatureSet":
         """Read the JSON and the index; InputError where either is missing, foreign or changed since it was made."""
         path = Path(path)
+        refuse_part(path)
         what = "a feature set's features.json (clinaug-fast preprocess makes one)"
         about = read_versioned(path / "features.json", what, SCHEMA_VERSION, MEND, ABOUT)
         try:
@@ -160,6 +161,12 @@ def cut_from(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """The id, in the corpus, of what each clip was cut from, a whole file or a segment that a table names: the clip's
     id without its window's number."""
     return pc.replace_substring_regex(ids, "#[0-9]+$", "")
+
+
+def refuse_part(path: Path) -> None:
+    """InputError where `path` is what one of several machines made."""
+    if (path / "part.json").exists():
+        raise InputError(f"{path} is a part of a feature set. Run clinaug-fast merge on all parts, and name the set")
 
 
 class FeatureSetWriter:

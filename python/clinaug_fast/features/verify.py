@@ -19,7 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.features.feature_set import INDEX_SCHEMA, MEND, SCHEMA_VERSION, cut_from, feature_set_fingerprint
+from clinaug_fast.features.feature_set import (
+    INDEX_SCHEMA,
+    MEND,
+    SCHEMA_VERSION,
+    cut_from,
+    feature_set_fingerprint,
+    refuse_part,
+)
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_versioned
 from clinaug_fast.runs import Progress, Silent, fingerprint_file
@@ -49,8 +56,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path} is no folder; expected a feature set. Check the path")
-    if (path / "part.json").exists():
-        raise InputError(f"{path} is a part of a feature set. Run clinaug-fast merge on all parts, then verify the set")
+    refuse_part(path)
     if not any((path / name).exists() for name in ("features.json", "index.parquet", "shards")):
         made_by = "Give a folder that preprocess, merge or generate made"
         raise InputError(f"{path} is no feature set: it has no features.json, index.parquet or shards. {made_by}")

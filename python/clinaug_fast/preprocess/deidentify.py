@@ -93,6 +93,8 @@ def read_or_make_key(path: Path, out: Path) -> bytes:
                 f"the key {path} lies inside {folder}; expected it elsewhere, since whoever gets the feature set would "
                 "get the names. Name a file outside"
             )
+    if path.is_dir():
+        raise SettingsError(f"the key {path} is a folder; expected a file, such as {path / 'key'}. Name one")
     if not path.exists():
         _write_new(path, secrets.token_hex(KEY_BYTES))
     text = path.read_bytes().strip()
