@@ -31,6 +31,7 @@ except ValueError as error:
     raise SettingsError(str(error)) from None
 
 LOUDEST: float = _native.loudest  # a float sample that may still be sound: of any more, sums and filters overflow
+CLIPPED_FROM: float = _native.clipped_from  # the size of a sample at full scale
 SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end behind its file, where it is cut
 
 # Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike. The number counts up where a
@@ -243,7 +244,7 @@ def read_wav(path: str | os.PathLike, start_s: float | None = None, end_s: float
     return Wav(np.asarray(samples), rate, channels, Level(*of_file))
 
 
-def level(samples: np.ndarray, clipped_from: float = _native.clipped_from) -> Level:
+def level(samples: np.ndarray, clipped_from: float = CLIPPED_FROM) -> Level:
     """The level of (T,) or (T, channels) int16 or float32 samples, any strides.
 
     clipped_from: the size of float32 samples that counts as clipped, 1 - 2^-15 as of int16; less where they come from

@@ -41,7 +41,7 @@ SKIPPED_AT_ONCE = 1 << 16  # frames
 # some did. From a multiple on, since its decoder rounds alike at each fourth of them alone.
 MP3_RUN_UP = 32 * 1152
 # What formats of 8 bits make of full scale, which as float32 it is not.
-LARGEST = {"PCM_U8": (127 / 128,), "PCM_S8": (127 / 128,), "ALAW": (32256 / 32768,), "ULAW": (32124 / 32768,)}
+LARGEST = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "ALAW": 32256 / 32768, "ULAW": 32124 / 32768}
 
 
 class Code(StrEnum):
@@ -168,7 +168,7 @@ def refuse_too_long(n_samples: int, rate: int, max_seconds: float) -> None:
 
 def finite_level(samples: np.ndarray, subtype: str) -> native.Level:
     """native.level; raises Rejected for NaN and infinity, which no sum of squares hides."""
-    level = native.level(samples, *LARGEST.get(subtype, ()))
+    level = native.level(samples, LARGEST.get(subtype, native.CLIPPED_FROM))
     if not math.isfinite(level.square_sum):
         raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
     if level.peak > native.LOUDEST:

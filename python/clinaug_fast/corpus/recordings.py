@@ -198,8 +198,13 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
     return corpus
 
 
+def some_of(names: Sequence[str]) -> str:
+    """The first of them, as a sentence tells them."""
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+
+
 def _and_dead(links: Sequence[str]) -> str:
-    return f"; links that lead nowhere: {', '.join(links[:4])}{', ...' * (len(links) > 4)}" if links else ""
+    return f"; links that lead nowhere: {some_of(links)}" if links else ""
 
 
 def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> Corpus:

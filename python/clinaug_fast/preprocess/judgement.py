@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.corpus.recordings import COLUMNS, Corpus
+from clinaug_fast.corpus.recordings import COLUMNS, Corpus, some_of
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
@@ -27,13 +27,13 @@ def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
         )
     if corpus.dead_links:
         progress.warn(
-            f"links that lead nowhere are left out, and all behind them: {_some(corpus.dead_links)}. Mount or "
+            f"links that lead nowhere are left out, and all behind them: {some_of(corpus.dead_links)}. Mount or "
             "mend what they point to, or remove them"
         )
     if corpus.same_folders:
         progress.warn(
-            f"each label's folder has the same sub-folders: {_some(corpus.same_folders)}. If these are subjects, give "
-            "--subject-pattern '^[^/]+/([^/]+)/'; if they are the labels, turn the folders round: LABEL/.../FILE"
+            f"each label's folder has the same sub-folders: {some_of(corpus.same_folders)}. If these are subjects, "
+            "give --subject-pattern '^[^/]+/([^/]+)/'; if they are the labels, turn the folders round: LABEL/.../FILE"
         )
     subjects = pc.unique(corpus.table.column("subject")).drop_null().to_pylist()
     if nobody := [name for name in subjects if name.strip().casefold() in NOBODY]:
@@ -60,13 +60,13 @@ def judge(
     counts = Counts(**about["counts"])
     if left_out:
         progress.warn(
-            f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {_some(left_out)}"
+            f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {some_of(left_out)}"
             if len(left_out) > 1
             else f"the folder {left_out[0]}, hidden or a link to another in the corpus, is left out"
         )
     if lost := sorted(set(labels) - set(about["labels"])):
         progress.warn(
-            f"no clip of {_some(lost)} is left: all its recordings were rejected or quiet, and the set has "
+            f"no clip of {some_of(lost)} is left: all its recordings were rejected or quiet, and the set has "
             f"{len(about['labels'])} labels, not {len(labels)}. {_where_told(out, about)}"
         )
     mel = MelConfig(**about["mel"])
@@ -84,10 +84,6 @@ def _where_told(out: Path, about: Mapping[str, Any]) -> str:
         f"{out / 'rejected.jsonl'} gives each code; a run without --deidentify, into another output folder, gives "
         "names and reasons"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path, told: str) -> None:
@@ -119,7 +115,7 @@ def _seconds(seconds: float) -> str:
 
 def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: Progress) -> None:
     if counts.unlabelled:
-        named = f": {_some(unlabelled)}" if unlabelled else ""
+        named = f": {some_of(unlabelled)}" if unlabelled else ""
         lost = "1 audio file lies in no label's sub-folder and is left out"
         if counts.unlabelled > 1:
             lost = f"{counts.unlabelled} audio files lie in no label's sub-folder and are left out"
