@@ -24,7 +24,7 @@ using Bytes = std::span<const std::byte>;
 constexpr std::uint16_t kPcm = 1, kFloat = 3, kExtensible = 0xFFFE;
 constexpr std::int64_t kMostChannels = 1024;  // libsndfile's limit
 constexpr std::size_t kRiffHead = 12, kChunkHead = 8;
-constexpr std::size_t kSmallFile = 64 << 10, kLargeFile = 4 << 20;
+constexpr std::size_t kSmallFile = 64 << 10;
 constexpr std::size_t kHead = 4 << 10;  // of a file that is not small: enough to tell what it is
 
 // KSDATAFORMAT_SUBTYPE_PCM and _IEEE_FLOAT behind their first two bytes, which are the format's number.

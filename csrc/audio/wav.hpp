@@ -38,6 +38,7 @@ struct Wav {
 Wav parse_wav(std::span<const std::byte> file);
 
 inline constexpr std::size_t kLargestRiff = 8 + std::size_t{0xFFFFFFFF};  // bytes: what its length can say
+inline constexpr std::size_t kLargeFile = 4 << 20;  // bytes; the memory of larger ones is accounted for elsewhere
 
 // What a file is read for; a large one that does not fit is not read to its end.
 struct Wanted {

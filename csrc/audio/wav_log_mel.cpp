@@ -13,7 +13,6 @@
 namespace clinaug {
 namespace {
 
-constexpr std::size_t kLargestFile = 4 << 20;   // bytes; the memory of larger ones is accounted for elsewhere
 constexpr std::size_t kMostReserved = 4 << 20;  // values, where the other files or windows are as long as the first
 
 // Memory that one file leaves to the next.
@@ -140,7 +139,7 @@ class Windows {
 WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& request, Scratch& scratch, Windows& to, WavBatch& batch) {
   const std::int64_t began = now_ns();
   const bool part = !std::isnan(request.start_s) || !std::isnan(request.end_s);
-  read_wav_bytes(request.path, {part, plan.params().sample_rate, kLargestFile}, scratch.bytes);
+  read_wav_bytes(request.path, {part, plan.params().sample_rate, kLargeFile}, scratch.bytes);
   const Wav wav = parse_wav(scratch.bytes);
   if (wav.rate != plan.params().sample_rate) throw NotPlain("another sample rate");
   const Segment segment = find_segment(wav, request.start_s, request.end_s);

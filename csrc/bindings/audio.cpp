@@ -20,8 +20,6 @@ py::tuple as_tuple(const Level& level) {
   return py::make_tuple(level.n, level.peak, level.clipped, level.square_sum, level.silent);
 }
 
-constexpr std::size_t kMostKept = 4 << 20;  // bytes of a file
-
 double seconds_or_nan(const py::handle& seconds) {
   return seconds.is_none() ? std::numeric_limits<double>::quiet_NaN() : seconds.cast<double>();
 }
@@ -65,7 +63,7 @@ py::object read(const py::object& path, const py::object& start_s, const py::obj
     py::gil_scoped_release released;
     // Memory that a file leaves to the next one on this thread: fresh pages cost as much as reading into them.
     thread_local Fresh<std::byte> bytes;
-    if (bytes.capacity() > kMostKept) Fresh<std::byte>().swap(bytes);
+    if (bytes.capacity() > kLargeFile) Fresh<std::byte>().swap(bytes);
     read_wav_bytes(name, {!std::isnan(start) || !std::isnan(end), 0, kLargestRiff}, bytes);
     wav = parse_wav(bytes);
     Fresh<float> converted;
@@ -125,6 +123,7 @@ void bind_audio(py::module_& module) {
   module.attr("segment_overhang_s") = kOverhang;
   module.attr("loudest") = kLoudest;
   module.attr("clipped_from") = kClippedFrom;
+  module.attr("large_wav_bytes") = kLargeFile;
   module.def("wav_log_mel", &run, py::arg("plan"), py::arg("paths"), py::arg("segments"), py::arg("length"), py::arg("stride"),
              py::arg("tile"), py::arg("min_seconds"), py::arg("max_seconds"), py::arg("quiet_ratio"),
              "Plain WAV files to log-mels: (mels, measured, numbers, not_taken, read_ns, mel_ns)");

@@ -32,6 +32,7 @@ except ValueError as error:
 
 LOUDEST: float = _native.loudest  # a float sample that may still be sound: of any more, sums and filters overflow
 CLIPPED_FROM: float = _native.clipped_from  # the size of a sample at full scale
+LARGE_WAV_BYTES: int = _native.large_wav_bytes  # of a file: `wav_log_mel` leaves larger ones alone
 SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end behind its file, where it is cut
 
 # Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike. The number counts up where a

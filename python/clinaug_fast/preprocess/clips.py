@@ -32,7 +32,7 @@ from clinaug_fast.corpus.recordings import Recording, recordings_of
 from clinaug_fast.preprocess.double_buffer import DoubleBuffer
 from clinaug_fast.preprocess.memory import Budget
 
-WAV_BYTES = 4 << 20  # larger WAV files are decoded under the memory budget
+WAV_BYTES = native.LARGE_WAV_BYTES  # larger WAV files are decoded under the memory budget
 WAV_CLIP_BYTES = 8 << 20  # so are those of more log-mels, of clips that overlap
 MEL_BYTES = 8 << 20  # of log-mels made at once
 
