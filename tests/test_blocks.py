@@ -3,6 +3,8 @@
 import errno
 import io
 import itertools
+import math
+import os
 import shutil
 import tempfile
 import threading
@@ -20,6 +22,7 @@ from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import long_recording
 from clinaug_fast.errors import SettingsError
+from clinaug_fast.features import shards
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
 from clinaug_fast.preprocess import blocks, clips, workers
@@ -78,6 +81,44 @@ def test_a_shard_is_what_numpy_saves(sizes: list[int], data: st.DataObject):
     np.save(expected, kept)
     assert Path(file.name).read_bytes() == expected.getvalue()
     assert digest == fingerprint_shard(Path(file.name))
+
+
+@pytest.mark.parametrize(("cached", "begun"), [(0, 1), (3 << 20, 3), (math.inf, None)])
+def test_a_shard_that_outgrows_the_cache_lets_go_of_what_it_sent(tmp_path: Path, monkeypatch, cached: float, begun):
+    monkeypatch.setattr(shards, "ON_THEIR_WAY_BYTES", 1 << 20)
+    left: list[tuple[int, int]] = []
+    monkeypatch.setattr(native, "let_go", lambda descriptor, first, n_bytes: left.append((first, n_bytes)))
+    clips = np.ones((1, 512, 512), np.float32)  # of 1 MiB
+    with open(tmp_path / "shard", "w+b") as file:
+        shard = Shard(file, (512, 512), 8, cached)
+        for _ in range(6):
+            shard.append(clips)
+        told = [] if begun is None else list(range(begun, 6))
+        assert left == [(NPY_HEADER_BYTES, n << 20) for n in told]  # the header is written again; the last is under way
+        shard.hold()
+        left.clear()
+        for _ in range(4):
+            shard.append(clips)
+        assert not left  # it may be moved
+        shard.keep(6, np.arange(1, 3))
+        for _ in range(4):
+            shard.append(clips)
+        assert not left  # all of it is read once more, for its digest
+        shard.finish()
+    np.testing.assert_array_equal(np.load(tmp_path / "shard"), np.broadcast_to(clips, (12, 512, 512)))
+
+
+def test_the_cache_lets_go_of_what_is_on_disk_alone(tmp_path: Path):
+    with open(tmp_path / "some", "w+b") as file:
+        file.write(os.urandom(1 << 20))
+        file.flush()
+        native.let_go(file.fileno(), 0, 1 << 20)  # nothing may be there yet
+        os.fsync(file.fileno())
+        file.seek(0)
+        before = file.read()
+        native.let_go(file.fileno(), 100, (1 << 20) - 100)
+        file.seek(0)
+        assert file.read() == before
 
 
 @pytest.mark.parametrize("expected", [0, 2, 1000])

@@ -46,6 +46,15 @@ void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 #endif
 }
 
+void let_go(int descriptor, std::int64_t first, std::int64_t n_bytes) {
+#ifdef __linux__
+  py::gil_scoped_release released;
+  ::posix_fadvise(descriptor, first, n_bytes, POSIX_FADV_DONTNEED);  // a hint: what is not on disk yet stays
+#else
+  static_cast<void>(descriptor + first + n_bytes);
+#endif
+}
+
 void reserve(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 #ifdef __linux__
   py::gil_scoped_release released;
@@ -65,6 +74,8 @@ void bind_files(py::module_& module) {
              "(names, offsets, bytes, labels, unlabelled, ignored, left_out, dead_links) of the audio files in a folder");
   module.def("start_writing", &start_writing, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
              "have the system begin to write these bytes of a file to disk");
+  module.def("let_go", &let_go, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
+             "have the system's cache let go of these bytes of a file, as far as they are on disk");
   module.def("reserve", &reserve, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
              "have the file system set these bytes of a file aside");
 }

@@ -227,6 +227,12 @@ def start_writing(descriptor: int, first: int, n_bytes: int) -> None:
     _native.start_writing(descriptor, first, n_bytes)
 
 
+def let_go(descriptor: int, first: int, n_bytes: int) -> None:
+    """Have the system's cache let go of these bytes of an open file, in whole pages, as far as they are on disk: who
+    reads them next reads the disk. Does nothing where the system cannot be asked."""
+    _native.let_go(descriptor, first, n_bytes)
+
+
 def reserve(descriptor: int, first: int, n_bytes: int) -> None:
     """Have the file system set these bytes of an open file aside, in one piece if it can; the file's size stays, and
     truncating it gives back what lies behind its end. Does nothing where that is not possible."""

@@ -5,6 +5,7 @@ Takes clips as they come, also back; leaves the bytes that numpy.save would writ
 
 import hashlib
 import io
+import math
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,24 +34,28 @@ def fingerprint_shard(path: Path) -> str:
 class Shard:
     """A `.npy` file of clips that grows while it is written: its header has a fixed size and is corrected last."""
 
-    def __init__(self, file: BinaryIO, clip_shape: tuple[int, int], expected: int):
+    def __init__(self, file: BinaryIO, clip_shape: tuple[int, int], expected: int, cached: float = math.inf):
         """expected: clips, a guess; to reserve less than what comes costs little, but to give back what was too much
-        may wait for the disk."""
+        may wait for the disk.
+        cached: bytes that the system's cache may keep of it; where it outgrows them, all leave as they reach the disk.
+        """
         self._file = file
         self._clip_shape = clip_shape
         self._clip_bytes = 4 * clip_shape[0] * clip_shape[1]
-        self._expected = NPY_HEADER_BYTES + expected * self._clip_bytes
+        self.expected_bytes = NPY_HEADER_BYTES + expected * self._clip_bytes
+        self._cached = cached
         self.rows = 0
         self._sent = 0  # bytes, from the front, that the system was asked to write
         self._reserved = 0  # bytes, from the front
         self._hash: Any = xxhash.xxh3_64()  # of the clips so far; None: some were taken back
+        self._held = False
         file.write(bytes(NPY_HEADER_BYTES))
 
     def append(self, clips: np.ndarray) -> None:
         """(n, n_mels, n_frames) float32, C order."""
         self.rows += len(clips)
         while self._reserved < self._end:
-            left = self._expected - self._reserved
+            left = self.expected_bytes - self._reserved
             ahead = min(left, RESERVED_BYTES) if left > 0 else RESERVED_BYTES
             native.reserve(self._file.fileno(), self._reserved, ahead)
             self._reserved += ahead
@@ -68,10 +73,17 @@ class Shard:
         if self._end - self._sent >= at_least:
             self._file.flush()
             native.start_writing(self._file.fileno(), self._sent, self._end - self._sent)
+            if self._sent > self._cached and not self._held and self._hash is not None:  # it will not be read again
+                native.let_go(self._file.fileno(), NPY_HEADER_BYTES, self._sent - NPY_HEADER_BYTES)
             self._sent = self._end
 
+    def hold(self) -> None:
+        """Clips that come from now on may be taken back, by `keep`."""
+        self._held = True
+
     def keep(self, first: int, numbers: np.ndarray) -> None:
-        """Of the clips from row `first` on, leave only these (ascending) numbers, moved together."""
+        """Of the clips from row `first` on, leave only these (ascending) numbers, moved together; ends `hold`."""
+        self._held = False
         for to, number in enumerate(numbers.tolist()):
             if to != number:
                 self._file.seek(NPY_HEADER_BYTES + (first + number) * self._clip_bytes)

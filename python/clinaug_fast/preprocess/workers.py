@@ -31,6 +31,7 @@ from clinaug_fast.runs import Progress
 
 BATCH_RECORDINGS = 64
 BATCH_BYTES = 8 << 20  # of files and their log-mels, as far as the listing tells
+CACHED_BYTES = 512 << 20  # of shards that are left in the system's cache; after so many it would be filled for nobody
 PENDING_BYTES = 8 << 20  # of a batch's log-mels that wait for their turn
 
 
@@ -71,7 +72,7 @@ def run_blocks(
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
-    total, told = Seconds(), False
+    total, told, cached = Seconds(), False, CACHED_BYTES
 
     def collect() -> None:
         nonlocal told
@@ -90,7 +91,8 @@ def run_blocks(
             for number, rows in blocks:
                 if stop():
                     break
-                block = _Block(job, number, rows, budget, lanes)
+                block = _Block(job, number, rows, budget, lanes, cached)
+                cached = max(0, cached - block.shard.expected_bytes)
                 for batch, span in enumerate(block.batches):
                     pending.append((block, len(span), pool.submit(block.work, batch)))
                     if len(pending) > 2 * threads:
@@ -138,7 +140,7 @@ class _Lanes(threading.local):
 class _Block:
     """A block under way: its shard grows batch by batch."""
 
-    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None"):
+    def __init__(self, job: Job, number: int, rows: pa.Table, budget: Budget, lanes: "_Lanes | None", cached: int):
         self.job, self.number, self.budget, self.lanes = job, number, budget, lanes
         self.recordings = Recordings.of(rows, job.root, job.settings)
         self.batches = list(self._cut())
@@ -152,7 +154,7 @@ class _Block:
         self._handed_in: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # numbers, log-mels
         self._open = ExitStack()
         self.draft, file = self._open.enter_context(job.files.draft_of_shard(number))
-        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(self.recordings.n_clips)))
+        self.shard = Shard(file, job.settings.clip_shape, int(np.sum(self.recordings.n_clips)), cached)
 
     def _cut(self) -> Iterable[range]:
         """The rows of each batch; of no consequence for the result."""
@@ -296,8 +298,7 @@ class _Turn:
         if not self._is_on:
             self._take()
         self._mark = self._block.shard.rows
+        self._block.shard.hold()
 
     def end_long(self, numbers: np.ndarray | None) -> None:
-        shard = self._block.shard
-        if numbers is None or len(numbers) < shard.rows - self._mark:
-            shard.keep(self._mark, np.arange(0) if numbers is None else numbers)
+        self._block.shard.keep(self._mark, np.arange(0) if numbers is None else numbers)
