@@ -14,13 +14,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from clinaug_fast.errors import InputError, StoppedError
 from clinaug_fast.preprocess import blocks, draft, workers
+from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.runs import Silent
 from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, write_corpus
 from test_preprocess import CLIP, Listener
 
@@ -258,3 +262,56 @@ def test_a_draft_left_beside_a_finished_set_is_removed(corpus: Path, tmp_path: P
     assert preprocess(corpus, out, MEL, CLIP, max_bad=0.5).already_done
     assert not (tmp_path / ".out.draft").exists()
     assert files(out) == before
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_worker_that_outlives_its_run_puts_nothing_into_the_next(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+):
+    """Dask cannot interrupt a task: it may end, or begin, when another run has the same output."""
+    left = {}
+
+    def interrupted(job, rows, *x) -> None:
+        left.update(job=job, rows=list(rows), open=ExitStack())
+        left["draft"], _ = left["open"].enter_context(job.files.draft_of_shard(0))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clinaug_fast.preprocess.pipeline.run_blocks", interrupted)
+        if killed:
+            patch.setattr(draft, "_has_blocks", lambda folder: True)  # its folder stays
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
+    ended = []
+
+    def complete(files: BlockFiles, number: int, *x) -> None:
+        complete_block(files, number, *x)
+        if not ended:
+            ended.append(True)
+            nothing = pa.table({"label": pa.array([], pa.string())})
+            with pytest.raises(FileNotFoundError):
+                complete_block(left["job"].files, 0, left["draft"], "0" * 16, nothing, nothing, {})
+            with pytest.raises(FileNotFoundError):
+                workers.run_blocks(left["job"], left["rows"], 1, Silent())
+
+    complete_block = BlockFiles.complete
+    mel = MEL.with_changes(n_mels=24)
+    with monkeypatch.context() as patch, left["open"]:
+        patch.setattr(BlockFiles, "complete", complete)
+        preprocess(corpus, tmp_path / "out", mel, CLIP, max_bad=0.5)
+    assert ended
+    preprocess(corpus, tmp_path / "expected", mel, CLIP, max_bad=0.5)
+    assert files(tmp_path / "out") == files(tmp_path / "expected")
+    assert sorted(tmp_path.glob(".*")) == []
+
+
+def test_what_was_put_in_place_of_a_block_does_not_reach_a_set_of_other_settings(corpus: Path, tmp_path: Path):
+    left = tmp_path / ".out.draft"
+    (left / "set/shards").mkdir(parents=True)
+    (left / "blocks").mkdir()
+    (left / "settings.json").write_text('{"mel.n_mels": 24}')
+    for name in ("set/shards/00077.npy", "blocks/00077.index.parquet"):
+        (left / name).write_bytes(b"left")
+    preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)
+    preprocess(corpus, tmp_path / "expected", MEL, CLIP, max_bad=0.5)
+    assert files(tmp_path / "out") == files(tmp_path / "expected")

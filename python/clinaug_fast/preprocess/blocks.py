@@ -51,14 +51,15 @@ def cutting() -> str:
 
 
 class BlockFiles:
-    """Where the files of a folder of blocks lie: shards in one place, sidecars in another."""
+    """Where the files of a folder of blocks lie: shards in one place, sidecars in another, and what is under way in a
+    third, by default beside the sidecars."""
 
-    def __init__(self, shards: Path, sidecars: Path):
-        self.shards, self.sidecars = shards, sidecars
+    def __init__(self, shards: Path, sidecars: Path, work: Path | None = None):
+        self.shards, self.sidecars, self._work = shards, sidecars, work or sidecars
 
     def make_folders(self) -> None:
-        self.shards.mkdir(parents=True, exist_ok=True)
-        self.sidecars.mkdir(parents=True, exist_ok=True)
+        for folder in (self.shards, self.sidecars, self._work):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def shard(self, number: int) -> Path:
         return self.shards / f"{number:05d}.npy"
@@ -123,16 +124,11 @@ class BlockFiles:
     @contextmanager
     def draft_of_shard(self, number: int) -> Iterator[tuple[Path, BinaryIO]]:
         """A hidden file that no other process or machine has; gone at the end unless it was renamed."""
-        draft = self.sidecars / f".{number:05d}.{platform.node()}.{os.getpid()}.draft"
+        draft = self._work / f".{number:05d}.{platform.node()}.{os.getpid()}.draft"
         try:
             with open(draft, "w+b") as file:
                 yield draft, file
         finally:
-            draft.unlink(missing_ok=True)
-
-    def remove_drafts(self) -> None:
-        """What workers that were killed left, once all blocks are complete."""
-        for draft in self.sidecars.glob(".*.draft*"):
             draft.unlink(missing_ok=True)
 
     def complete(

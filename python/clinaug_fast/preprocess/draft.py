@@ -1,13 +1,15 @@
 """The draft of an output folder: work in progress that survives its process, for one process at a time.
 
-`.OUT.draft` beside OUT holds `settings.json`, what is being made (`set/`, which becomes OUT by a rename) and a lock
-that goes when its process goes, however that ends.
+`.OUT.draft` beside OUT holds `settings.json`, what is being made (`set/`, which becomes OUT by a rename), a lock that
+goes when its process goes, however that ends, and `work-DIGEST`, where blocks are made before they are put in place. A
+Dask task may outlive its run: it finds no such folder in a run with other settings, and can put nothing in place there.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +19,21 @@ from typing import Any
 from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_record, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles
-from clinaug_fast.runs import flush, put_in_place, refuse_changed
+from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
 
 
 class Draft:
     """A draft that this process holds; `open_draft` makes one."""
 
-    def __init__(self, out: Path, folder: Path):
+    def __init__(self, out: Path, folder: Path, settings: Mapping[str, Any]):
         self.out, self.folder = out, folder
         self.set = folder / "set"
+        self._work = folder / f"work-{fingerprint(settings)}"
 
     def files(self, sidecars_stay: bool) -> BlockFiles:
         """Where the blocks go. The sidecars of a part stay with it; those of a whole set go with the draft."""
         whole, folder = self.set.absolute(), self.folder.absolute()  # a Dask worker starts elsewhere
-        files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks")
+        files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks", self._work.absolute())
         files.make_folders()
         for left in [*files.sidecars.glob(".*"), *self.set.glob(".*")]:  # by a process that was killed
             left.unlink()
@@ -76,16 +79,27 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
             shutil.rmtree(folder, ignore_errors=True)
             yield None
             return
+        _end_work(folder)
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
             refuse_changed(folder, read_record(stored, "a draft's settings.json", {}), settings, f"remove {folder}")
         else:
+            for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
+                shutil.rmtree(left, ignore_errors=True)
             write_json(stored, settings)
-        yield Draft(out, folder)
+        yield Draft(out, folder, settings)
     finally:
         if not _has_blocks(folder):  # nothing to go on from
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _end_work(folder: Path) -> None:
+    """Whoever is still at work here, for a run that has ended, puts nothing in place from now on."""
+    for work in folder.glob("work-*"):
+        os.rename(work, work.with_name(f"ended-{secrets.token_hex(8)}"))  # at once, which removing is not
+    for ended in folder.glob("ended-*"):
+        shutil.rmtree(ended, ignore_errors=True)
 
 
 def _has_blocks(folder: Path) -> bool:

@@ -139,7 +139,6 @@ def preprocess(
                     if part is None:
                         counts = _assemble(draft, files, n_blocks, made_with, Path(corpus))
                     else:
-                        files.remove_drafts()
                         write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
                 receipt = _receipt(run, seconds, threads if dask is None else None)
