@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.json_files import read_record, write_json
+from clinaug_fast.json_files import read_json, read_record, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
 
@@ -83,7 +83,7 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
             refuse_changed(folder, read_record(stored, "a draft's settings.json", {}), settings, f"remove {folder}")
-        else:
+        elif not _says(stored, settings):
             for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
                 shutil.rmtree(left, ignore_errors=True)
             write_json(stored, settings)
@@ -92,6 +92,12 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         if not _has_blocks(folder):  # nothing to go on from
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _says(stored: Path, settings: Mapping[str, Any]) -> bool:
+    with contextlib.suppress(InputError):
+        return fingerprint(read_json(stored, "a draft's settings.json")) == fingerprint(settings)
+    return False
 
 
 def _end_work(folder: Path) -> None:
