@@ -167,3 +167,52 @@ def test_what_a_worker_logs_holds_no_key_and_no_name(cluster, tiny_corpus: Path,
     task = cluster_module._Task(job, 3, pa.table({"id": ["hum/Jane_Doe.wav"]}), 1)
     assert repr(task) == "block 3"
     assert repr(key) not in repr(job)
+
+
+def test_a_worker_that_does_not_see_a_file_ends_the_run(cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    corpus = write_corpus(tmp_path / "corpus")
+    hidden = corpus / "hum/p1_1.wav"
+    aside = tmp_path / "aside.wav"
+    address, out = cluster.scheduler_address, tmp_path / "out"
+
+    class Hider(Listener):
+        """The file is gone once it was listed, and for this process is there."""
+
+        def start(self, title: str, total: int) -> None:
+            super().start(title, total)
+            hidden.rename(aside)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: Path(path) == hidden)
+        with pytest.raises(InputError, match=r"a Dask worker on \S+ cannot read \S+hum/p1_1\.wav \(no such file\)"):
+            preprocess(corpus, out, MEL, CLIP, dask=address, progress=Hider())
+    assert not out.exists()
+    aside.rename(hidden)
+    counts = preprocess(corpus, tmp_path / "gone", MEL, CLIP, dask=address, max_bad=0.5, progress=Hider()).counts
+    assert counts.rejected == {"MISSING": 1}
+    aside.rename(hidden)
+    preprocess(corpus, tmp_path / "one", MEL, CLIP)
+    preprocess(corpus, out, MEL, CLIP, dask=address)
+    assert files(out) == files(tmp_path / "one")
+
+
+def test_a_worker_with_threads_of_its_own_makes_one_block_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    at_work, most = [], []
+
+    def counted(job, rows, *x):
+        at_work.append(job)
+        time.sleep(0.05)
+        most.append(len(at_work))
+        at_work.pop()
+        return work(job, rows, *x)
+
+    work = cluster_module.run_blocks
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 2)
+    monkeypatch.setattr(cluster_module, "run_blocks", counted)
+    corpus = write_corpus(tmp_path / "corpus")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None, local_directory=tmp_path / "dask"
+    ) as threads:
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, dask=threads.scheduler_address)
+    assert len(most) == 9
+    assert max(most) == 1

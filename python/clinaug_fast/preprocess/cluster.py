@@ -1,13 +1,17 @@
 """Blocks worked on by a Dask cluster whose workers share the file system with this process.
 
 Takes the scheduler's address; the workers write the blocks' files where this process would. A block whose worker dies
-is begun anew on another; two workers on one block write the same bytes.
+is begun anew on another; two workers on one block write the same bytes. A worker that does not see a file that is there
+ends the run: it would reject it.
 """
 
 import logging
+import os
+import platform
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +20,7 @@ import pyarrow as pa
 from clinaug_fast.errors import InputError, RejectedError, ResourceError, SettingsError
 from clinaug_fast.preprocess.clips import Seconds
 from clinaug_fast.preprocess.stopping import CAME, FINISHING
-from clinaug_fast.preprocess.workers import Job, run_blocks
+from clinaug_fast.preprocess.workers import Job, Unseen, run_blocks
 from clinaug_fast.runs import Progress, Silent
 
 WAIT_S = 60.0  # for a first worker
@@ -31,9 +35,10 @@ def run_blocks_on_dask(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Seconds:
-    """As `workers.run_blocks`, a task a block; `threads` is that of each worker's task.
+    """As `workers.run_blocks`, a task a block, one at a time on each worker; `threads` is that of a task.
 
-    Raises InputError where no scheduler or no worker answers, ResourceError where they die or the connection is lost.
+    Raises InputError where no scheduler or no worker answers, or where a worker does not see the corpus, ResourceError
+    where they die or the connection is lost.
     """
     try:
         from distributed import Client, KilledWorker
@@ -48,7 +53,7 @@ def run_blocks_on_dask(
         ) from None
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would tell of a loss is told below
     total = Seconds()
-    tasks = (_Task(job, number, rows, threads) for number, rows in blocks)
+    tasks = (_Task(replace(job, must_see=True), number, rows, threads) for number, rows in blocks)
     with client:
         try:
             _wait_for_workers(client, address, stop)
@@ -92,7 +97,7 @@ def _as_they_end(
     told = set()
 
     def submit(task: _Task) -> None:
-        key = f"block-{task.number}-{task.job.files.sidecars}"
+        key = f"block-{task.number}-{task.job.must_see}-{task.job.files.sidecars}"
         under_way[client.submit(_block, task, key=key, pure=False)] = task
 
     def tell_once(text: str) -> None:
@@ -117,7 +122,12 @@ def _as_they_end(
             result = future.result()
             if isinstance(result, str):
                 raise RejectedError(result)
-            yield under_way.pop(future), Seconds(**result)
+            task = under_way.pop(future)
+            if isinstance(result, _BlindWorker):
+                result.refuse_if_seen_here()
+                submit(replace(task, job=replace(task.job, must_see=False)))  # it has gone since it was listed
+                continue
+            yield task, Seconds(**result)
             if not stop() and (task := next(tasks, None)) is not None:
                 submit(task)
 
@@ -145,9 +155,31 @@ class _Task:
         return f"block {self.number}"
 
 
-def _block(task: _Task) -> dict[str, float] | str:
+@dataclass(frozen=True)
+class _BlindWorker:
+    """What a worker could not open, and where it runs."""
+
+    path: str
+    reason: str
+    host: str
+
+    def refuse_if_seen_here(self) -> None:
+        if os.access(self.path, os.R_OK):
+            raise InputError(
+                f"a Dask worker on {self.host} cannot read {self.path} ({self.reason}), which can be read here. Let "
+                "every worker see the corpus under the same path, or stop that one, and run the same command again"
+            )
+
+
+_one_at_a_time = threading.Lock()  # a worker's threads and memory are one block's
+
+
+def _block(task: _Task) -> dict[str, float] | _BlindWorker | str:
     """On a worker: the seconds, or why a recording was rejected that should not have been, which no log is to hold."""
     try:
-        return vars(run_blocks(task.job, [(task.number, task.rows)], task.threads, Silent()))
+        with _one_at_a_time:
+            return vars(run_blocks(task.job, [(task.number, task.rows)], task.threads, Silent()))
     except RejectedError as error:
         return str(error)
+    except Unseen as unseen:
+        return _BlindWorker(unseen.path, unseen.reason, platform.node())
