@@ -19,6 +19,7 @@ from typing import Any
 from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_json, read_record, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles
+from clinaug_fast.preprocess.parts import MERGED
 from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
 
 
@@ -82,7 +83,10 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         _end_work(folder)
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
-            refuse_changed(folder, read_record(stored, "a draft's settings.json", {}), settings, f"remove {folder}")
+            before = read_record(stored, "a draft's settings.json", {})
+            merging = before.get("shard") == MERGED
+            instead = "run clinaug-fast merge again, which has moved shards there" if merging else f"remove {folder}"
+            refuse_changed(folder, before, settings, instead)
         elif not _says(stored, settings):
             for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
                 shutil.rmtree(left, ignore_errors=True)

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.features.verify import verify
 from clinaug_fast.preprocess.assemble import Counts, assemble
 from clinaug_fast.preprocess.draft import open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge
-from clinaug_fast.preprocess.parts import part_files, read_part
+from clinaug_fast.preprocess.parts import MERGED, part_files, read_part
 from clinaug_fast.runs import Progress, Silent
 
 
@@ -21,7 +21,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     """Join all parts of one feature set into `out`; the parts are used up. May be repeated after a kill.
 
     Raises InputError, before anything is moved, for a missing, doubled, foreign or incomplete part, naming it; and
-    RejectedError, once all is done, where more recordings were rejected than the strictest part's `max_bad`.
+    RejectedError, once the set is there, where more recordings were rejected than the strictest part's `max_bad`. What
+    is left of the parts stays then, so that a repeated merge says so again.
     """
     parts, out = [Path(part) for part in parts], with_a_name(Path(out))
     _refuse_a_place_inside(parts, out)
@@ -44,10 +45,15 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
     if made_before:
         _refuse_to_lose(parts, out, progress)
+    labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
+    try:
+        judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels=labels)
+    except RejectedError as error:
+        raise RejectedError(
+            f"{error} for the parts; or, where {out} will do as it is, remove what is left of them"
+        ) from None
     for part in parts:
         _remove(part)
-    labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
-    judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels=labels)
     return Counts(**features.about["counts"])
 
 
@@ -88,7 +94,7 @@ def _remove(part: Path) -> None:
 
 def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, progress: Progress) -> None:
     made_with, n_blocks = abouts[0]["made_with"], abouts[0]["n_blocks"]
-    settings = flat_settings(made_with)
+    settings = flat_settings(made_with) | {"shard": MERGED, "block": abouts[0]["block"]}
     with open_draft(out, settings) as draft:
         if draft is None:
             return
@@ -99,7 +105,7 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
             if files.about(number).exists():
                 continue
             if not source.about(number).exists():
-                raise InputError(f"{source.shards.parent} lacks block {number}; expected it. Make this part anew")
+                raise _lacking(source.shards.parent, number)
             if damage := source.damage(number, files):
                 raise InputError(f"{damage}. Remove {source.shards.parent} and make this part anew")
         progress.start("merge", n_blocks)
@@ -115,6 +121,14 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
         assemble(draft.set, files, n_blocks, made_with, "the corpus")
         draft.publish()
         draft.remove()
+
+
+def _lacking(part: Path, number: int) -> InputError:
+    for draft in part.resolve().parent.glob(".*.draft"):
+        if (draft / f"blocks/{number:05d}.json").exists():
+            begun = f"a merge into {draft.name[1 : -len('.draft')]!r}, which has moved it"
+            return InputError(f"{part} lacks block {number}: {begun}, was begun. Repeat that merge")
+    return InputError(f"{part} lacks block {number}; expected it. Make this part anew")
 
 
 def _refuse_other_disks(parts: Sequence[Path], out: Path) -> None:

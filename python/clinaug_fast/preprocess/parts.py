@@ -3,6 +3,7 @@
 A part is a folder with shards, the blocks' sidecars and `part.json`, which says what it is a part of.
 """
 
+import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ ABOUT = {  # what part.json tells
     "max_bad": (int, float),
 }
 SLURM, WHOLE = "slurm", "none"
+MERGED = "all, by merge"  # what a draft of a merge has in place of a part
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Part:
     def path(self, out: Path) -> Path:
         """The folder of this part of `out`."""
         return out.with_name(f"{out.name}.part-{self.number}-of-{self.count}")
+
+    def of_other_counts(self, out: Path) -> list[Path]:
+        """Parts beside `out` that no merge takes together with this one."""
+        beside = sorted(out.absolute().parent.glob(f"{glob.escape(out.name)}.part-*-of-*"))
+        return [path for path in beside if path.name.rpartition("-")[2] != str(self.count)]
 
 
 def part_asked_for(shard: str | None) -> tuple[Part | None, str]:

@@ -105,7 +105,13 @@ def preprocess(
         warn_of_misreading(source, progress)
         made_with = _made_with(source, settings, max_hours, subject_pattern, device, deidentify_key)
         out = with_a_name(Path(out))
-        out = out if part is None else part.path(out)
+        if part is not None:
+            if others := part.of_other_counts(out):
+                progress.warn(
+                    f"{others[0]} is there, of another number of parts than this one, {part}, and a merge takes parts "
+                    "of one number. To repeat a task give --shard I/N as it was: SLURM counts each array's tasks anew"
+                )
+            out = part.path(out)
         counts, receipt = _standing(out, made_with, part), None
         already_done = out.exists()
         if already_done:
