@@ -22,6 +22,8 @@ from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.parts import MERGED
 from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
 
+SETTINGS = "a draft's settings.json"
+
 
 class Draft:
     """A draft that this process holds; `open_draft` makes one."""
@@ -83,10 +85,9 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         _end_work(folder)
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
-            before = read_record(stored, "a draft's settings.json", {})
-            merging = before.get("shard") == MERGED
-            instead = "run clinaug-fast merge again, which has moved shards there" if merging else f"remove {folder}"
-            refuse_changed(folder, before, settings, instead)
+            again = "run clinaug-fast merge again, which has moved shards there"
+            before = read_record(stored, SETTINGS, {})
+            refuse_changed(folder, before, settings, again if is_of_merge(folder) else f"remove {folder}")
         elif not _says(stored, settings):
             for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
                 shutil.rmtree(left, ignore_errors=True)
@@ -100,7 +101,14 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
 
 def _says(stored: Path, settings: Mapping[str, Any]) -> bool:
     with contextlib.suppress(InputError):
-        return fingerprint(read_json(stored, "a draft's settings.json")) == fingerprint(settings)
+        return fingerprint(read_json(stored, SETTINGS)) == fingerprint(settings)
+    return False
+
+
+def is_of_merge(folder: Path) -> bool:
+    """Whether a draft holds what a merge has moved."""
+    with contextlib.suppress(InputError):
+        return read_record(folder / "settings.json", SETTINGS, {}).get("shard") == MERGED
     return False
 
 

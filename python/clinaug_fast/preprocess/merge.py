@@ -11,7 +11,7 @@ from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.features.verify import verify
 from clinaug_fast.preprocess.assemble import Counts, assemble
-from clinaug_fast.preprocess.draft import open_draft, remove_left, with_a_name
+from clinaug_fast.preprocess.draft import is_of_merge, open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge
 from clinaug_fast.preprocess.parts import MERGED, part_files, read_part
 from clinaug_fast.runs import Progress, Silent
@@ -125,7 +125,7 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
 
 def _lacking(part: Path, number: int) -> InputError:
     for draft in part.resolve().parent.glob(".*.draft"):
-        if (draft / f"blocks/{number:05d}.json").exists():
+        if is_of_merge(draft) and (draft / f"blocks/{number:05d}.json").exists():
             begun = f"a merge into {draft.name[1 : -len('.draft')]!r}, which has moved it"
             return InputError(f"{part} lacks block {number}: {begun}, was begun. Repeat that merge")
     return InputError(f"{part} lacks block {number}; expected it. Make this part anew")
