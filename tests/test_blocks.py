@@ -164,7 +164,7 @@ def test_recordings_in_pieces_give_the_bytes_of_whole_ones(tmp_path: Path, monke
     monkeypatch.setattr(long_recording.LongRecording, "pieces", counted)
     monkeypatch.setattr(long_recording, "PIECE_VALUES", 5000)
     for threads in (1, 3):
-        preprocess(corpus, tmp_path / f"pieces{threads}", MEL, clip, threads=threads)
+        assert preprocess(corpus, tmp_path / f"pieces{threads}", MEL, clip, threads=threads).counts == whole
     assert len(lengths) == 8
     assert min(lengths) > 4
     one, three, expected = (files(tmp_path / name) for name in ("pieces1", "pieces3", "whole"))

@@ -84,6 +84,8 @@ def test_the_fingerprint_sees_what_matters(tmp_path: Path):
     rows = "path,label,subject\na.wav,x,{}\nb.wav,y,{}\n"  # end to end, the subjects are the same
     one, other = (read_corpus(table(tmp_path, rows.format(*pair))) for pair in (("p1", "11"), ("p11", "1")))
     assert one.fingerprint != other.fingerprint
+    (tmp_path / "a.wav").touch()  # empty, and not there before
+    assert read_corpus(table(tmp_path, rows.format("p1", "11"))).fingerprint != one.fingerprint
 
 
 def test_the_size_of_each_file_stays_with_it_when_a_table_is_sorted(tmp_path: Path):

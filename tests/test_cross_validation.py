@@ -200,6 +200,7 @@ def test_the_same_bytes_again_whole_resumed_or_fold_by_fold(tmp_path, features, 
     resumed = tmp_path / "whole"
     Cell("se", 1, 0).path(resumed).unlink()
     (resumed / "scores.json").unlink()
+    assert score_stored(resumed)["folds"] == [0]  # an arm's cell lacks, though none's are all there
     steps_of.clear()
     assert evaluate(features, folds, arms, resumed, CONFIG).trained == 1
     assert sum(steps_of.values()) == CONFIG.steps

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
-from clinaug_fast.corpus.shortcut import MAX_RECORDINGS, _warning, duration_and_level_shortcut
+from clinaug_fast.corpus.shortcut import FOLDS, MAX_RECORDINGS, _deal, _warning, duration_and_level_shortcut
 
 
 def table(*rows: dict) -> pa.Table:
@@ -163,3 +163,14 @@ def test_medians_are_medians_and_half_silent_is_not_mostly_silent() -> None:
     assert facts["by_label"]["a"]["median_rms_db"] == -20.0
     assert facts["by_label"]["a"]["median_seconds"] == 3600.0
     assert facts["mostly_silent_recordings"] == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_shortcut_check_deals_each_label_evenly(seed: int) -> None:
+    classes = np.repeat([0, 0, 1, 2], 11)
+    groups = np.array([f"{c}{k // 2}" for k, c in enumerate(classes)])  # of two or one
+    fold = _deal(classes, groups, np.random.default_rng(seed))
+    for label in range(3):
+        dealt = [len(np.unique(groups[(classes == label) & (fold == k)])) for k in range(FOLDS)]
+        assert max(dealt) - min(dealt) <= 1
+    assert all(len(np.unique(fold[groups == group])) == 1 for group in groups)

@@ -244,3 +244,10 @@ def test_dealt_folds_are_rather_even_and_the_seed_deals_them(tmp_path: Path, mon
     assert all(folds._is_whole(table) and folds._unevenness(table) <= best_tenth for table in tables)
     assert any(split != made[0] for split in made)
     assert make_folds(features, 3, 4).about["folds"] == made[4]
+
+
+def test_balanced_splits_are_not_one_split_again(tmp_path: Path):
+    clips = [(f"r{k}", f"s{k}", "ab"[k % 2]) for k in range(24)]
+    features = features_of(tmp_path / "set", clips, ["a", "b"])
+    splits = folds._balanced(features.classes, features.groups, 3, 0)
+    assert len({str([test.tolist() for test in split]) for split in splits}) > 1

@@ -166,6 +166,11 @@ def test_a_run_that_was_trained_anew_is_no_longer_the_one_of_the_set(run, tiny_f
     (other / "fold_1/state.json").write_text(json.dumps(state | {"weights": digest}))
     with pytest.raises(InputError, match=r"other was trained anew after .*out was made of it"):
         generate(other, tiny_features, tiny_folds, out, only_folds=[1])
+    scaled = state | {"scaling": state["scaling"] | {"high": state["scaling"]["high"] + 1.0}}
+    shutil.copy(run / "fold_1" / WEIGHTS, other / "fold_1" / WEIGHTS)
+    (other / "fold_1/state.json").write_text(json.dumps(scaled))
+    with pytest.raises(InputError, match=r"other was trained anew after .*out was made of it"):
+        generate(other, tiny_features, tiny_folds, out, only_folds=[1])
 
 
 def test_a_generator_that_gives_no_numbers_is_refused(run, tiny_features, tiny_folds, tmp_path):

@@ -118,3 +118,11 @@ def test_advice_is_the_edge_between_empty_and_not(config: MelConfig) -> None:
 
 def test_bins_are_counted_as_the_filter_bank_has_them() -> None:
     assert advise_bands(SMALL).bins.tolist() == np.count_nonzero(filter_bank(SMALL), axis=1).tolist()
+
+
+def test_frames_are_compared_where_they_are_in_time() -> None:
+    """Uncentred frames are those of a centred contract, n_fft / 2 later."""
+    found = compare(SMALL.with_changes(n_fft=1024), SMALL.with_changes(n_fft=1024, center=False))
+    assert found.fields == {"center": (True, False)}
+    inside = slice(4, -4)
+    np.testing.assert_allclose(found.a_db[:, inside], found.b_db[:, inside], atol=1e-4)
