@@ -1,1 +1,1 @@
-"""Benchmarks. `python -m bench [name ...]` runs them; each first asserts agreement with a reference, then times."""
+"""Benchmarks. `python -m bench [name ...]` runs them; ours must agree with a reference before it is timed."""

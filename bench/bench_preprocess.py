@@ -248,7 +248,7 @@ def flatness(largest: int, rounds: int) -> None:
             for i in range(len(sounds), files):
                 os.link(sounds[i % len(sounds)], corpus / LABELS[i % 2] / f"{i:06d}.wav")
             code = f"from bench.bench_preprocess import alone; print(*alone({folder!r}, {rounds}))"
-            result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            result = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
             seconds, user_seconds, peak_mib = map(float, result.stdout.split())
             print(f"{files:>8}{files / seconds:>10.0f}{1e6 * user_seconds / files:>14.0f}{peak_mib:>10.0f}")
         files *= 10
@@ -273,6 +273,14 @@ def main(arguments: Sequence[str] = ()) -> None:
         "--flatness", type=int, metavar="FILES", help="also 1000 files, ten times as many, ... to FILES"
     )
     options = parser.parse_args(arguments)
+    if not options.scale > 0.0:
+        parser.error(f"--scale is {options.scale}; expected more than 0")
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}; expected 1 or more")
+    if options.flatness is not None and options.flatness < 1000:
+        parser.error(f"--flatness is {options.flatness}; expected 1000 or more")
+    if options.lhotse and not shutil.which(options.lhotse):
+        parser.error(f"--lhotse is {options.lhotse!r}, which is no program; expected an interpreter")
     cores = sorted(os.sched_getaffinity(0))
     print(f"corpus to features, {processor()}, medians of {options.rounds} rounds, page cache warm")
     if not HAS_AUVUX:

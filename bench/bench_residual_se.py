@@ -2,9 +2,9 @@
 
 Forward and forward + backward, contiguous and channels_last, one and two threads; then small and odd shapes against
 eager. `compile` of forward + backward has relu written as (z + |z|) / 2, since its bool mask costs more than the rest.
-Each contender must agree with eager in double precision before it is timed. Run it with MALLOC_MMAP_MAX_=0 and
-MALLOC_TRIM_THRESHOLD_=10000000000 in the environment: otherwise glibc maps large outputs afresh at each call, and that
-is what gets timed.
+Each contender must agree with eager in double precision before it is timed (`compile` of forward in its outputs). Run
+it with MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=10000000000 in the environment: otherwise glibc maps large outputs
+afresh at each call, and that is what gets timed.
 """
 
 import os
@@ -66,6 +66,12 @@ def forward_backward(f: Callable, tensors: Tensors, grad: torch.Tensor) -> Calla
     return lambda: torch.autograd.grad(f(*tensors), tensors, grad)
 
 
+def agree_forward(f: Callable, tensors: Tensors) -> None:
+    """Outputs against double precision."""
+    wide = tuple(t.detach().double() for t in tensors)
+    torch.testing.assert_close(forward(f, tensors)().double(), eager(*wide), atol=1e-5, rtol=1e-5)
+
+
 def agree(f: Callable, tensors: Tensors, grad: torch.Tensor) -> None:
     """Outputs and gradients against double precision, where no z is so small that the sides of relu are in doubt."""
     wide = tuple(t.detach().double().requires_grad_() for t in tensors)
@@ -85,6 +91,7 @@ def rows(shape, layout) -> Iterator[tuple[str, dict]]:
     compiled, compiled_training = torch.compile(eager), torch.compile(without_mask)
     for f in (ops.residual_se, eager, compiled_training):
         agree(f, tensors, grad)
+    agree_forward(compiled, tensors)
     x, skip = tensors[0].detach(), tensors[5].detach()
     y = torch.empty_like(x)
     floor = {"floor": lambda: torch.add(x, skip, out=y)}
@@ -130,7 +137,7 @@ def main() -> None:
     settings = ", ".join(f"{name}={os.environ.get(name, 'unset')}" for name in MALLOC)
     print(f"residual_se, float32, {processor()}, {native.INSTRUCTION_SET}, torch {torch.__version__}; {settings}")
     before = torch.get_num_threads()
-    for threads in (1, 2):
+    for threads in (1, 2)[: len(os.sched_getaffinity(0))]:
         large(threads)
         small(threads)
     torch.set_num_threads(before)
