@@ -1,6 +1,7 @@
 """Blocks on a Dask cluster of real processes: the same bytes, also when a worker is killed midway."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,10 +11,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
+from clinaug_fast.corpus import audio
 from clinaug_fast.errors import InputError, RejectedError, ResourceError, StoppedError
 from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess import cluster as cluster_module
@@ -194,6 +197,34 @@ def test_a_worker_that_does_not_see_a_file_ends_the_run(cluster, tmp_path: Path,
     preprocess(corpus, tmp_path / "one", MEL, CLIP)
     preprocess(corpus, out, MEL, CLIP, dask=address)
     assert files(out) == files(tmp_path / "one")
+
+
+def test_a_worker_is_not_believed_about_the_others_where_one_file_is_gone(cluster, tmp_path: Path, monkeypatch):
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    gone = min((corpus / "hum").iterdir())
+
+    class Unmounted(Listener):
+        """Workers see nothing; this process sees all but one file."""
+
+        def start(self, title: str, total: int) -> None:
+            super().start(title, total)
+            corpus.rename(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != gone)
+    with pytest.raises(InputError, match=r"a Dask worker on \S+ cannot read"):
+        preprocess(corpus, out, MEL, CLIP, dask=cluster.scheduler_address, progress=Unmounted())
+    assert sorted(tmp_path.glob(".*")) == []  # no block was judged
+
+
+def test_a_disk_that_fails_on_a_worker_is_no_verdict_on_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(path: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    (tmp_path / "there.wav").write_bytes(b"x")
+    monkeypatch.setattr(audio, "os", SimpleNamespace(stat=failing))
+    with pytest.raises(audio.Unopened, match="Stale file handle") as verdict:
+        audio.inspect(tmp_path / "there.wav")
+    assert verdict.value.code == audio.Code.UNREADABLE
 
 
 def test_a_worker_with_threads_of_its_own_makes_one_block_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,10 +1,14 @@
 """A merge that was stopped midway, and tasks submitted anew: what is told of the parts that are left."""
 
+import errno
+import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.merge import merge
@@ -49,3 +53,62 @@ def test_a_task_that_makes_a_part_of_another_number_says_so(corpus: Path, tmp_pa
     assert not any("another number of parts" in warning for warning in heard.warnings)
     preprocess(corpus, out, MEL, CLIP, max_bad=0.5, part=Part(1, 2), progress=heard)
     assert any("out.part-0-of-3 is there, of another number of parts than this one, 1/2" in w for w in heard.warnings)
+
+
+@pytest.mark.parametrize("of_an_earlier_version", [False, True])
+def test_what_a_merge_has_moved_of_its_first_block_is_kept(
+    corpus: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of_an_earlier_version: bool,
+):
+    """Where the disk was full midway, say: the shard lies in the draft alone."""
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 4)
+    parts, out = make_parts(corpus, tmp_path / "out", 2), tmp_path / "out"
+    rename = os.rename
+
+    def full(path: Path, to: Path) -> None:
+        if str(path).endswith("index.parquet"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(path, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks.os, "rename", full)
+        with pytest.raises(OSError, match="No space left"):
+            merge(parts, out)
+    settings = tmp_path / ".out.draft/settings.json"
+    if of_an_earlier_version:
+        stored = json.loads(settings.read_text())
+        settings.write_text(json.dumps({key: stored[key] for key in stored if key not in ("shard", "block")}))
+    with pytest.raises(InputError, match=r"out\.draft was made with other settings.* run clinaug-fast merge again"):
+        preprocess(corpus, out, MEL.with_changes(n_mels=24), CLIP, max_bad=0.5)
+    with pytest.raises(InputError, match=r"out\.part-0-of-2/shards/00000\.npy is missing"):
+        merge(parts, tmp_path / "other")
+    merge(parts, out)
+    preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5)
+    assert files(out) == files(tmp_path / "one")
+
+
+def test_a_part_that_a_merge_used_up_is_not_done(corpus: Path, tmp_path: Path, monkeypatch):  # noqa: F811
+    parts, out = make_parts(corpus, tmp_path / "out", 2), tmp_path / "out"
+    for part in parts:
+        about = json.loads((part / "part.json").read_text())
+        (part / "part.json").write_text(json.dumps(about | {"max_bad": 0.0}))
+    with pytest.raises(RejectedError, match="expected at most"):
+        merge(parts, out)
+    with pytest.raises(
+        InputError, match=r"part-0-of-2 lacks blocks that a merge has moved\. Repeat that merge, or rem"
+    ):
+        preprocess(corpus, out, MEL, CLIP, max_bad=0.5, part=Part(0, 2))
+    shutil.rmtree(out)
+    for part in parts:
+        shutil.rmtree(part)
+    merge(make_parts(corpus, tmp_path / "out", 2), out)
+
+
+def test_other_things_that_are_named_like_parts_are_none(corpus: Path, tmp_path: Path):  # noqa: F811
+    heard = Heard()
+    (tmp_path / "out.part-0-of-2.bak").mkdir()
+    (tmp_path / "out.part-0-of-3").write_text("no folder")
+    preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5, part=Part(0, 2), progress=heard)
+    assert not any("another number of parts" in warning for warning in heard.warnings)

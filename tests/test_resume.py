@@ -309,7 +309,7 @@ def test_what_was_put_in_place_of_a_block_does_not_reach_a_set_of_other_settings
     left = tmp_path / ".out.draft"
     (left / "set/shards").mkdir(parents=True)
     (left / "blocks").mkdir()
-    (left / "settings.json").write_text('{"mel.n_mels": 24}')
+    (left / "settings.json").write_text('{"mel.n_mels": 24, "shard": null}')
     for name in ("set/shards/00077.npy", "blocks/00077.index.parquet"):
         (left / name).write_bytes(b"left")
     preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5)

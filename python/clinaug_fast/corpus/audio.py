@@ -66,6 +66,10 @@ class Rejected(Exception):  # noqa: N818 - a verdict on one file, caught by prep
         self.code, self.reason = code, reason
 
 
+class Unopened(Rejected):
+    """The file could not be looked at, which may be for want of a disk that is mounted elsewhere."""
+
+
 @dataclass(frozen=True)
 class Waveform:
     """A decoded recording."""
@@ -303,11 +307,11 @@ def inspect(path: Path | str) -> int:
                 raise Rejected(Code.EMPTY, "the file has no bytes")
             reason = containers.cut(file, about.st_size)
     except FileNotFoundError:
-        raise Rejected(Code.MISSING, "no such file") from None
+        raise Unopened(Code.MISSING, "no such file") from None
     except PermissionError:
-        raise Rejected(Code.PERMISSION, "reading it is not permitted") from None
+        raise Unopened(Code.PERMISSION, "reading it is not permitted") from None
     except OSError as error:
-        raise Rejected(Code.UNREADABLE, error.strerror or str(error)) from None
+        raise Unopened(Code.UNREADABLE, error.strerror or str(error)) from None
     if reason:
         raise Rejected(Code.TRUNCATED, reason)
     return about.st_size

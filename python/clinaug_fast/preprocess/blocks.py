@@ -97,6 +97,8 @@ class BlockFiles:
         """
         theirs, ours = self._parts(number), taken_by._parts(number)
         at = {name: path if path.exists() else ours[name] for name, path in theirs.items()}
+        if missing := [name for name, path in at.items() if not path.exists()]:
+            return f"{theirs[missing[0]]} is missing"
         try:
             about = self.read(number)
             if linked := [path for path in at.values() if path.is_symlink()]:

@@ -53,7 +53,7 @@ def run_blocks_on_dask(
         ) from None
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would tell of a loss is told below
     total = Seconds()
-    tasks = (_Task(replace(job, must_see=True), number, rows, threads) for number, rows in blocks)
+    tasks = (_Task(replace(job, gone=frozenset()), number, rows, threads) for number, rows in blocks)
     with client:
         try:
             _wait_for_workers(client, address, stop)
@@ -97,7 +97,7 @@ def _as_they_end(
     told = set()
 
     def submit(task: _Task) -> None:
-        key = f"block-{task.number}-{task.job.must_see}-{task.job.files.sidecars}"
+        key = f"block-{task.number}-{len(task.job.gone)}-{task.job.files.sidecars}"
         under_way[client.submit(_block, task, key=key, pure=False)] = task
 
     def tell_once(text: str) -> None:
@@ -125,7 +125,7 @@ def _as_they_end(
             task = under_way.pop(future)
             if isinstance(result, _BlindWorker):
                 result.refuse_if_seen_here()
-                submit(replace(task, job=replace(task.job, must_see=False)))  # it has gone since it was listed
+                submit(replace(task, job=replace(task.job, gone=task.job.gone | result.reasons.keys())))
                 continue
             yield task, Seconds(**result)
             if not stop() and (task := next(tasks, None)) is not None:
@@ -157,18 +157,18 @@ class _Task:
 
 @dataclass(frozen=True)
 class _BlindWorker:
-    """What a worker could not open, and where it runs."""
+    """What a worker could not open (path -> reason), and where it runs."""
 
-    path: str
-    reason: str
+    reasons: dict[str, str]
     host: str
 
     def refuse_if_seen_here(self) -> None:
-        if os.access(self.path, os.R_OK):
-            raise InputError(
-                f"a Dask worker on {self.host} cannot read {self.path} ({self.reason}), which can be read here. Let "
-                "every worker see the corpus under the same path, or stop that one, and run the same command again"
-            )
+        for path, reason in self.reasons.items():
+            if os.access(path, os.R_OK):
+                raise InputError(
+                    f"a Dask worker on {self.host} cannot read {path} ({reason}), which can be read here. Let every "
+                    "worker see the corpus under the same path, or stop that one, and run the same command again"
+                )
 
 
 _one_at_a_time = threading.Lock()  # a worker's threads and memory are one block's
@@ -182,4 +182,4 @@ def _block(task: _Task) -> dict[str, float] | _BlindWorker | str:
     except RejectedError as error:
         return str(error)
     except Unseen as unseen:
-        return _BlindWorker(unseen.path, unseen.reason, platform.node())
+        return _BlindWorker(unseen.reasons, platform.node())

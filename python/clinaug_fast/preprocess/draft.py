@@ -86,7 +86,7 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
             again = "run clinaug-fast merge again, which has moved shards there"
-            before = read_record(stored, SETTINGS, {})
+            before = {"shard": MERGED, "block": settings.get("block")} | read_record(stored, SETTINGS, {})
             refuse_changed(folder, before, settings, again if is_of_merge(folder) else f"remove {folder}")
         elif not _says(stored, settings):
             for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
@@ -108,7 +108,7 @@ def _says(stored: Path, settings: Mapping[str, Any]) -> bool:
 def is_of_merge(folder: Path) -> bool:
     """Whether a draft holds what a merge has moved."""
     with contextlib.suppress(InputError):
-        return read_record(folder / "settings.json", SETTINGS, {}).get("shard") == MERGED
+        return read_record(folder / "settings.json", SETTINGS, {}).get("shard", MERGED) == MERGED
     return False
 
 
@@ -121,7 +121,8 @@ def _end_work(folder: Path) -> None:
 
 
 def _has_blocks(folder: Path) -> bool:
-    return any(folder.glob("**/blocks/*.json"))
+    """Something to go on from, or what a merge has moved of a first block."""
+    return any(folder.glob("**/blocks/*.json")) or (any(folder.glob("set/shards/*.npy")) and is_of_merge(folder))
 
 
 def remove_left(out: Path) -> None:

@@ -49,9 +49,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     try:
         judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels=labels)
     except RejectedError as error:
-        raise RejectedError(
-            f"{error} for the parts; or, where {out} will do as it is, remove what is left of them"
-        ) from None
+        anew = "and make the parts anew, once what is left of them is removed"
+        raise RejectedError(f"{error} {anew}; where {out} will do as it is, remove that alone") from None
     for part in parts:
         _remove(part)
     return Counts(**features.about["counts"])
@@ -128,7 +127,9 @@ def _lacking(part: Path, number: int) -> InputError:
         if is_of_merge(draft) and (draft / f"blocks/{number:05d}.json").exists():
             begun = f"a merge into {draft.name[1 : -len('.draft')]!r}, which has moved it"
             return InputError(f"{part} lacks block {number}: {begun}, was begun. Repeat that merge")
-    return InputError(f"{part} lacks block {number}; expected it. Make this part anew")
+    return InputError(
+        f"{part} lacks block {number}; expected it. Make this part anew, unless a merge was begun elsewhere"
+    )
 
 
 def _refuse_other_disks(parts: Sequence[Path], out: Path) -> None:

@@ -3,14 +3,14 @@
 A part is a folder with shards, the blocks' sidecars and `part.json`, which says what it is a part of.
 """
 
-import glob
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles, cutting
 
@@ -58,8 +58,10 @@ class Part:
 
     def of_other_counts(self, out: Path) -> list[Path]:
         """Parts beside `out` that no merge takes together with this one."""
-        beside = sorted(out.absolute().parent.glob(f"{glob.escape(out.name)}.part-*-of-*"))
-        return [path for path in beside if path.name.rpartition("-")[2] != str(self.count)]
+        of_any = re.compile(re.escape(out.name) + r"\.part-\d+-of-(\d+)")
+        beside = sorted(path for path in out.absolute().parent.glob("*") if path.is_dir())
+        found = [(path, of_any.fullmatch(path.name)) for path in beside]
+        return [path for path, match in found if match and match[1] != str(self.count)]
 
 
 def part_asked_for(shard: str | None) -> tuple[Part | None, str]:
@@ -118,3 +120,12 @@ def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, 
 def read_part(folder: Path) -> dict[str, Any]:
     what = "a part's part.json (clinaug-fast preprocess --shard I/N makes one)"
     return read_versioned(folder / "part.json", what, SCHEMA_VERSION, "Make the part anew", ABOUT)
+
+
+def refuse_used_up(folder: Path, about: Mapping[str, Any]) -> None:
+    """InputError for a part whose blocks a merge has moved; `about`: its part.json."""
+    files = part_files(folder)
+    if not all(files.about(number).exists() for number in range(about["number"], about["n_blocks"], about["count"])):
+        raise InputError(
+            f"{folder} lacks blocks that a merge has moved. Repeat that merge, or remove {folder} and make it anew"
+        )

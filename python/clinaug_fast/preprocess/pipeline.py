@@ -31,7 +31,7 @@ from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_dig
 from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge, warn_of_misreading
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
-from clinaug_fast.preprocess.parts import Part, part_files, read_part, write_part
+from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_used_up, write_part
 from clinaug_fast.preprocess.receipt import Receipt
 from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.preprocess.workers import Job, make_lanes, run_blocks
@@ -218,6 +218,7 @@ def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None) -> Cou
     about = read_part(out)
     made = Part(about["number"], about["count"])
     refuse_changed(out, _settings(about["made_with"], made, about["block"]), _settings(made_with, part, cutting()))
+    refuse_used_up(out, about)
     return None
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from clinaug_fast import native
 from clinaug_fast.config import MelConfig
-from clinaug_fast.corpus.audio import Code
+from clinaug_fast.corpus.audio import Unopened
 from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.preprocess.block_tables import facts_table, index_table, public_table
@@ -48,15 +48,16 @@ class Job:
     key: bytes | None = field(repr=False)  # of de-identification; in no log
     device: str = "cpu"  # cpu or cuda: where the log-mels are made
     arithmetic: str = native.ARITHMETIC  # of whoever asks for the work
-    must_see: bool = False  # a file that the listing saw: on another machine its absence is no verdict on it
+    gone: frozenset[str] | None = None  # files that have gone since they were listed; of no others, on another machine,
+    # is it a verdict that they cannot be opened; None: of all
 
 
-class Unseen(Exception):  # noqa: N818 - no verdict on a file, and maybe one on this machine
-    """The listing saw this file, and it cannot be opened here."""
+class Unseen(Exception):  # noqa: N818 - no verdict on files, and maybe one on this machine
+    """The listing saw these files, and they cannot be opened here: path -> reason."""
 
-    def __init__(self, path: str, reason: str):
-        super().__init__(reason)
-        self.path, self.reason = path, reason
+    def __init__(self, reasons: dict[str, str]):
+        super().__init__(f"{len(reasons)} files")
+        self.reasons = reasons
 
 
 class Abandoned(Exception):  # noqa: N818 - another thread has failed, or the user is in a hurry
@@ -71,7 +72,7 @@ def run_blocks(
     stop: Callable[[], bool] = lambda: False,
 ) -> Seconds:
     """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one. SettingsError on a
-    machine of another arithmetic than the job's: its blocks would hold other bits. Unseen as in `Job.must_see`."""
+    machine of another arithmetic than the job's: its blocks would hold other bits. Unseen as in `Job.gone`."""
     if job.arithmetic != native.ARITHMETIC:
         raise SettingsError(
             f"a worker computes in the arithmetic {native.ARITHMETIC!r}; expected {job.arithmetic!r}, as asked for. "
@@ -191,17 +192,17 @@ class _Block:
             if sink.device is not None:
                 sink.device.drop()
             raise
-        if job.must_see:
-            self._refuse_unseen(rows)
+        if job.gone is not None:
+            self._refuse_unseen(rows, job.gone)
         if job.fail_at_first:
             self._refuse_rejected(rows)
         self._hand_in(batch, numbers, turn.pending, sink.seconds)
 
-    def _refuse_unseen(self, rows: range) -> None:
-        for row in rows:
-            reason = self.verdicts.rejected.get(row)
-            if reason and reason.code in (Code.MISSING, Code.PERMISSION) and self.recordings.n_bytes[row] > 0:
-                raise Unseen(self.recordings.paths[row], reason.reason)
+    def _refuse_unseen(self, rows: range, gone: frozenset[str]) -> None:
+        rejected = {row: self.verdicts.rejected.get(row) for row in rows if self.recordings.n_bytes[row] > 0}
+        unseen = {self.recordings.paths[row]: r.reason for row, r in rejected.items() if isinstance(r, Unopened)}
+        if unseen.keys() - gone:
+            raise Unseen(unseen)
 
     def _refuse_rejected(self, rows: range) -> None:
         for row in rows:
