@@ -3,7 +3,7 @@
 # make check  lint and tests, what CI runs;  also: setup, lint, bench, test-asan, cuda-archs, clean
 # make test-cuda, bench-cuda  on a machine with a GPU: PYTHON names an interpreter that has a CUDA build of torch
 
-PYTHON ?= $(or $(shell command -v python3.11),python3)
+PYTHON ?= $(firstword $(foreach version,11 12 13,$(shell command -v python3.$(version))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -64,6 +64,7 @@ clean:
 
 # One stamp a set of packages. The package is installed in place: Python edits live at once, C++ edits are rebuilt here.
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
 # torch comes first and pinned: named alone or by another package it would pull its CUDA build. The build's own needs are

@@ -104,7 +104,7 @@ def _read_facts(files: BlockFiles, n_blocks: int, n_rows: int) -> pa.Table:
     """FACTS_SCHEMA but for `recording`, of all blocks: it grows with the corpus, so each number is held once."""
     texts: dict[str, list[pa.Array]] = {"label": [], "subject": []}
     numbers = {
-        field.name: np.empty(n_rows, field.type.to_pandas_dtype())
+        field.name: np.empty(n_rows, pa.array([], field.type).to_numpy().dtype)
         for field in FACTS_SCHEMA
         if not pa.types.is_string(field.type)
     }
