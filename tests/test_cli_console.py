@@ -33,6 +33,7 @@ def test_a_signal_ends_any_command_with_a_sentence_and_an_object(signal: str, ex
     code = (
         "import os, signal\n"
         "from clinaug_fast.cli.console import stage\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell has its background jobs ignore
         "with stage('train', True, False):\n"
         f"    os.kill(os.getpid(), signal.{signal})\n"
         "    signal.pause()\n"
