@@ -264,7 +264,7 @@ def alone(folder: str, rounds: int) -> tuple[float, float, float]:
     return statistics.median(seconds), user, peak_memory_bytes() / 2**20
 
 
-def main(arguments: Sequence[str] = ()) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of each corpus's files (default 1)")
     parser.add_argument("--rounds", type=int, default=5)
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument(
         "--flatness", type=int, metavar="FILES", help="also 1000 files, ten times as many, ... to FILES"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if not options.scale > 0.0:
         parser.error(f"--scale is {options.scale}; expected more than 0")
     if options.rounds < 1:
@@ -292,8 +292,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     os.sched_setaffinity(0, cores[:1])
     if options.flatness:
         flatness(options.flatness, options.rounds)
-    os.sched_setaffinity(0, cores)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

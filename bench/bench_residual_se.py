@@ -136,11 +136,9 @@ def small(threads: int) -> None:
 def main() -> None:
     settings = ", ".join(f"{name}={os.environ.get(name, 'unset')}" for name in MALLOC)
     print(f"residual_se, float32, {processor()}, {native.INSTRUCTION_SET}, torch {torch.__version__}; {settings}")
-    before = torch.get_num_threads()
     for threads in (1, 2)[: len(os.sched_getaffinity(0))]:
         large(threads)
         small(threads)
-    torch.set_num_threads(before)
 
 
 if __name__ == "__main__":

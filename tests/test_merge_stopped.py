@@ -14,12 +14,20 @@ from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
-from conftest import MEL, files
-from test_merge import Heard, corpus, make_parts  # noqa: F401 - a fixture
+from conftest import MEL, files, write_corpus
+from test_merge import Heard, make_parts
 from test_preprocess import CLIP
 
 
-def test_a_merge_that_was_begun_is_named_to_whoever_does_something_else(corpus: Path, tmp_path: Path, monkeypatch):  # noqa: F811
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """With a file that is rejected."""
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "hum/p1_1.wav").write_bytes(b"")
+    return corpus
+
+
+def test_a_merge_that_was_begun_is_named_to_whoever_does_something_else(corpus: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 4)
     parts, out = make_parts(corpus, tmp_path / "out", 2), tmp_path / "out"
     move = BlockFiles.move_from
@@ -46,7 +54,7 @@ def test_a_merge_that_was_begun_is_named_to_whoever_does_something_else(corpus: 
     assert files(out) == files(tmp_path / "one")
 
 
-def test_a_task_that_makes_a_part_of_another_number_says_so(corpus: Path, tmp_path: Path):  # noqa: F811
+def test_a_task_that_makes_a_part_of_another_number_says_so(corpus: Path, tmp_path: Path):
     out, heard = tmp_path / "out", Heard()
     make_parts(corpus, out, 3)
     preprocess(corpus, out, MEL, CLIP, max_bad=0.5, part=Part(1, 3), progress=heard)
@@ -57,7 +65,7 @@ def test_a_task_that_makes_a_part_of_another_number_says_so(corpus: Path, tmp_pa
 
 @pytest.mark.parametrize("of_an_earlier_version", [False, True])
 def test_what_a_merge_has_moved_of_its_first_block_is_kept(
-    corpus: Path,  # noqa: F811
+    corpus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     of_an_earlier_version: bool,
@@ -89,7 +97,7 @@ def test_what_a_merge_has_moved_of_its_first_block_is_kept(
     assert files(out) == files(tmp_path / "one")
 
 
-def test_a_part_that_a_merge_used_up_is_not_done(corpus: Path, tmp_path: Path, monkeypatch):  # noqa: F811
+def test_a_part_that_a_merge_used_up_is_not_done(corpus: Path, tmp_path: Path, monkeypatch):
     parts, out = make_parts(corpus, tmp_path / "out", 2), tmp_path / "out"
     for part in parts:
         about = json.loads((part / "part.json").read_text())
@@ -106,7 +114,7 @@ def test_a_part_that_a_merge_used_up_is_not_done(corpus: Path, tmp_path: Path, m
     merge(make_parts(corpus, tmp_path / "out", 2), out)
 
 
-def test_other_things_that_are_named_like_parts_are_none(corpus: Path, tmp_path: Path):  # noqa: F811
+def test_other_things_that_are_named_like_parts_are_none(corpus: Path, tmp_path: Path):
     heard = Heard()
     (tmp_path / "out.part-0-of-2.bak").mkdir()
     (tmp_path / "out.part-0-of-3").write_text("no folder")

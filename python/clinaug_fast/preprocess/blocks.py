@@ -110,8 +110,6 @@ class BlockFiles:
                 return f"{theirs['shard']} does not hold {about['rows']} clips"
         except (InputError, KeyError):
             return f"{self.about(number)} is not what was written"
-        except FileNotFoundError as error:
-            return f"{error.filename} is missing"
         except (OSError, ValueError, EOFError) as error:
             return f"{theirs['shard']} was cut short or changed: {error}"
         return ""

@@ -87,7 +87,7 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         if stored.exists() and _has_blocks(folder):
             again = "run clinaug-fast merge again, which has moved shards there"
             before = {"shard": MERGED, "block": settings.get("block")} | read_record(stored, SETTINGS, {})
-            refuse_changed(folder, before, settings, again if is_of_merge(folder) else f"remove {folder}")
+            refuse_changed(folder, before, settings, again if before["shard"] == MERGED else f"remove {folder}")
         elif not _says(stored, settings):
             for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
                 shutil.rmtree(left, ignore_errors=True)

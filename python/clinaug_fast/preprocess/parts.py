@@ -59,9 +59,8 @@ class Part:
     def of_other_counts(self, out: Path) -> list[Path]:
         """Parts beside `out` that no merge takes together with this one."""
         of_any = re.compile(re.escape(out.name) + r"\.part-\d+-of-(\d+)")
-        beside = sorted(path for path in out.absolute().parent.glob("*") if path.is_dir())
-        found = [(path, of_any.fullmatch(path.name)) for path in beside]
-        return [path for path, match in found if match and match[1] != str(self.count)]
+        named = ((path, of_any.fullmatch(path.name)) for path in sorted(out.absolute().parent.glob("*")))
+        return [path for path, match in named if match and match[1] != str(self.count) and path.is_dir()]
 
 
 def part_asked_for(shard: str | None) -> tuple[Part | None, str]:

@@ -48,8 +48,8 @@ class Job:
     key: bytes | None = field(repr=False)  # of de-identification; in no log
     device: str = "cpu"  # cpu or cuda: where the log-mels are made
     arithmetic: str = native.ARITHMETIC  # of whoever asks for the work
-    gone: frozenset[str] | None = None  # files that have gone since they were listed; of no others, on another machine,
-    # is it a verdict that they cannot be opened; None: of all
+    # Files that have gone since they were listed; that another cannot be opened on this machine is no verdict on it.
+    gone: frozenset[str] | None = None  # None: of any file it is
 
 
 class Unseen(Exception):  # noqa: N818 - no verdict on files, and maybe one on this machine
