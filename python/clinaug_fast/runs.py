@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -178,10 +179,15 @@ def refuse_changed(
         raise InputError(f"{out} was made with other settings: {listed}. Repeat the old settings, or {instead}")
 
 
+@cache
+def _our_version() -> str:
+    return version("clinaug-fast")  # reads a file
+
+
 def provenance() -> dict[str, str]:
     """The versions that can change a number: ours, Python's and the machine's kind."""
     return {
-        "clinaug_fast": version("clinaug-fast"),
+        "clinaug_fast": _our_version(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }

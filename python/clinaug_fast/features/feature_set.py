@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import InputError
+from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import atomic_folder, fingerprint, fingerprint_file, provenance
+from clinaug_fast.runs import atomic_folder, fingerprint, provenance
 
 SCHEMA_VERSION = 1
 ABOUT = {  # what features.json of any maker tells
@@ -224,9 +225,9 @@ class FeatureSetWriter:
 
 def feature_set_fingerprint(about: Mapping[str, Any], index: Path) -> str:
     """Over everything but itself, the versions and the digest of the rejected, whose reasons a library words; the
-    shards are in `about` by their digests."""
+    shards are in `about` by their digests. OSError or ArrowException where `index`, a Parquet file, cannot be read."""
     made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance", "rejected")}
-    return fingerprint(made, fingerprint_file(index))
+    return fingerprint(made, index_digest(index))
 
 
 @contextlib.contextmanager
