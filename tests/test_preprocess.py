@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -314,6 +315,12 @@ def test_another_setting_or_another_corpus_is_refused_by_name(tiny_corpus: Path,
     with pytest.raises(InputError, match=r"the corpus's fingerprint is '\w{16}' there, '\w{16}' asked"):
         run(corpus, out)
     assert files(out) == before
+
+
+def test_dask_without_its_extra_is_refused_before_the_corpus_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SettingsError, match=r"--dask needs Dask. Install it with: pip install 'clinaug-fast\[dask\]'"):
+        run(tmp_path / "no corpus", tmp_path / "out", dask="tcp://127.0.0.1:8786")
 
 
 def test_an_existing_folder_that_is_no_feature_set_is_refused(tiny_corpus: Path, tmp_path: Path):

@@ -27,6 +27,13 @@ WAIT_S = 60.0  # for a first worker
 LOOK_S = 1.0  # at signals and workers, at least so often
 
 
+def refuse_without_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise SettingsError("--dask needs Dask. Install it with: pip install 'clinaug-fast[dask]'") from None
+
+
 def run_blocks_on_dask(
     address: str,
     job: Job,
@@ -40,11 +47,9 @@ def run_blocks_on_dask(
     Raises InputError where no scheduler or no worker answers, or where a worker does not see the corpus, ResourceError
     where they die or the connection is lost.
     """
-    try:
-        from distributed import Client, KilledWorker
-        from distributed.comm import CommClosedError
-    except ImportError:
-        raise SettingsError("--dask needs Dask. Install it with: pip install 'clinaug-fast[dask]'") from None
+    from distributed import Client, KilledWorker
+    from distributed.comm import CommClosedError
+
     try:
         client = Client(address)
     except (OSError, ValueError) as error:

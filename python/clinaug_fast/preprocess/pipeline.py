@@ -80,10 +80,10 @@ def preprocess(
     device: cuda makes the log-mels on the current GPU, within a few rounding errors of the CPU's; the rest stays on
         the CPU, and the bytes still do not depend on `threads`.
 
-    Raises SettingsError (empty mel bands, no such device), InputError (no corpus, fewer than two labels, `out` or its
-    draft made with other settings), StoppedError (a signal; the blocks in hand are finished first), and RejectedError
-    where more than the fraction `max_bad` of the recordings cannot be used: after writing the others, or with nothing
-    written where none is left.
+    Raises SettingsError (empty mel bands, no such device, no Dask), InputError (no corpus, fewer than two labels, `out`
+    or its draft made with other settings), StoppedError (a signal; the blocks in hand are finished first), and
+    RejectedError where more than the fraction `max_bad` of the recordings cannot be used: after writing the others, or
+    with nothing written where none is left.
     """
     if threads < 1:
         raise SettingsError(f"threads is {threads}; expected at least 1")
@@ -95,6 +95,10 @@ def preprocess(
     native.refuse_narrow_names()
     if device != "cpu":
         make_lanes(device)
+    if dask is not None:
+        from clinaug_fast.preprocess.cluster import refuse_without_dask
+
+        refuse_without_dask()
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     memory = default_limit() if memory is None else memory
     _refuse_large_clips(settings, threads, memory)
