@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinaug_fast.features.feature_set import INDEX_SCHEMA
-from clinaug_fast.features.index_digest import index_digest
+from clinaug_fast.features.index_digest import IndexDigest, index_digest
 
 ROW = {"id": "a#0", "recording": "a", "subject": "s", "site": None, "device": None, "label": "cough", "start_s": 0.5}
 ROWS = [
@@ -46,6 +46,10 @@ def test_rows_that_do_not_fit_one_piece_are_digested_as_one(tmp_path: Path):
     """The reader cuts at 65536 rows, a writer's groups wherever it likes."""
     many = pa.concat_tables([_table()] * 30_000)
     assert _digest(tmp_path, many) == _digest(tmp_path, many, row_group_size=1000)
+    digest = IndexDigest(INDEX_SCHEMA)
+    for start in range(0, len(many), 7001):
+        digest.update(many.slice(start, 7001))
+    assert digest.hexdigest() == _digest(tmp_path, many)
     assert _digest(tmp_path, many) != _digest(tmp_path, many.slice(1))
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.runs import write_text
 
 CARD = "README.md"
 
 
 def write_card(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write the card of the feature set in `folder`, whose features.json is `about`, with counts and corpus_facts."""
+    """Write the card of the feature set in `folder`, a draft that appears whole; features.json is `about`, with counts
+    and corpus_facts."""
     parts = [_head, _counts, _facts, _rejected, _opening, _reminder]
-    write_text(folder / CARD, "\n\n".join(make(about) for make in parts) + "\n")
+    (folder / CARD).write_text("\n\n".join(make(about) for make in parts) + "\n", encoding="utf-8")
 
 
 def _head(about: Mapping[str, Any]) -> str:

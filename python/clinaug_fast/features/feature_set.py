@@ -224,10 +224,15 @@ class FeatureSetWriter:
 
 
 def feature_set_fingerprint(about: Mapping[str, Any], index: Path) -> str:
-    """Over everything but itself, the versions and the digest of the rejected, whose reasons a library words; the
-    shards are in `about` by their digests. OSError or ArrowException where `index`, a Parquet file, cannot be read."""
+    """`fingerprint_with` of the index in a Parquet file; OSError or ArrowException where it cannot be read."""
+    return fingerprint_with(index_digest(index), about)
+
+
+def fingerprint_with(index: str, about: Mapping[str, Any]) -> str:
+    """Over the index's digest and all of features.json but itself, the versions and the digest of the rejected, whose
+    reasons a library words; the shards are there by their digests."""
     made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance", "rejected")}
-    return fingerprint(made, index_digest(index))
+    return fingerprint(made, index)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """A digest of an index's values: of the same rows the same, whichever version of a library wrote their Parquet file.
 
-Takes the file; leaves hex digits that enter the feature set's fingerprint.
+Takes the rows, or the file; leaves hex digits that enter the feature set's fingerprint.
 """
 
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,19 +13,36 @@ import pyarrow.parquet as pq
 from clinaug_fast.runs import fingerprint
 
 
+class IndexDigest:
+    """Over the names, types, nulls and values of columns, strings and numbers, that come piece by piece; where they are
+    cut is of no consequence."""
+
+    def __init__(self, schema: pa.Schema):
+        self._columns = {field.name: (str(field.type), _ColumnDigests()) for field in schema}
+
+    def update(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Further rows, of the schema's columns."""
+        for name, (_, digests) in self._columns.items():
+            column = rows.column(name)
+            for piece in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+                digests.update(piece)
+
+    def hexdigest(self) -> str:
+        """Sixteen hex digits."""
+        return fingerprint({name: [kind, *digests.hex] for name, (kind, digests) in self._columns.items()})
+
+
 def index_digest(index: Path) -> str:
-    """Sixteen hex digits over the names, types, nulls and values of a Parquet file's columns, strings and numbers; into
-    which pieces the file cuts its rows is of no consequence. OSError or ArrowException where it cannot be read."""
+    """Of all columns of a Parquet file. OSError or ArrowException where it cannot be read."""
     with pq.ParquetFile(index) as file:
-        columns = {field.name: (str(field.type), _Digests()) for field in file.schema_arrow}
+        digest = IndexDigest(file.schema_arrow)
         for batch in file.iter_batches():
-            for name, (_, digests) in columns.items():
-                digests.update(batch.column(name))
-    return fingerprint({name: [kind, *digests.hex] for name, (kind, digests) in columns.items()})
+            digest.update(batch)
+    return digest.hexdigest()
 
 
-class _Digests:
-    """Of one column, piece by piece: which values are there, the lengths of strings, the values."""
+class _ColumnDigests:
+    """Where a column has values, the lengths of strings, the values."""
 
     def __init__(self) -> None:
         self._valid, self._lengths, self._values = (hashlib.blake2b(digest_size=8) for _ in range(3))
@@ -37,14 +53,17 @@ class _Digests:
 
     def update(self, column: pa.Array) -> None:
         self._valid.update(_bytes(column.is_valid()))
-        if not pa.types.is_string(column.type):
-            self._values.update(_bytes(column.fill_null(0)))
+        if column.null_count:
+            column = column.drop_null()
+        if not len(column):
             return
-        texts = column.fill_null("")
-        self._lengths.update(_bytes(pc.binary_length(texts)))
-        together = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "")
+        if not pa.types.is_string(column.type):
+            self._values.update(_bytes(column))
+            return
+        self._lengths.update(_bytes(pc.binary_length(column)))
+        together = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), "")
         self._values.update(together[0].as_buffer())
 
 
 def _bytes(numbers: pa.Array) -> bytes:
-    return np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False)).tobytes()
+    return numbers.to_numpy(zero_copy_only=False).tobytes()

@@ -18,7 +18,8 @@ from clinaug_fast.corpus.audio import Code
 from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
-from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, feature_set_fingerprint
+from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, fingerprint_with
+from clinaug_fast.features.index_digest import IndexDigest
 from clinaug_fast.json_files import write_json, write_json_lines
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.memory import give_back
@@ -52,7 +53,7 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     """
     blocks = [files.read(number) for number in range(n_blocks)]
     rejected = [row for block in blocks for row in block["rejected"]]
-    clips = _write_index(folder / "index.parquet", files, n_blocks)
+    clips, index = _write_index(folder / "index.parquet", files, n_blocks)
     _refuse_too_little(name, sorted(clips), rejected)
     give_back()
     facts = _read_facts(files, n_blocks, sum(block["found"] - len(block["rejected"]) for block in blocks))
@@ -80,24 +81,25 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
         {"file": f"shards/{number:05d}.npy", "rows": block["rows"], "xxh3_64": block["digests"]["shard"]}
         for number, block in enumerate(blocks)
     ]
-    digest = feature_set_fingerprint(about, folder / "index.parquet")
-    about |= {"fingerprint": digest, "provenance": provenance()}
+    about |= {"fingerprint": fingerprint_with(index, about), "provenance": provenance()}
     write_json(folder / "features.json", about)
     write_card(folder, about)
     return counts
 
 
-def _write_index(path: Path, files: BlockFiles, n_blocks: int) -> Counter[str]:
-    """Join the blocks' rows; returns the number of clips by label."""
+def _write_index(path: Path, files: BlockFiles, n_blocks: int) -> tuple[Counter[str], str]:
+    """Join the blocks' rows; returns the number of clips by label, and the digest of the index."""
     clips: Counter[str] = Counter()
+    digest = IndexDigest(INDEX_SCHEMA)
     with pq.ParquetWriter(path, INDEX_SCHEMA, use_dictionary=REPEATING) as writer:
         for number in range(n_blocks):
             index = _read(files.index(number)).cast(INDEX_SCHEMA)
             writer.write_table(index)
+            digest.update(index)
             clips.update(
                 {entry["values"]: entry["counts"] for entry in index.column("label").value_counts().to_pylist()}
             )
-    return clips
+    return clips, digest.hexdigest()
 
 
 def _read_facts(files: BlockFiles, n_blocks: int, n_rows: int) -> pa.Table:
