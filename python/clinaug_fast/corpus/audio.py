@@ -11,6 +11,8 @@ import os
 import stat
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +26,7 @@ from miniaudio import ffi
 from miniaudio import lib as dr
 
 from clinaug_fast import native
-from clinaug_fast.corpus import containers
+from clinaug_fast.corpus import containers, mpeg
 from clinaug_fast.corpus.recordings import Recording
 
 WAV_SUFFIXES = (".wav", ".wave")
@@ -85,8 +87,15 @@ class Onward(soundfile.SoundFile):
     """Reads on from where it is. soundfile itself seeks after each read, and an MP3 decoder begins anew where it was
     sought, without what it took from the frames before: its first samples are then wrong."""
 
+    behind: mpeg.Told | None = None  # what it reads, where that is no file
+
     def seekable(self) -> bool:
         return False
+
+    def close(self) -> None:
+        super().close()
+        if self.behind is not None:
+            self.behind.close()
 
 
 @dataclass(frozen=True)
@@ -115,16 +124,41 @@ def open_audio(recording: Recording) -> AudioFile:
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None
     try:
+        declared = sound.frames
+        if sound.subtype.startswith("MPEG"):
+            sound, declared = _counted(sound, recording.path, n_bytes)
         if sound.samplerate < LOWEST_RATE:
             raise Rejected(Code.UNREADABLE, f"its header tells {sound.samplerate} Hz; expected {LOWEST_RATE} or more")
         if sound.subtype.startswith("DWVW"):  # it cannot be sought in; nobody has tried cut files and segments of it
             raise Rejected(Code.UNREADABLE, "DWVW cannot be read. Encode it as WAV or FLAC")
-        if sound.frames > MAX_SAMPLES_PER_BYTE * n_bytes:
+        if declared > MAX_SAMPLES_PER_BYTE * n_bytes:
             raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
-        return AudioFile(sound, n_bytes, *segment_of(recording, sound.frames, sound.samplerate))
+        return AudioFile(sound, n_bytes, *segment_of(recording, declared, sound.samplerate))
     except Rejected:
         sound.close()
         raise
+
+
+def _counted(sound: Onward, path: Path | str, n_bytes: int) -> tuple[Onward, int]:
+    """An MPEG file and how many frames (samples of all channels) it holds, which libsndfile may only have guessed."""
+    with _looked_at(), ExitStack() as opened:
+        file = opened.enter_context(open(path, "rb"))
+        begin, stop = (0, n_bytes) if sound.format == "MP3" else containers.place_of_samples(file, n_bytes)
+        stream = mpeg.count(file, begin, stop)
+        if stream is None or (stream.told is not None and not stream.lost):
+            return sound, sound.frames
+        if stream.lost:
+            raise Rejected(Code.TRUNCATED, stream.lost)
+        if stream.layer != 3:  # no header could tell it
+            if stream.n_samples > sound.frames + stream.frame_samples:
+                raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
+            return sound, min(sound.frames, stream.n_samples)
+        told = mpeg.Told(file, stream)
+        opened.pop_all()
+    sound.close()
+    sound = Onward(told)
+    sound.behind = told
+    return sound, sound.frames
 
 
 def decode(
@@ -298,7 +332,7 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
 def inspect(path: Path | str) -> int:
     """The file's size in bytes; rejects one that cannot be opened, is empty or was cut."""
-    try:
+    with _looked_at():
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # to open a FIFO would wait for whoever writes into it
             raise Rejected(Code.UNREADABLE, "it is a pipe, a device or a folder; expected a file")
@@ -306,12 +340,19 @@ def inspect(path: Path | str) -> int:
             if not about.st_size:
                 raise Rejected(Code.EMPTY, "the file has no bytes")
             reason = containers.cut(file, about.st_size)
+    if reason:
+        raise Rejected(Code.TRUNCATED, reason)
+    return about.st_size
+
+
+@contextmanager
+def _looked_at() -> Iterator[None]:
+    """What the system says of a file that cannot be looked at, as a verdict."""
+    try:
+        yield
     except FileNotFoundError:
         raise Unopened(Code.MISSING, "no such file") from None
     except PermissionError:
         raise Unopened(Code.PERMISSION, "reading it is not permitted") from None
     except OSError as error:
         raise Unopened(Code.UNREADABLE, error.strerror or str(error)) from None
-    if reason:
-        raise Rejected(Code.TRUNCATED, reason)
-    return about.st_size

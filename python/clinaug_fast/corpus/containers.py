@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
+from clinaug_fast.corpus import ogg
+
 # Sizes of samples that ffmpeg, others and sox leave in WAV, and sox in AIFF (as many whole frames as 0x7F000000 bytes
 # hold, and 8), when they write to a pipe.
 OPEN_SIZES = frozenset((0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, *range(0x7F000000 - 255, 0x7F000000 + 9)))
-# Of an OGG page: a header of 27 bytes, up to 255 lengths, and up to 255 times 255 bytes that they count.
-OGG_PAGE = b"OggS\0"  # how one begins: its version is zero
-OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+OPEN_FROM = 1 << 62  # of W64; ffmpeg leaves 2^63 less the header
+FEW_BYTES = 1024  # behind the samples: a size that is wrong by a header's length, or what nobody knows
+LOOKED_AT = 1 << 16  # bytes
 W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db04c10000")
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c04f8edb8a")
 TAGS = (b"ID3", b"TAG")  # how ID3v2 and ID3v1 begin, which some programs put behind everything
@@ -40,34 +42,46 @@ WAV = Chunks(12, struct.Struct("<4sI"), b"data", 2)
 BIG_ENDIAN_WAV = Chunks(12, struct.Struct(">4sI"), b"data", 2)
 AIFF = Chunks(12, struct.Struct(">4sI"), b"SSND", 2)
 CAF = Chunks(8, struct.Struct(">4sq"), b"data", 1)
+AU = Chunks(0, struct.Struct(">4sI"), b"", 1)  # it has none
 W64 = Chunks(40, struct.Struct("<16sQ"), W64_DATA, 8, counts_header=True)
 
 
 def cut(file: BinaryIO, n_bytes: int) -> str | None:
     """Why a file of `n_bytes`, open at its begin, must have been cut; None where nothing says so.
 
-    A file whose header leaves the size open, as after a pipe, is taken as it is; so is an OGG file cut between two
-    pages, since not every recorder marks the last one.
+    A file whose header leaves the size open, as after a pipe, is taken as it is.
     """
     head = file.read(16)
     if head[:4] == b"OggS":
-        return _cut_ogg(file, n_bytes)
+        return ogg.lost(file, n_bytes)
     if head[:4] in (b".snd", b"dns."):
+        chunks = AU
         begin, declared = struct.unpack(">II" if head[:1] == b"." else "<II", head[4:12].ljust(8, b"\0"))
         held = n_bytes - begin
+        file.seek(begin)
     elif chunks := _chunks_of(head):
         declared, held = _sample_bytes(file, n_bytes, chunks)
-        if more := _undeclared(file, declared, held, chunks):
-            mend = "Write it anew, WAV by sox --ignore-length OLD.wav NEW.flac"
-            return (
-                f"the header declares {declared} bytes of samples, {more} more follow them: it was never finished, or "
-                f"the recording is too long for it. {mend}"
-            )
     else:
         return None
-    if declared in OPEN_SIZES or declared <= held:
+    if more := _undeclared(file, declared, held, chunks):
+        mend = "Write it anew, WAV by sox --ignore-length OLD.wav NEW.flac"
+        return (
+            f"the header declares {declared} bytes of samples, {more} more follow them: it was never finished, or "
+            f"the recording is too long for it. {mend}"
+        )
+    if _is_open(declared) or declared <= held:
         return None
     return f"the header declares {declared} bytes of samples, the file holds {max(held, 0)}"
+
+
+def place_of_samples(file: BinaryIO, n_bytes: int) -> tuple[int, int]:
+    """The bytes [begin, stop) of the samples in a file of chunks; (0, 0) where none are found."""
+    file.seek(0)
+    if (chunks := _chunks_of(file.read(16))) is None:
+        return 0, 0
+    declared, held = _sample_bytes(file, n_bytes, chunks)
+    begin = n_bytes - held
+    return begin, begin + min(declared, held)
 
 
 def _chunks_of(head: bytes) -> Chunks | None:
@@ -96,19 +110,37 @@ def _sample_bytes(file: BinaryIO, n_bytes: int, chunks: Chunks) -> tuple[int, in
 
 def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int:
     """How many bytes that are no chunk and no tag follow the declared samples, at which `file` stands; 0 where they are
-    the fewer.
+    few.
 
     A recorder that was switched off leaves a header that declares no samples; one that wrote 4 GiB and more, only what
     was over. Zeros behind samples are room that was reserved.
     """
     more = held - declared
-    if declared in OPEN_SIZES or more <= declared or more < chunks.header.size:
+    if _is_open(declared) or more < chunks.header.size or more <= min(declared, FEW_BYTES):
         return 0
-    file.seek(chunks.padded(declared), os.SEEK_CUR)
-    behind = file.read(1 << 16)
-    is_chunk = behind[:4].isascii() and behind[:4].decode().isprintable()
-    is_harmless = is_chunk or behind.startswith(TAGS) or (declared and not any(behind))
-    return 0 if is_harmless else more
+    if more >= 1 << 32 and chunks.header.size == 8:  # whatever it is, no 32 bits could tell that it is there
+        return more
+    file.seek(declared, os.SEEK_CUR)
+    behind = file.read(LOOKED_AT)
+    if any(_begins_a_chunk(behind[at:], more, chunks) for at in {0, chunks.padded(declared) - declared}):
+        return 0
+    file.seek(max(0, more - LOOKED_AT - len(behind)), os.SEEK_CUR)
+    is_room = declared and not any(behind) and not any(file.read(LOOKED_AT))
+    return 0 if is_room else more
+
+
+def _begins_a_chunk(behind: bytes, left: int, chunks: Chunks) -> bool:
+    """Or a tag, or nothing; `left`: bytes that a chunk may take. One sound in fifty has letters for a name."""
+    if not behind or behind.startswith(TAGS):
+        return True
+    if len(behind) < chunks.header.size or not chunks.samples:
+        return False
+    name, size = chunks.header.unpack_from(behind)
+    return name[:4].isascii() and name[:4].decode().isprintable() and size <= left
+
+
+def _is_open(declared: int) -> bool:
+    return declared in OPEN_SIZES or declared >= OPEN_FROM
 
 
 def _walk(file: BinaryIO, n_bytes: int, chunks: Chunks) -> Iterator[tuple[bytes, int]]:
@@ -126,18 +158,3 @@ def _walk(file: BinaryIO, n_bytes: int, chunks: Chunks) -> Iterator[tuple[bytes,
             return
         yield name, size
         begin += chunks.header.size + chunks.padded(size)
-
-
-def _cut_ogg(file: BinaryIO, n_bytes: int) -> str | None:
-    """Of the last page. What follows a whole page and begins none, tags say, does no harm."""
-    begin = max(0, n_bytes - OGG_PAGE_BYTES)
-    file.seek(begin)
-    tail = file.read()
-    page = tail.rfind(OGG_PAGE)
-    if page < 0:
-        return None
-    n_lengths = tail[page + 26] if page + 26 < len(tail) else 0
-    end = page + 27 + n_lengths + sum(tail[page + 27 : page + 27 + n_lengths])
-    if end < len(tail) and OGG_PAGE.startswith(tail[end : end + len(OGG_PAGE)]):
-        page, end = end, end + 27
-    return f"its last page, at byte {begin + page}, is not whole" if end > len(tail) else None
