@@ -3,14 +3,18 @@
 import io
 import re
 import struct
+from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clinaug_fast.corpus import containers
+from clinaug_fast.corpus.audio import decode
 from clinaug_fast.corpus.containers import W64_RIFF, cut
+from clinaug_fast.corpus.recordings import Recording
 from conftest import sound
 
 RATE = 8000
@@ -112,6 +116,67 @@ def test_samples_beside_those_declared_are_told(kind: str, declared: int):
     harmless = [b"", samples[:7], chunks.header.pack(b"LIST", 9000) + bytes(9000), b"ID3\x04" + bytes(range(256)) * 40]
     for behind in harmless + [bytes(9000)] * bool(declared):
         assert verdict(whole + behind) is None
+
+
+@pytest.mark.parametrize("kind", ["wav", "big-endian wav", "aifc", "w64", "au", "little-endian au"])
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_fewer_samples_than_declared_that_follow_are_told_as_well(kind: str, share: float):
+    data = encoded(CHUNKED[kind])
+    if kind.endswith("au"):
+        order = "little" if kind.startswith("little") else "big"
+        begin = int.from_bytes(data[4:8], order)
+        declared = int((len(data) - begin) * share)
+        changed = data[:8] + declared.to_bytes(4, order) + data[12:]
+    else:
+        name, chunks = HEADERS[kind]
+        at = data.index(name, chunks.begin)
+        begin = at + chunks.header.size
+        declared = int((len(data) - begin) * share) // 8 * 8
+        header = chunks.header.pack(name, declared + (chunks.header.size if chunks.counts_header else 0))
+        changed = data[:at] + header + data[begin:]
+    more = len(data) - begin - declared
+    assert f"declares {declared} bytes of samples, {more} more follow" in verdict(changed)
+    assert verdict(changed[: begin + declared + 1000]) is None  # a size that is a little wrong
+    assert verdict(changed[: begin + declared] + bytes(100_000)) is None  # room
+    waking = changed[: begin + declared] + bytes(100_000) + data[-100:]
+    assert "more follow" in verdict(waking)
+
+
+@pytest.mark.parametrize("declared", [0, 1999, 2001])
+def test_letters_at_the_begin_of_a_sound_are_no_chunk(declared: int):
+    """0x2020 is a sample of -36 dB; the size of such a chunk would be some 500 MB."""
+    data, (name, chunks) = encoded(CHUNKED["wav"]), HEADERS["wav"]
+    at = data.index(name, chunks.begin)
+    sound = b"    " * 3000
+    assert "more follow" in verdict(data[:at] + chunks.header.pack(name, declared) + b"x" * declared + sound)
+    unpadded = b"x" * declared + b"LIST" + struct.pack("<I", 3000) + bytes(3000)
+    assert declared == 0 or verdict(data[:at] + chunks.header.pack(name, declared) + unpadded) is None
+
+
+def test_a_recording_of_4_gib_and_more_is_told_though_it_begins_with_silence(tmp_path: Path):
+    """A file with a hole, of 4 GiB + 4000 bytes of samples in a header that can tell 4000."""
+    path = tmp_path / "x.wav"
+    data = encoded(CHUNKED["wav"])
+    at = data.index(b"data")
+    with open(path, "wb") as file:
+        file.write(data[:at] + b"data" + struct.pack("<I", 4000) + data[at + 8 : at + 4008])
+        file.truncate(at + 8 + 4000 + (1 << 32))
+    with open(path, "rb") as file:
+        reason = cut(file, path.stat().st_size)
+    assert f"declares 4000 bytes of samples, {1 << 32} more follow" in reason
+
+
+def test_w64_of_a_length_left_open_is_taken_as_it_is(tmp_path: Path):
+    """As ffmpeg leaves it in a pipe."""
+    data = bytearray(encoded(CHUNKED["w64"]))
+    whole = soundfile.read(io.BytesIO(data))[0]
+    at = data.index(containers.W64_DATA) + 16
+    for size in ((1 << 63) - 1, (1 << 63) - 25):
+        data[at : at + 8] = struct.pack("<Q", size)
+        assert verdict(bytes(data)) is None
+        (tmp_path / "x.w64").write_bytes(data)
+        recording = Recording(tmp_path / "x.w64", "x.w64", "a")
+        np.testing.assert_array_equal(decode(recording, RATE).samples * 2.0**-15, whole)
 
 
 @example(b"name" + b"\x7f" + b"\xff" * 31, b"caff....")

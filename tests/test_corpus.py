@@ -183,6 +183,14 @@ def test_a_table_gives_its_columns_as_they_are_written(tmp_path: Path):
     assert (tail.id, tail.start_s, tail.end_s) == ("sub/x.wav@1.5-end", 1.5, None)
 
 
+def test_line_breaks_in_quotes_are_read_in_a_table_of_any_length(tmp_path: Path):
+    """Arrow reads a megabyte at a time, and would end one within the quotes."""
+    rows = [f'{i:05d}.wav,{i % 2},"first line\nsecond line, {"x" * 100}"' for i in range(12_000)]
+    path = table(tmp_path, "\n".join(["path,label,remark", *rows]))
+    assert path.stat().st_size > 1 << 20
+    assert read_corpus(path).table.column("path").to_pylist() == [f"{i:05d}.wav" for i in range(12_000)]
+
+
 def test_a_table_may_name_files_anywhere(tmp_path: Path):
     touch(tmp_path / "elsewhere", "x.wav", "y.wav")
     (tmp_path / "here").mkdir()

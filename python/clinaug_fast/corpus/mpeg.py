@@ -84,6 +84,8 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
         lost = None
         if abs(n_frames - told) > 1:
             lost = f"its header tells {told} frames, the file holds {n_frames}"
+            if n_frames > told:
+                lost += ", of which the others would not be read. Encode it anew: ffmpeg -i OLD NEW.flac"
     return Stream(begin, at, header, n_frames, frame_samples, told, lost)
 
 

@@ -317,7 +317,8 @@ def _typed(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
             types = pa.csv.ConvertOptions(
                 column_types=COLUMNS, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
             )
-            table = pa.csv.read_csv(path, convert_options=types)
+            in_blocks = pa.csv.ParseOptions(newlines_in_values=True)  # or a line break in quotes ends a block of rows
+            table = pa.csv.read_csv(path, convert_options=types, parse_options=in_blocks)
         else:
             table = pa.parquet.read_table(path)
         twice = [name for name in COLUMNS if table.column_names.count(name) > 1]
