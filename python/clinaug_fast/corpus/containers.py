@@ -1,7 +1,7 @@
 """Whether a file was cut: what its container declares against the bytes that it holds.
 
-libsndfile takes what is there of a cut WAV, AIFF, AU, CAF, W64 or OGG file without a word; of FLAC it tells. MPEG audio is
-counted when it is open (`mpeg`).
+libsndfile takes what is there of a cut WAV, AIFF, AU, CAF, W64 or OGG file without a word; of FLAC it tells. MPEG audio
+is counted when it is open (`mpeg`).
 """
 
 import os
