@@ -154,6 +154,15 @@ def test_a_label_in_two_spellings_is_refused_but_for_its_case(tmp_path: Path):
     assert read_corpus(path).labels == ["S", "s"]
 
 
+def test_labels_that_differ_in_case_alone_are_told(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    assert "differ in upper and lower case" not in cli("preprocess", corpus, tmp_path / "one", *OPTIONS).stderr
+    shutil.copytree(corpus / "hum", corpus / "Hum")
+    result = cli("preprocess", corpus, tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 0
+    assert "the labels 'Hum' and 'hum' differ in upper and lower case alone, and are taken for two" in result.stderr
+
+
 def test_a_pattern_that_finds_one_subject_in_two_spellings_is_refused(tmp_path: Path):
     for name in ("a/p1_0.wav", "b/P1_0.wav"):
         (tmp_path / name).parent.mkdir()

@@ -5,6 +5,7 @@ Takes the corpus, or the set's features.json; leaves warnings, or RejectedError 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what table
 
 
 def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
-    """Warn of columns, links and folders that may be meant otherwise than they are read."""
+    """Warn of columns, links, folders and names that may be meant otherwise than they are read."""
     if corpus.unused:
         progress.warn(
             f"{corpus.path} has columns that are not used: {', '.join(corpus.unused)}. Used are {', '.join(COLUMNS)}"
@@ -40,6 +41,13 @@ def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
         progress.warn(
             f"the subject {nobody[0]!r} is taken for one patient, whose recordings stay together. If it means that the "
             "subject is not known, leave it empty"
+        )
+    labels = sorted(corpus.labels, key=str.casefold)
+    if twins := [pair for pair in pairwise(labels) if pair[0].casefold() == pair[1].casefold()]:
+        one, other = twins[0]
+        progress.warn(
+            f"the labels {one!r} and {other!r} differ in upper and lower case alone, and are taken for two. If they "
+            "are one, give it one spelling"
         )
 
 
