@@ -158,6 +158,20 @@ def test_pieces_and_segments_of_a_file_that_tells_no_length_are_those_of_the_who
         )
 
 
+def test_a_file_is_counted_once_for_all_its_segments_and_anew_where_it_changes(tmp_path: Path, monkeypatch):
+    path, data = tmp_path / "x.mp3", untold(encoded())
+    n_samples = counted(data).n_samples
+    counts, count = [], mpeg.count
+    monkeypatch.setattr(mpeg, "count", lambda *asked: counts.append(asked) or count(*asked))
+    path.write_bytes(data)
+    for start in (0.0, 1.0, 2.0):
+        decode(Recording(path, "x.mp3", "a", start_s=start), 44100)
+    assert len(counts) == 1
+    longer = decode(recording(path, data + data), 44100)
+    assert len(counts) == 2
+    assert len(longer.samples) == 2 * n_samples - DELAY
+
+
 def test_mp3_in_a_wav_file_is_read_whole(tmp_path: Path):
     data = untold(encoded(bit_rate="CONSTANT"))
     form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44100, 16000, 1, 0, 12, 1, 2, 417, 1, 1393)

@@ -12,9 +12,10 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +39,7 @@ MOST_BYTES_PER_SAMPLE = 8  # of WAV
 LOWEST_RATE = 10  # Hz; of less, no sound is left, and soxr's stream turns a few samples into millions at once
 WAV_HEAD = struct.Struct("<4sI8sIHHIIHH")  # to the bits of a sample
 BYTEWISE_WAV = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible; others pack several samples into a byte
+RECENT_FILES = 64  # of which what was found is kept: each segment that a table names would ask for it anew
 SKIPPED_AT_ONCE = 1 << 16  # frames
 # Of MP3 so much is decoded before what is wanted, 32 to 64 of its own frames: with 12 nothing came out wrong, with 4
 # some did. From a multiple on, since its decoder rounds alike at each fourth of them alone.
@@ -126,7 +128,7 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         declared = sound.frames
         if sound.subtype.startswith("MPEG"):
-            sound, declared = _counted(sound, recording.path, n_bytes)
+            sound, declared = _counted(sound, recording.path)
         if sound.samplerate < LOWEST_RATE:
             raise Rejected(Code.UNREADABLE, f"its header tells {sound.samplerate} Hz; expected {LOWEST_RATE} or more")
         if sound.subtype.startswith("DWVW"):  # it cannot be sought in; nobody has tried cut files and segments of it
@@ -139,12 +141,10 @@ def open_audio(recording: Recording) -> AudioFile:
         raise
 
 
-def _counted(sound: Onward, path: Path | str, n_bytes: int) -> tuple[Onward, int]:
+def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     """An MPEG file and how many frames (samples of all channels) it holds, which libsndfile may only have guessed."""
-    with _looked_at(), ExitStack() as opened:
-        file = opened.enter_context(open(path, "rb"))
-        begin, stop = (0, n_bytes) if sound.format == "MP3" else containers.place_of_samples(file, n_bytes)
-        stream = mpeg.count(file, begin, stop)
+    with _looked_at():
+        stream = _mpeg_stream(os.fspath(path), sound.format == "MP3", _stamp(os.stat(path)))
         if stream is None or (stream.told is not None and not stream.lost):
             return sound, sound.frames
         if stream.lost:
@@ -153,12 +153,34 @@ def _counted(sound: Onward, path: Path | str, n_bytes: int) -> tuple[Onward, int
             if stream.n_samples > sound.frames + stream.frame_samples:
                 raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
             return sound, min(sound.frames, stream.n_samples)
-        told = mpeg.Told(file, stream)
-        opened.pop_all()
+        told = mpeg.Told(path, stream)
+    try:
+        counted = Onward(told)
+    except soundfile.LibsndfileError as error:
+        told.close()
+        raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
     sound.close()
-    sound = Onward(told)
-    sound.behind = told
-    return sound, sound.frames
+    counted.behind = told
+    return counted, counted.frames
+
+
+@lru_cache(RECENT_FILES)
+def _mpeg_stream(path: str, is_mp3: bool, stamp: tuple[int, ...]) -> mpeg.Stream | None:
+    n_bytes = stamp[0]
+    with open(path, "rb") as file:
+        begin, stop = (0, n_bytes) if is_mp3 else containers.place_of_samples(file, n_bytes)
+        return mpeg.count(file, begin, stop)
+
+
+@lru_cache(RECENT_FILES)
+def _cut(path: str, stamp: tuple[int, ...]) -> str | None:
+    with open(path, "rb") as file:
+        return containers.cut(file, stamp[0])
+
+
+def _stamp(about: os.stat_result) -> tuple[int, ...]:
+    """What a file's content is known by, its size first."""
+    return about.st_size, about.st_mtime_ns, about.st_ino, about.st_dev
 
 
 def decode(
@@ -336,10 +358,9 @@ def inspect(path: Path | str) -> int:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # to open a FIFO would wait for whoever writes into it
             raise Rejected(Code.UNREADABLE, "it is a pipe, a device or a folder; expected a file")
-        with open(path, "rb") as file:
-            if not about.st_size:
-                raise Rejected(Code.EMPTY, "the file has no bytes")
-            reason = containers.cut(file, about.st_size)
+        if not about.st_size:
+            raise Rejected(Code.EMPTY, "the file has no bytes")
+        reason = _cut(os.fspath(path), _stamp(about))
     if reason:
         raise Rejected(Code.TRUNCATED, reason)
     return about.st_size

@@ -8,6 +8,7 @@ import io
 import os
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 MPEG_1 = 3  # as a frame's header has it
@@ -92,9 +93,9 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
 class Told(io.RawIOBase):
     """The frames of an MP3 file behind a Xing header that tells how many they are; to be read like a file."""
 
-    def __init__(self, file: BinaryIO, stream: Stream):
+    def __init__(self, path: Path | str, stream: Stream):
         super().__init__()
-        self._file, self._begin, self._header = file, stream.begin, _xing_frame(stream)
+        self._file, self._begin, self._header = io.FileIO(path), stream.begin, _xing_frame(stream)
         self._n_bytes = len(self._header) + stream.stop - stream.begin
         self._at = 0
 
@@ -195,6 +196,6 @@ def _next_frame(file: BinaryIO, sizes: dict[bytes, int], at: int, stop: int) -> 
     return None
 
 
-def _at(file: BinaryIO, begin: int, n_bytes: int) -> bytes:
+def _at(file: BinaryIO | io.FileIO, begin: int, n_bytes: int) -> bytes:
     file.seek(begin)
     return file.read(n_bytes)
