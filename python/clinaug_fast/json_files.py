@@ -14,7 +14,12 @@ MEND = "Restore the file or make it anew"
 
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of indented JSON with a final newline."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """As `write_json` writes it."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -155,6 +155,32 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def claim(path: Path, text: str) -> bool:
+    """Write a file that appears whole, unless another process was first: False where the file is there."""
+    draft = _draft_of(path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        flush(draft)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        os.replace(draft, path)  # a file system without links: the last one wins
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def made_meanwhile(error: Exception, mark: Path) -> bool:
+    """Whether `atomic_folder` failed because another process has put the folder in place since, with the file `mark`."""
+    there = isinstance(error, InputError) or (
+        isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+    )
+    return there and mark.exists()
+
+
 def begun(out: Path, mark: str, others: str) -> bool:
     """Whether `out`, a folder that is filled bit by bit, was begun: it holds the file `mark`, which comes first.
     InputError where it holds `others` ("other things than a run")."""

@@ -23,8 +23,8 @@ from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import unseen_rows
-from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import Progress, Silent, begun, fingerprint, provenance, refuse_changed
+from clinaug_fast.json_files import as_json, read_versioned
+from clinaug_fast.runs import Progress, Silent, begun, claim, fingerprint, provenance, refuse_changed, write_text
 from clinaug_fast.seeds import derived_seed
 
 SCHEMA_VERSION = 2
@@ -82,8 +82,8 @@ def evaluate(
     cells = [Cell(arm, fold, seed) for fold in chosen for arm in arms for seed in range(config.seeds)]
     missing = [cell for cell in cells if not cell.path(out).exists()]
     stored_on = _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
+    _warn_of_other_machinery(stored_on, machinery(device) if missing else None, progress)
     if missing:
-        _warn_of_other_machinery(stored_on, device, progress)
         progress.start("training classifiers", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
         train, test = folds.rows(features, fold)
@@ -138,7 +138,9 @@ def score_stored(out: Path) -> dict[str, Any]:
         lambda cell: read_predictions(out, cell, evaluation, labels), arms, complete, about["n_folds"], seeds, labels
     )
     scores |= {"group_by": about["group_by"]}
-    write_json(out / "scores.json", scores)
+    path, text = out / "scores.json", as_json(scores)
+    if not path.exists() or path.read_bytes() != text.encode():  # a finished evaluation may lie where nobody may write
+        write_text(path, text)
     return scores
 
 
@@ -229,14 +231,17 @@ def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
         )
 
 
-def _warn_of_other_machinery(stored_on: Sequence[str], device: torch.device, progress: Progress) -> None:
-    """Rounding differs between numbers of threads and between devices, and training enlarges it."""
-    here = machinery(device)
-    elsewhere = [there for there in stored_on if there != here]
+def _warn_of_other_machinery(stored_on: Sequence[str], here: str | None, progress: Progress) -> None:
+    """Rounding differs between numbers of threads, devices, processors and versions of torch, and training enlarges it.
+
+    here: what the cells that are missing will be made on; None where there are none."""
+    usual = here or max(stored_on, key=stored_on.count)
+    elsewhere = [there for there in stored_on if there != usual]
     if elsewhere:
+        others = f"the others are made on {usual}" if here else f"the others on {usual}"
         progress.warn(
-            f"{len(elsewhere)} of the {len(stored_on)} stored cells were made on {elsewhere[0]}, the others are made "
-            f"on {here}: scores differ by rounding, as between seeds. Give --threads and --device as before to avoid it"
+            f"{len(elsewhere)} of the {len(stored_on)} stored cells were made on {elsewhere[0]}, {others}: scores "
+            "differ by rounding, as between seeds. Give --threads and --device as before to avoid it"
         )
 
 
@@ -258,13 +263,12 @@ def _begin(
         "settings": settings,
         "provenance": provenance() | {"torch": torch.__version__},
     }
-    if begun(out, "evaluation.json", "something else than an evaluation"):
-        stored = _read(out)
-        refuse_changed(out, *(_flat(it) for it in (stored, about)))
-        return _identity(stored)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "evaluation.json", about)
-    return _identity(about)
+    if not begun(out, "evaluation.json", "something else than an evaluation"):
+        out.mkdir(parents=True, exist_ok=True)
+        claim(out / "evaluation.json", as_json(about))  # or another process has just begun it
+    stored = _read(out)
+    refuse_changed(out, *(_flat(it) for it in (stored, about)))
+    return _identity(stored)
 
 
 def _flat(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def write_predictions(
     """
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
     table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
-    table = table.replace_schema_metadata(_about(cell, evaluation, table) | {"made_on": machinery(device)})
+    made = {"made_on": machinery(device), "arithmetic": _arithmetic()}
+    table = table.replace_schema_metadata(_about(cell, evaluation, table) | made)
     path = cell.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as draft:
@@ -81,9 +82,14 @@ def write_predictions(
 
 
 def machinery(device: torch.device) -> str:
-    """What rounding depends on besides the machine, as a cell tells it."""
+    """What rounding depends on besides `_arithmetic`, as a cell tells it."""
     n = torch.get_num_threads()
     return "cuda" if device.type == "cuda" else f"{n} thread{'s' if n > 1 else ''} of the CPU"
+
+
+def _arithmetic() -> str:
+    """What rounding depends on in processor and library."""
+    return f"torch {torch.__version__} on {torch.backends.cpu.get_cpu_capability()}"
 
 
 def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[str]) -> Predictions:
@@ -98,7 +104,9 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         raise InputError(f"{path} cannot be read: {error}. Remove it and evaluate again") from None
     expected = _about(cell, evaluation, table)
     told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in expected}
-    made_on = about.get(b"made_on", b"unknown").decode("utf-8", "replace")
+    made_on, arithmetic = (about.get(key, b"unknown").decode("utf-8", "replace") for key in (b"made_on", b"arithmetic"))
+    if arithmetic not in ("unknown", _arithmetic()):
+        made_on += f" by {arithmetic}"
     if told != expected:
         raise InputError(f"{path} is {told}; expected {expected}. Remove it and evaluate again")
     recordings = np.array(cut_from(table["id"]).to_pylist(), dtype=object)

@@ -76,7 +76,8 @@ class FeatureSet:
         if about.get("fingerprint") != digest:
             raise InputError(
                 f"{path} has the fingerprint {about.get('fingerprint')}; expected {digest}: features.json or "
-                "index.parquet was changed after it was made. Restore them, or make the feature set anew"
+                "index.parquet was changed after it was made, or an earlier build made it. Restore them, or make the "
+                "feature set anew"
             )
         return cls(path, about, index)
 
@@ -146,6 +147,10 @@ class FeatureSet:
                 )
             shards.append(shard)
         return shards
+
+    def refuse_lost_shards(self) -> None:
+        """InputError where a shard is missing or is not of its size; `verify` looks at what it holds."""
+        _ = self._shards
 
     def clips(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """(n, n_mels, n_frames) float32: the clips of these index rows (or mask), copied; all of them by default."""

@@ -19,7 +19,7 @@ from clinaug_fast.features.lineage import generated_lineage
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.pictures import CLIPS_A_LABEL, save_real_above_generated
 from clinaug_fast.gan.run_folder import Run
-from clinaug_fast.runs import Progress, Silent, refuse_changed
+from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
 BATCH = 64
@@ -63,19 +63,44 @@ def generate(
     lineage |= {"generators": {str(fold): trained.digest(fold) for fold in chosen}}
     lineage |= {"seed": seed, "n_per_label": n_per_label}
     if (out / "features.json").exists():
-        made = FeatureSet.open(out)
-        if made.lineage.get("kind") != "generated":
-            raise InputError(f"{out} holds real clips; expected a new folder for the generated ones. Name another")
-        refuse_changed(out, _settings(made.lineage), _settings(lineage))
-        if made.lineage.get("generators") != lineage["generators"]:
-            raise InputError(
-                f"{run} was trained anew after {out} was made of it; expected the same weights. Name another output "
-                "folder"
-            )
-        if not (out / PICTURE).exists():
-            _draw_again(made, features, folds, chosen[0], seed)
-        return GenerateResult(made, out / PICTURE, already_done=True)
+        return _standing(run, features, folds, out, lineage, chosen[0])
+    try:
+        _make(trained, features, folds, out, lineage, chosen, progress)
+    except (InputError, OSError) as error:
+        if not made_meanwhile(error, out / "features.json"):
+            raise
+        return _standing(run, features, folds, out, lineage, chosen[0])
+    return GenerateResult(FeatureSet.open(out), out / PICTURE, already_done=False)
 
+
+def _standing(
+    run: Path, features: FeatureSet, folds: Folds, out: Path, lineage: Mapping[str, Any], fold: int
+) -> GenerateResult:
+    """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
+    made = FeatureSet.open(out)
+    if made.lineage.get("kind") != "generated":
+        raise InputError(f"{out} holds real clips; expected a new folder for the generated ones. Name another")
+    refuse_changed(out, _settings(made.lineage), _settings(lineage))
+    if made.lineage.get("generators") != lineage["generators"]:
+        raise InputError(
+            f"{run} was trained anew after {out} was made of it; expected the same weights. Name another output folder"
+        )
+    made.refuse_lost_shards()
+    if not (out / PICTURE).exists():
+        _draw_again(made, features, folds, fold, lineage["seed"])
+    return GenerateResult(made, out / PICTURE, already_done=True)
+
+
+def _make(
+    trained: Run,
+    features: FeatureSet,
+    folds: Folds,
+    out: Path,
+    lineage: Mapping[str, Any],
+    chosen: Sequence[int],
+    progress: Progress,
+) -> None:
+    n_per_label, seed = lineage["n_per_label"], lineage["seed"]
     counts = {}
     for fold in chosen:
         real = np.bincount(features.classes[folds.rows(features, fold)[0]], minlength=len(features.labels))
@@ -97,7 +122,6 @@ def generate(
                 progress.advance(len(clips))
         real = _some_real_clips(features, folds, chosen[0], seed)
         save_real_above_generated(writer.folder / PICTURE, real, shown, features.labels, features.mel)
-    return GenerateResult(FeatureSet.open(out), out / PICTURE, already_done=False)
 
 
 def _draw_again(made: FeatureSet, features: FeatureSet, folds: Folds, fold: int, seed: int) -> None:

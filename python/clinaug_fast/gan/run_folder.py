@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from clinaug_fast.config import GanConfig
@@ -19,11 +19,13 @@ from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
-from clinaug_fast.json_files import read_json_lines, read_record, read_versioned, write_json
-from clinaug_fast.runs import begun, fingerprint, fingerprint_file, provenance, refuse_changed
+from clinaug_fast.json_files import as_json, read_json_lines, read_record, read_versioned, write_json
+from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, provenance, refuse_changed
 
 SCHEMA_VERSION = 1
 WEIGHTS = "generator.safetensors"
+SCALING = "scaling"  # in its metadata
+METRICS = "metrics.jsonl"
 FINGERPRINTED = ("schema_version", "settings", "features", "folds", "labels", "mel", "clip_shape")  # of run.json
 ABOUT = {  # what run.json tells
     "settings": dict,
@@ -66,19 +68,16 @@ class Run:
             "clip_shape": list(features.clip_shape),
         }
         about["fingerprint"] = _fingerprint(about)
-        if begun(path, "run.json", "other things than a run"):
-            run = cls.open(path)
-            refuse_changed(path, _identity(run.about), _identity(about))
-            run.write_folds()
-            return run
-        path.mkdir(parents=True, exist_ok=True)
-        about |= {
-            "features_path": os.path.relpath(features.path.resolve(), path.resolve()),
-            "split": folds.about,
-            "provenance": provenance(),
-        }
-        write_json(path / "run.json", about)
-        run = cls(path, about)
+        if not begun(path, "run.json", "other things than a run"):
+            path.mkdir(parents=True, exist_ok=True)
+            more = {
+                "features_path": os.path.relpath(features.path.resolve(), path.resolve()),
+                "split": folds.about,
+                "provenance": provenance(),
+            }
+            claim(path / "run.json", as_json(about | more))  # or another process has just begun it
+        run = cls.open(path)
+        refuse_changed(path, _identity(run.about), _identity(about))
         run.write_folds()
         return run
 
@@ -167,8 +166,11 @@ class Run:
     def metrics(self, fold: int) -> list[dict[str, float]]:
         """One row a generator step."""
         what = "a trained fold's metrics.jsonl (clinaug-fast train makes one)"
-        fields = {"wasserstein": (float, int)}
-        return read_json_lines(self.folder(fold) / "metrics.jsonl", what, fields, self._mend(fold))
+        fields, path = {"wasserstein": (float, int)}, self.folder(fold) / METRICS
+        rows = read_json_lines(path, what, fields, self._mend(fold))
+        if self.state(fold).get("metrics", fingerprint_file(path)) != fingerprint_file(path):
+            raise InputError(f"{path} is not what train left. {self._mend(fold)}")
+        return rows
 
     def digest(self, fold: int) -> str:
         """Sixteen hex digits that name what a fold's clips follow from beside the settings: its weights and scaling."""
@@ -180,17 +182,17 @@ class Run:
         weights, state = self.folder(fold) / WEIGHTS, self.state(fold)
         if not weights.exists() or fingerprint_file(weights) != state["weights"]:
             raise InputError(f"{weights} is missing or is not what train left. {self._mend(fold)}")
+        low, high = state["scaling"]["low"], state["scaling"]["high"]
+        scales = f"{self.folder(fold) / 'state.json'} scales clips to {low} to {high}"
+        if not low < high:
+            raise InputError(f"{scales}; expected low < high. {self._mend(fold)}")
+        if (made_for := _scaling_of(weights)) not in (None, scaling_text(low, high)):
+            raise InputError(f"{scales}; expected {made_for}, as the weights tell. {self._mend(fold)}")
         return weights, state
 
     def generator(self, fold: int) -> tuple[Generator, Scaling]:
         """The averaged generator of a fold, ready to generate, and its scaling."""
         weights, state = self.trained(fold)
-        low, high = state["scaling"]["low"], state["scaling"]["high"]
-        if not low < high:
-            raise InputError(
-                f"{self.folder(fold) / 'state.json'} scales clips to {low} to {high}; expected low < high. "
-                f"{self._mend(fold)}"
-            )
         config, shape = self.config, tuple(self.about["clip_shape"])
         with torch.device("meta"):  # no first weights are drawn: the stored ones take their place
             generator = Generator(config.model, shape, len(self.about["labels"]), config.width, config.latent_dim)
@@ -199,7 +201,21 @@ class Run:
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[:2][-1].strip().rstrip(".")  # torch lists each weight under a line
             raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {first}. Train again") from None
-        return generator.eval(), Scaling(low, high)
+        return generator.eval(), Scaling(state["scaling"]["low"], state["scaling"]["high"])
+
+
+def scaling_text(low: float, high: float) -> str:
+    """As the weights' file tells it in its metadata: clips are wrong by as much as their scaling is."""
+    return f"{low!r} to {high!r}"
+
+
+def _scaling_of(weights: Path) -> str | None:
+    """None of weights of an earlier build, and of what is no such file."""
+    try:
+        with safe_open(weights, "pt") as file:
+            return (file.metadata() or {}).get(SCALING)
+    except SafetensorError:
+        return None
 
 
 def _fingerprint(about: dict[str, Any]) -> str:

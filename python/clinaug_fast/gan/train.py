@@ -8,6 +8,8 @@ threads give the same bytes on the CPU.
 import copy
 import errno
 import math
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +25,16 @@ from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.losses import gradient_penalty, wasserstein_estimate
 from clinaug_fast.gan.models import Critic, Generator, check_clip_shape, parameter_count
-from clinaug_fast.gan.run_folder import WEIGHTS, Run
+from clinaug_fast.gan.run_folder import METRICS, SCALING, WEIGHTS, Run, scaling_text
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import write_json, write_json_lines
-from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, provenance
+from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, made_meanwhile, provenance
 from clinaug_fast.seeds import derived_seed
 
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
 FEWEST_CLIPS = 2  # of a label in a training part
 REESTIMATION_BATCHES = 20
+METRICS_BYTES = 200  # of a step
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def train(
     if missing:
         progress.start(f"training {config.model}", len(missing) * config.steps)
     for fold in missing:
+        _refuse_without_room(begun, features, config)
         rows, _ = folds.rows(features, fold)
         clips, classes = features.clips(rows), features.classes[rows]
         scaling = Scaling.fit(clips)
@@ -102,16 +106,30 @@ def train(
         try:
             with atomic_folder(begun.folder(fold)) as draft:
                 weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
-                (draft / WEIGHTS).write_bytes(save(weights))
-                write_json(draft / "state.json", state | {"weights": fingerprint_file(draft / WEIGHTS)})
-                write_json_lines(draft / "metrics.jsonl", metrics)
+                (draft / WEIGHTS).write_bytes(save(weights, {SCALING: scaling_text(scaling.low, scaling.high)}))
+                write_json_lines(draft / METRICS, metrics)
+                digests = {"weights": fingerprint_file(draft / WEIGHTS), "metrics": fingerprint_file(draft / METRICS)}
+                write_json(draft / "state.json", state | digests)
         except (InputError, OSError) as error:  # another process has made it meanwhile, from the same seed
-            there = isinstance(error, InputError) or error.errno in (errno.EEXIST, errno.ENOTEMPTY)
-            if not there or not begun.folder(fold).exists():
+            if not made_meanwhile(error, begun.folder(fold) / "state.json"):
                 raise
+            begun.trained(fold)
             continue
         trained.append(fold)
     return TrainResult(begun, chosen, trained)
+
+
+def _refuse_without_room(run: Run, features: FeatureSet, config: GanConfig) -> None:
+    """OSError where a fold's generator could not be written, before it is trained: that may take half an hour."""
+    with torch.device("meta"):
+        shape, n_labels = features.clip_shape, len(features.labels)
+        generator = Generator(config.model, shape, n_labels, config.width, config.latent_dim)
+    with tempfile.TemporaryFile(dir=run.path) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, 4 * parameter_count(generator) + METRICS_BYTES * config.steps)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve anything
+                raise
 
 
 def _check(features: FeatureSet, folds: Folds, fold: int) -> None:
