@@ -44,6 +44,31 @@ def test_a_signal_ends_any_command_with_a_sentence_and_an_object(signal: str, ex
     assert f"error: {word}: nothing half-written was left. Run the same command again" in done.stderr
 
 
+@pytest.mark.parametrize(("signal", "exit_code"), [("SIGTERM", 75), ("SIGINT", 130)])
+@pytest.mark.parametrize("turned", ["raise ImportError('initialization failed')", "say.advance()"])
+def test_a_signal_that_is_swallowed_or_turned_into_another_error_ends_it_too(
+    signal: str, exit_code: int, turned: str
+) -> None:
+    """As code does that is being imported, and destructors."""
+    code = (
+        "import os, signal\n"
+        "from clinaug_fast.cli.console import stage\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with stage('train', True, True) as say:\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), signal.{signal})\n"
+        "        signal.pause()\n"
+        "    except BaseException:\n"
+        "        pass\n"
+        f"    {turned}\n"
+        "    print('it went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert (told["status"], told["exit_code"], told["error"]) == ("error", exit_code, "StoppedError")
+    assert "Run the same command again to go on" in told["message"]
+
+
 @pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", ">&-", ">&- 2>&-"])
 def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus")

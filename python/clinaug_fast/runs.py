@@ -174,7 +174,7 @@ def claim(path: Path, text: str) -> bool:
 
 
 def made_meanwhile(error: Exception, mark: Path) -> bool:
-    """Whether `atomic_folder` failed because another process has put the folder in place since, with the file `mark`."""
+    """Whether `atomic_folder` failed because another process has put the folder in place, which holds `mark`."""
     there = isinstance(error, InputError) or (
         isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY)
     )

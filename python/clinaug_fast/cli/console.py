@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TextIO
@@ -64,6 +64,7 @@ class Say:
         self.as_json = as_json
         self.quiet = quiet
         self.warnings: list[str] = []
+        self.came: list[int] = []  # signals that should have ended the command
         self._bar: Any = None
         self._title, self._total, self._done, self._printed = "", 0, 0, 0.0
 
@@ -81,6 +82,8 @@ class Say:
             _line(f"{title}: {total} to do")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
+        if self.came:  # somebody has swallowed it
+            raise KeyboardInterrupt
         self._done += steps
         now = time.monotonic()
         rate = f"{self._done / max(now - self._begun, 1e-3):.3g}/s"
@@ -181,29 +184,34 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     """Run a stage: yields its Say and turns whatever goes wrong into a sentence and an exit code."""
     say = Say(command, as_json, quiet)
     try:
-        with _sigterm_raises():
+        with _signals_raise(say.came):
             yield say
             say.stop()
-    except ClinaugError as error:
-        raise say.fail(error) from None
-    except (KeyboardInterrupt, _Terminated) as error:
-        from clinaug_fast.preprocess.stopping import ENDINGS
-
-        word, exit_code = ENDINGS[signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT]
-        sentence = f"{word}: nothing half-written was left. Run the same command again to go on"
-        raise say.fail(StoppedError(sentence, exit_code)) from None
-    except MemoryError as error:
-        raise say.fail(_out_of_memory(error)) from None
-    except OSError as error:
-        raise say.fail(_told(error)) from None
     except typer.Exit:
         raise
+    except (KeyboardInterrupt, _Terminated):
+        raise say.fail(_stopped(say.came)) from None
     except Exception as error:
-        if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # torch's words on a CPU
-            raise say.fail(_out_of_memory(error)) from None
-        traceback.print_exc()
-        sentence = f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above"
-        raise say.fail(ClinaugError(sentence)) from None
+        raise say.fail(_stopped(say.came) if say.came else _sentence(error, command)) from None
+
+
+def _sentence(error: Exception, command: str) -> ClinaugError:
+    if isinstance(error, ClinaugError):
+        return error
+    if isinstance(error, OSError):
+        return _told(error)
+    # torch's words on a CPU
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+        return _out_of_memory(error)
+    traceback.print_exception(error)
+    return ClinaugError(f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above")
+
+
+def _stopped(came: Sequence[int]) -> StoppedError:
+    from clinaug_fast.preprocess.stopping import ENDINGS
+
+    word, exit_code = ENDINGS[signal.Signals(came[0] if came else signal.SIGINT)]
+    return StoppedError(f"{word}: nothing half-written was left. Run the same command again to go on", exit_code)
 
 
 class _Terminated(BaseException):
@@ -211,18 +219,26 @@ class _Terminated(BaseException):
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def _signals_raise(came: list[int]) -> Iterator[None]:
+    """SIGTERM and Ctrl-C are raised where the work is, and noted in `came`: code that is being imported turns what it
+    does not know into an ImportError, and destructors swallow it."""
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
     if threading.current_thread() is not threading.main_thread():  # Python allows no other to listen
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _forget(stream: TextIO) -> None:
