@@ -197,6 +197,20 @@ def test_frames_of_a_free_bit_rate_and_what_is_no_stream_are_left_to_libsndfile(
     assert counted(b"") is counted(b"ID3") is counted(b"\xff\xfb\xa0") is counted(bytes(5000)) is None
 
 
+@pytest.mark.parametrize("header", [b"Xing" + bytes(8), b"Xing" + struct.pack(">II", 1, 77)])
+def test_a_header_without_frames_behind_it_is_no_stream(header: bytes, tmp_path: Path):
+    data = encoded()
+    at = data.index(b"Xing")
+    frame = data[:at] + header + data[at + 12 : counted(data).begin]
+    for behind in (b"", bytes(9000), untold(data)[:100]):
+        assert counted(frame + behind) is None
+        with pytest.raises(Rejected):
+            decode(recording(tmp_path / "x.mp3", frame + behind), 44100)
+    gap = frame + bytes(500) + untold(data)
+    with pytest.raises(Rejected, match=rf"from byte {len(frame)} to {len(frame) + 500} it holds no frames|tells 77"):
+        decode(recording(tmp_path / "x.mp3", gap), 44100)
+
+
 @given(st.binary(max_size=300), st.binary(max_size=40))
 def test_no_bytes_are_too_strange(rest: bytes, head: bytes):
     for data in (rest, head + rest, b"\xff\xfb\xa0\xc4" + rest, b"ID3\x04\0\0" + rest, b"\xff\xf3\x18\xc4" * 3 + rest):

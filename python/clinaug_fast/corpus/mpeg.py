@@ -33,7 +33,7 @@ class Stream:
 
     begin: int  # byte of the first that holds sound
     stop: int  # behind the last
-    header: bytes  # of the first
+    header: bytes  # of one
     n_frames: int
     frame_samples: int  # a channel
     told: int | None  # how many frames, by the file's Xing header
@@ -50,8 +50,8 @@ class Stream:
 
 
 def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
-    """The frames from one byte of a file to another; None where none begins there, after tags, and of free bit rates,
-    whose frames do not tell their size."""
+    """The frames from one byte of a file to another; None where none with sound begins there, after tags, and of free
+    bit rates, whose frames do not tell their size."""
     begin = _behind_tags(file, begin)
     header = _at(file, begin, 4)
     if (kind := _kind(header)) is None:
@@ -61,7 +61,6 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     is_tag, told = _tag(first)
     if is_tag:
         begin += len(first)
-        header = _at(file, begin, 4)
     at, n_frames, lost = begin, 0, None
     file.seek(at)
     while at < stop:
@@ -81,6 +80,8 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
                 lost = lost or f"from byte {at} to {behind} it holds no frames"
             at = behind
             file.seek(at)
+    if not n_frames:
+        return None
     if told is not None:  # some count the frame that tells it
         lost = None
         if abs(n_frames - told) > 1:
@@ -109,7 +110,7 @@ class Told(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._n_bytes}[whence]
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._n_bytes}[whence])
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:
