@@ -145,10 +145,12 @@ def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     """An MPEG file and how many frames (samples of all channels) it holds, which libsndfile may only have guessed."""
     with _looked_at():
         stream = _mpeg_stream(os.fspath(path), sound.format == "MP3", _stamp(os.stat(path)))
-        if stream is None or (stream.told is not None and not stream.lost):
-            return sound, sound.frames
+        if stream is None:
+            raise Rejected(Code.UNREADABLE, "its frames cannot be counted. Encode it anew: ffmpeg -i OLD NEW.flac")
         if stream.lost:
             raise Rejected(Code.TRUNCATED, stream.lost)
+        if stream.told is not None:
+            return sound, sound.frames
         if stream.layer != 3:  # no header could tell it
             if stream.n_samples > sound.frames + stream.frame_samples:
                 raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")

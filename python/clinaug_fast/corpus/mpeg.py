@@ -8,6 +8,8 @@ import io
 import os
 import struct
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,13 +52,12 @@ class Stream:
 
 
 def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
-    """The frames from one byte of a file to another; None where none with sound begins there, after tags, and of free
-    bit rates, whose frames do not tell their size."""
-    begin = _behind_tags(file, begin)
-    header = _at(file, begin, 4)
-    if (kind := _kind(header)) is None:
+    """The frames from one byte of a file to another, which may begin behind tags and up to LOOKED_AT bytes of something
+    else; None where none with sound begins, and of free bit rates, whose frames do not tell their size."""
+    if (begin := _first_frame(file, _behind_tags(file, begin), stop)) is None:
         return None
-    frame_samples, sizes = kind
+    header = _at(file, begin, 4)
+    frame_samples, sizes = _kind(header)
     first = _at(file, begin, sizes[header[:3]])
     is_tag, told = _tag(first)
     if is_tag:
@@ -74,20 +75,24 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
         else:
             behind = _behind_tags(file, at)
             if behind == at:
-                behind = _next_frame(file, sizes, at, stop)
-                if behind is None:  # what follows the last frame does no harm
+                behind = _next_frame(file, at, stop, sizes)
+                if behind is None:
                     break
                 lost = lost or f"from byte {at} to {behind} it holds no frames"
             at = behind
             file.seek(at)
     if not n_frames:
         return None
+    mend = "Encode it anew: ffmpeg -i OLD NEW.flac"
     if told is not None:  # some count the frame that tells it
         lost = None
         if abs(n_frames - told) > 1:
             lost = f"its header tells {told} frames, the file holds {n_frames}"
             if n_frames > told:
-                lost += ", of which the others would not be read. Encode it anew: ffmpeg -i OLD NEW.flac"
+                lost += f", of which the others would not be read. {mend}"
+    other = _next_frame(file, at, stop) if lost is None else None  # what else follows the last one does no harm
+    if other is not None:
+        lost = f"at byte {other} frames of another kind begin, which would not be read. {mend}"
     return Stream(begin, at, header, n_frames, frame_samples, told, lost)
 
 
@@ -133,9 +138,16 @@ def _layer(header: bytes) -> int:
 
 def _kind(header: bytes) -> tuple[int, dict[bytes, int]] | None:
     """Of the stream that begins with this frame: samples of a frame, and its bytes by the first three of them."""
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+    if len(header) < 3 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
-    version, layer, number = header[1] >> 3 & 3, _layer(header), header[2] >> 2 & 3
+    kind = _kind_of(header[1] & 0xFE, header[2] >> 2 & 3)
+    return kind if kind and header[:3] in kind[1] else None
+
+
+@cache
+def _kind_of(second: int, number: int) -> tuple[int, dict[bytes, int]] | None:
+    """By a header's second byte, and the number of its rate."""
+    version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
     if version not in RATES or layer not in KILOBITS or number == 3:
         return None
     rate = RATES[version][number]
@@ -144,12 +156,10 @@ def _kind(header: bytes) -> tuple[int, dict[bytes, int]] | None:
     sizes = {}
     for place, kilobits in enumerate(KILOBITS[layer][version != MPEG_1], start=1):
         slots = frame_samples // 8 // slot * 1000 * kilobits // rate
-        for padded in (0, 1):
-            for free in (0, 1):
-                for unchecked in (0, 1):
-                    start = (0xFF, header[1] & 0xFE | unchecked, place << 4 | number << 2 | padded << 1 | free)
-                    sizes[bytes(start)] = slot * (slots + padded)
-    return (frame_samples, sizes) if header[:3] in sizes else None
+        for padded, private, unchecked in product((0, 1), repeat=3):
+            start = (0xFF, second | unchecked, place << 4 | number << 2 | padded << 1 | private)
+            sizes[bytes(start)] = slot * (slots + padded)
+    return frame_samples, sizes
 
 
 def _tag(frame: bytes) -> tuple[bool, int | None]:
@@ -181,20 +191,42 @@ def _behind_tags(file: BinaryIO, at: int) -> int:
     return at
 
 
-def _next_frame(file: BinaryIO, sizes: dict[bytes, int], at: int, stop: int) -> int | None:
-    """Where behind a byte the next frame begins that another one follows."""
+def _first_frame(file: BinaryIO, at: int, stop: int) -> int | None:
+    header = _at(file, at, 4)
+    if (kind := _kind(header)) is not None:
+        behind = at + kind[1][header[:3]]
+        if behind >= stop or _at(file, behind, 3) in kind[1] or _behind_tags(file, behind) > behind:
+            return at
+    elif len(header) > 2 and _kind(header[:2] + bytes([header[2] | 0x10])) is not None and header[2] < 0x10:
+        return None  # of a free bit rate
+    return _next_frame(file, at + 1, min(stop, at + LOOKED_AT))
+
+
+def _next_frame(file: BinaryIO, at: int, stop: int, sizes: dict[bytes, int] | None = None) -> int | None:
+    """Where from a byte on a frame begins that another of its kind follows; without `sizes` one of any kind that two
+    follow, since there are many."""
+    n_following = 1 if sizes else 2
     while at < stop:
         behind = _at(file, at, LOOKED_AT)
         place = behind.find(b"\xff")
         while place >= 0:
-            size = sizes.get(behind[place : place + 3])
-            if size and at + place + size < stop and _at(file, at + place + size, 3) in sizes:
+            start = behind[place : place + 3]
+            kind = sizes or (_kind(start) or (0, {}))[1]
+            if start in kind and _has_followers(file, at + place, stop, kind, n_following):
                 return at + place
             place = behind.find(b"\xff", place + 1)
         if len(behind) < LOOKED_AT:
             return None
         at += len(behind) - 2
     return None
+
+
+def _has_followers(file: BinaryIO, at: int, stop: int, sizes: dict[bytes, int], n: int) -> bool:
+    for _ in range(n):
+        at += sizes[_at(file, at, 3)]
+        if at >= stop or _at(file, at, 3) not in sizes:
+            return False
+    return True
 
 
 def _at(file: BinaryIO | io.FileIO, begin: int, n_bytes: int) -> bytes:
