@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import canonical_json, write_text
+from clinaug_fast.runs import canonical_json, regular, write_text
 
 MEND = "Restore the file or make it anew"
 
@@ -34,13 +34,13 @@ def read_json(path: Path, what: str, mend: str | None = None) -> Any:
     NaN, infinities and halves of characters, which Python takes but `write_json` never wrote, are refused as damage.
     """
     with _reading(path, what, mend):
-        return _parsed(path.read_text(encoding="utf-8"))
+        return _parsed(regular(path).read_text(encoding="utf-8"))
 
 
 def read_json_lines(path: Path, what: str, fields: Mapping[str, Any], mend: str | None = None) -> list[dict[str, Any]]:
     """One object a line, each with these fields as in `read_record`; InputError for another, and for none at all."""
     with _reading(path, what, mend):
-        rows = [_parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [_parsed(line) for line in regular(path).read_text(encoding="utf-8").splitlines()]
     for row in rows or [None]:
         _with_fields(path, what, row, fields, mend)
     return rows

@@ -65,9 +65,16 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()
 
 
+def regular(path: Path) -> Path:
+    """The same path; InputError where it is a pipe or a device, which may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is a pipe or a device; expected a file. Put the file there")
+    return path
+
+
 def fingerprint_file(path: Path) -> str:
     """The same digest over a file's bytes, read in blocks."""
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 

@@ -321,6 +321,7 @@ def _typed(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
             table = pa.csv.read_csv(path, convert_options=types, parse_options=in_blocks)
         else:
             table = pa.parquet.read_table(path)
+            table.validate(full=True)
         twice = [name for name in COLUMNS if table.column_names.count(name) > 1]
         if twice:
             raise InputError(

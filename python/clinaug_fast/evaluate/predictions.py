@@ -14,7 +14,7 @@ import torch
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
-from clinaug_fast.runs import atomic_file, fingerprint
+from clinaug_fast.runs import atomic_file, fingerprint, regular
 
 CELL_SCHEMA = pa.schema(
     [
@@ -94,10 +94,11 @@ def _arithmetic() -> str:
 
 def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[str]) -> Predictions:
     """The stored cell, by window. InputError where the file is not whole, or is that of another cell or evaluation."""
-    path = cell.path(out)
+    path = regular(cell.path(out))
     try:
         about = pq.read_metadata(path).metadata or {}
         table = pq.read_table(path, schema=CELL_SCHEMA)
+        table.validate(full=True)
         classes = [labels.index(label) for label in table["label"].to_pylist()]
         log_probabilities = np.array(table["log_probabilities"].to_pylist(), np.float32).reshape(-1, len(labels))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError

@@ -5,6 +5,7 @@ a Parquet index with one row a clip, and `features.json` with the mel contract, 
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.index_digest import index_digest
+from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import atomic_folder, fingerprint, provenance
+from clinaug_fast.runs import atomic_folder, fingerprint, provenance, regular
 
 SCHEMA_VERSION = 1
 ABOUT = {  # what features.json of any maker tells
@@ -34,6 +36,7 @@ ABOUT = {  # what features.json of any maker tells
     "fingerprint": str,
 }
 SHARD_BYTES = 64 << 20
+SHARD_NAME = re.compile(r"shards/\d{5,}\.npy")  # none that lies elsewhere
 MEND = "Restore it, or remove the feature set and make it anew"
 
 INDEX_SCHEMA = pa.schema(
@@ -68,10 +71,12 @@ class FeatureSet:
         refuse_part(path)
         what = "a feature set's features.json (clinaug-fast preprocess makes one)"
         about = read_versioned(path / "features.json", what, SCHEMA_VERSION, MEND, ABOUT)
+        _refuse_nonsense(path / "features.json", about)
         try:
             digest = feature_set_fingerprint(about, path / "index.parquet")
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
-        except (OSError, pa.ArrowException) as error:
+            index.validate(full=True)
+        except (OSError, KeyError, pa.ArrowException) as error:  # KeyError: a column that is there twice
             raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. {MEND}") from None
         if about.get("fingerprint") != digest:
             raise InputError(
@@ -79,6 +84,8 @@ class FeatureSet:
                 "index.parquet was changed after it was made, or an earlier build made it. Restore them, or make the "
                 "feature set anew"
             )
+        if problem := next(misplaced(about, index, INDEX_SCHEMA), None):
+            raise InputError(f"{path / 'index.parquet'} is not as it was made: {problem}. {MEND}")
         return cls(path, about, index)
 
     @cached_property
@@ -137,8 +144,12 @@ class FeatureSet:
         shards = []
         for entry in self.about["shards"]:
             try:
-                shard = np.load(self.path / entry["file"], mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+                shard = np.load(regular(self.path / entry["file"]), mmap_mode="r", allow_pickle=False)
+                if not isinstance(shard, np.ndarray):
+                    raise ValueError("it holds several arrays")
+            except InputError:
+                raise
+            except Exception as error:  # numpy's reader of headers raises whatever comes
                 raise InputError(f"{self.path / entry['file']} cannot be read: {error}. {MEND}") from None
             if shard.shape != (entry["rows"], *self.clip_shape) or shard.dtype != np.float32:
                 raise InputError(
@@ -161,6 +172,25 @@ class FeatureSet:
             mask = shard == number
             out[mask] = self._shards[number][row[mask]]
         return out
+
+
+def _refuse_nonsense(path: Path, about: Mapping[str, Any]) -> None:
+    """What has the right type and no meaning: somebody else may have written it."""
+    try:
+        MelConfig(**about["mel"])
+    except (SettingsError, TypeError) as error:
+        raise InputError(f"{path} has a mel contract that is none: {error}. {MEND}") from None
+    if not 1 <= about["n_frames"] <= 1 << 24:
+        raise InputError(f"{path} has clips of {about['n_frames']} frames; expected 1 or more. {MEND}")
+    if not about["labels"]:
+        raise InputError(f"{path} has no labels; expected one or more. {MEND}")
+    for entry in about["shards"]:
+        name, rows = entry.get("file"), entry.get("rows")
+        if not (isinstance(name, str) and SHARD_NAME.fullmatch(name) and isinstance(rows, int) and rows >= 0):
+            raise InputError(
+                f"{path} has a shard {name!r} of {rows!r} clips; expected one such as 'shards/00000.npy' of 0 or more. "
+                f"{MEND}"
+            )
 
 
 def cut_from(ids: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.runs import fingerprint
+from clinaug_fast.runs import fingerprint, regular
 
 
 class IndexDigest:
@@ -34,7 +34,7 @@ class IndexDigest:
 
 def index_digest(index: Path) -> str:
     """Of all columns of a Parquet file. OSError or ArrowException where it cannot be read."""
-    with pq.ParquetFile(index) as file:
+    with pq.ParquetFile(regular(index)) as file:
         digest = IndexDigest(file.schema_arrow)
         for batch in file.iter_batches():
             digest.update(batch)

@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 
 from clinaug_fast import native
+from clinaug_fast.runs import regular
 
 NPY_HEADER_BYTES = 128  # numpy leaves room in it for any number of rows
 ON_THEIR_WAY_BYTES = 8 << 20  # clips that the system is asked to write at once
@@ -24,7 +25,7 @@ def fingerprint_shard(path: Path) -> str:
 
     XXH3 finds damage, not malice, and costs a sixth of BLAKE2b, which took as long as the log-mels themselves.
     """
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         header = file.read(NPY_HEADER_BYTES)
         digest: Any = hashlib.file_digest(file, xxhash.xxh3_64)
     digest.update(header)

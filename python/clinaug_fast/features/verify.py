@@ -27,6 +27,7 @@ from clinaug_fast.features.feature_set import (
     feature_set_fingerprint,
     refuse_part,
 )
+from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_versioned
 from clinaug_fast.runs import Progress, Silent, fingerprint_file
@@ -69,7 +70,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
             report.problems += [{"file": of, "problem": problem} for of, problem in problems]
         except (InputError, OSError, pa.ArrowException) as error:
             report.problems.append({"file": file, "problem": f"it cannot be read: {error}"})
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             report.problems.append({"file": file, "problem": f"{name} cannot be checked: {error!r}"})
 
     try:
@@ -82,7 +83,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     check("no other shards", "shards", _foreign(path, about))
     try:
         index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, KeyError, pa.ArrowException) as error:
         report.problems.append({"file": "index.parquet", "problem": f"it cannot be read: {error}"})
         return report
     shards = about.get("shards")
@@ -140,38 +141,8 @@ def _foreign(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _index(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:
-    rows = [entry["rows"] for entry in about["shards"]]
-    if not index.num_rows == about["n_clips"] == sum(rows):
-        yield (
-            "index.parquet",
-            f"it has {index.num_rows} rows, features.json says {about['n_clips']} clips, its shards hold {sum(rows)}",
-        )
-    for name in INDEX_SCHEMA.names:
-        if not INDEX_SCHEMA.field(name).nullable and index.column(name).null_count:
-            yield "index.parquet", f"the column {name} lacks {index.column(name).null_count} values"
-    doubled = index.num_rows - pc.count_distinct(index.column("id"), mode="all").as_py()
-    if doubled:
-        counts = pc.value_counts(index.column("id")).to_pylist()
-        first = next(pair["values"] for pair in counts if pair["counts"] > 1)
-        yield "index.parquet", f"{doubled} ids come twice, the first is {first!r}"
-    # Each place of each shard is pointed to once.
-    shard, row = (index.column(name).fill_null(-1).to_numpy().astype(np.int64) for name in ("shard", "row"))
-    begins = np.concatenate([[0], np.cumsum(rows)])
-    outside = (shard < 0) | (shard >= len(rows)) | (row < 0)
-    outside |= row >= np.array([*rows, 0])[np.where(outside, len(rows), shard)]
-    if outside.any():
-        yield "index.parquet", f"{outside.sum()} rows point outside the shards, the first is row {outside.argmax()}"
-    if index.num_rows != begins[-1]:
-        return  # told already
-    pointed = np.bincount(begins[shard[~outside]] + row[~outside], minlength=begins[-1])
-    if (pointed != 1).any():
-        place = int((pointed != 1).argmax())
-        number = int(np.searchsorted(begins, place, side="right")) - 1
-        yield (
-            "index.parquet",
-            f"{np.count_nonzero(pointed != 1)} places in shards are pointed to never or more than once, the first is "
-            f"row {place - begins[number]} of {about['shards'][number]['file']}",
-        )
+    for problem in misplaced(about, index, INDEX_SCHEMA):
+        yield "index.parquet", problem
 
 
 def _labels(about: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]]:

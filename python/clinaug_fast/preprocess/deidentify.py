@@ -17,6 +17,7 @@ from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
 
 KEY_BYTES = 32
+MOST_KEY_BYTES = 1024  # with blanks around it; a device has no end
 HASH_BYTES = 12
 
 
@@ -97,7 +98,8 @@ def read_or_make_key(path: Path, out: Path) -> bytes:
         raise SettingsError(f"the key {path} is a folder; expected a file, such as {path / 'key'}. Name one")
     if not path.exists():
         _write_new(path, secrets.token_hex(KEY_BYTES))
-    text = path.read_bytes().strip()
+    with open(path, "rb") as file:  # maybe a pipe, which a key is decrypted into
+        text = file.read(MOST_KEY_BYTES).strip()
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:
