@@ -108,6 +108,8 @@ def test_the_digest_names_the_contract():
         ({"f_max": float("nan")}, "f_max is nan; expected"),
         ({"mel_scale": "bark"}, "mel_scale is 'bark'; expected 'slaney' or 'htk'"),
         ({"like": "kaldi"}, "like is 'kaldi'; expected one of librosa, torchaudio"),
+        ({"like": ["librosa"]}, r"like is \['librosa'\]; expected one of librosa, torchaudio"),
+        ({"floor": 1e-310}, "floor is 1e-310; expected at least 2.22507e-308, since the kernels take no logarithm of"),
         ({"hop": 3}, "hop is not a setting"),
         ({"n_mels": 0, "power": 3}, "n_mels is 0; expected at least 1.*; power is 3; expected 1 or 2"),
     ],
@@ -117,6 +119,11 @@ def test_wrong_settings_are_told_in_a_sentence(settings: dict, sentence: str):
         MelConfig(**settings)
     assert "factory" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_equal_contracts_have_one_digest():
+    assert MelConfig(f_min=-0.0) == MelConfig()
+    assert MelConfig(f_min=-0.0).digest == MelConfig().digest
 
 
 @pytest.mark.parametrize("name", ["n_frames", "stride_frames"])

@@ -1,9 +1,9 @@
-"""The gradient of log_mel where the spectrum is zero, at a power that has none there."""
+"""The gradient of log_mel where the spectrum is zero, at a power that has none there, and through compiled graphs."""
 
 import pytest
 import torch
 
-from clinaug_fast import MelConfig, ops
+from clinaug_fast import LogMel, MelConfig, ops
 
 MAGNITUDE = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12, power=1)
 
@@ -24,3 +24,24 @@ def test_silence_beside_sound_has_a_gradient_that_is_a_number(dtype: torch.dtype
     assert x.grad.isfinite().all()
     assert torch.equal(x.grad[:, 640:], torch.zeros(1, 360, dtype=dtype))
     assert x.grad[:, :400].any()
+
+
+def test_a_clip_of_one_frame_has_its_gradient_through_a_compiled_graph_of_any_length():
+    """inductor, once it takes the length for a variable."""
+    module = LogMel(MelConfig(sample_rate=16000, n_fft=400, hop_length=160, n_mels=40))
+    compiled = torch.compile(module)
+    for n_samples in (4000, 2000, 300, 100):
+        x = torch.randn(2, n_samples, generator=torch.Generator().manual_seed(1))
+        gradients = []
+        for function in (module, compiled):
+            leaf = x.clone().requires_grad_()
+            function(leaf).sum().backward()
+            gradients.append(leaf.grad)
+        torch.testing.assert_close(*gradients)
+
+
+def test_a_module_that_is_mapped_compiles_before_it_was_ever_called():
+    module = LogMel(MelConfig(sample_rate=8000, n_fft=256, hop_length=64, n_mels=21))
+    x = torch.randn(3, 2, 1000, generator=torch.Generator().manual_seed(2))
+    mapped = torch.compile(torch.vmap(module), fullgraph=True, backend="eager")
+    assert torch.equal(mapped(x), module(x))

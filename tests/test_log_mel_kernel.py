@@ -228,3 +228,16 @@ def test_refuses_more_frames_than_a_launch_counts():
     many = 40 << 30
     with pytest.raises((ValueError, RuntimeError), match=r"fewer than 2\^30 frames|has no CUDA kernels"):
         plan.run(0, 0, False, 1, many, many, 0, False, 0, 0)
+
+
+def test_rows_of_waveform_and_log_mel_may_take_turns_in_one_buffer():
+    config = MelConfig(sample_rate=16000, n_fft=400, hop_length=160, n_mels=40)
+    buffer = np.zeros((4, 520), np.float32)
+    x = buffer[:, :400]
+    x[:] = np.random.default_rng(0).standard_normal(x.shape)
+    expected = native.log_mel(x.copy(), config)
+    out = np.ndarray((4, 40, 3), np.float32, buffer, 1600, (buffer.strides[0], 12, 4))
+    assert native.log_mel(x, config, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="out overlaps x"):
+        native.log_mel(x, config, out=np.ndarray((4, 40, 3), np.float32, buffer, 1596, (buffer.strides[0], 12, 4)))

@@ -202,6 +202,8 @@ def test_vmap_over_images_and_over_weights(with_skip):
         some = torch.func.vmap(lambda w1: ops.residual_se(x[0], w1, *weights[1:]))(w1)
     for k in range(2):
         torch.testing.assert_close(some[k], ops.residual_se(x[0], w1[k], *weights[1:]))
+    none = torch.func.vmap(lambda w1: ops.residual_se(x[0], w1, *weights[1:]))(w1[:0])
+    assert none.shape == (0, *x[0].shape)
 
 
 def test_gradient_penalty_reaches_the_weights():

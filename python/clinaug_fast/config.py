@@ -5,11 +5,12 @@ another. A wrong value raises `SettingsError` with the value, what was expected 
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.runs import canonical_json, fingerprint
@@ -98,7 +99,7 @@ class MelConfig(Settings):
     )
     window: Literal["hann", "hamming", "blackman", "boxcar"] = "hann"
     n_mels: int = Field(64, ge=1, le=N_MELS_MAX)
-    f_min: float = Field(0.0, ge=0.0)
+    f_min: Annotated[float, AfterValidator(lambda hz: hz + 0.0)] = Field(0.0, ge=0.0)  # JSON knows a -0.0
     f_max: float = Field(
         default_factory=lambda fields: fields["sample_rate"] / 2, gt=0.0, description="default sample_rate / 2"
     )
@@ -116,7 +117,7 @@ class MelConfig(Settings):
         like = values.get("like")
         if like is None:
             return values
-        if like not in CONVENTIONS:
+        if not isinstance(like, str) or like not in CONVENTIONS:
             raise ValueError(f"like is {like!r}; expected one of {', '.join(CONVENTIONS)}")
         return CONVENTIONS[like] | {key: value for key, value in values.items() if key != "like"}
 
@@ -131,12 +132,18 @@ class MelConfig(Settings):
                 f"f_max is {self.f_max:g} Hz; expected at most the Nyquist frequency {self.sample_rate / 2:g} Hz "
                 f"of sample_rate {self.sample_rate}. Set f_max to {self.sample_rate / 2:g} or lower"
             )
+        if self.floor < sys.float_info.min:
+            raise ValueError(
+                f"floor is {self.floor:g}; expected at least {sys.float_info.min:g}, since the kernels take no "
+                "logarithm of denormal numbers. Raise it"
+            )
         if self.f_min >= self.f_max:
             raise ValueError(f"f_min is {self.f_min:g} Hz; expected below f_max = {self.f_max:g} Hz. Lower f_min")
         return self
 
     def model_post_init(self, context: Any) -> None:
-        _ = self.contract  # at once: torch.compile does not see through the lock that 3.11's cached_property takes
+        # At once: torch.compile does not see through the lock that 3.11's cached_property takes.
+        _ = self.contract, self.digest
 
     @cached_property
     def contract(self) -> str:

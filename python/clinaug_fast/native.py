@@ -21,6 +21,7 @@ from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.errors import SettingsError
 
 IN_DTYPES = ("float32", "float64", "int16")
+OVERLAP_WORK = 10_000  # steps to look whether two arrays share memory
 OUT_DTYPES = ("float32", "float64", "float16")
 _DTYPE_NAMES = {np.dtype(name): name for name in IN_DTYPES + OUT_DTYPES}  # numpy makes up a dtype's name at each call
 _MADE_OF = {np.dtype(name): np.dtype("float64" if name == "float64" else "float32") for name in IN_DTYPES}
@@ -100,11 +101,19 @@ def log_mel(
         raise ValueError(f"out has shape {out.shape}; expected {shape} for x of shape {x.shape}")
     elif not out.flags.writeable:
         raise ValueError("out is read-only; expected a writable array")
-    elif np.may_share_memory(x, out):
+    elif _overlap(x, out):
         raise ValueError("out overlaps x, which is read until the end; expected memory of its own")
     threads = min(threads, allowed_threads()) if threads > 1 else threads
     tables.run(x, out, threads, glance)
     return out
+
+
+def _overlap(x: np.ndarray, out: np.ndarray) -> bool:
+    """Rows of both may take turns in one buffer."""
+    try:
+        return np.may_share_memory(x, out) and np.shares_memory(x, out, max_work=OVERLAP_WORK)
+    except np.exceptions.TooHardError:
+        return True
 
 
 def refuse_narrow_names() -> None:

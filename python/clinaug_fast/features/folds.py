@@ -20,7 +20,7 @@ from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import fingerprint, refuse_changed
 
 SCHEMA_VERSION = 1
-ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": list}  # what folds.json tells
+ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
 SHUFFLES = 16
@@ -40,7 +40,24 @@ class Folds:
         folds = cls(read_versioned(Path(path), what, SCHEMA_VERSION, "Run split again", ABOUT))
         if folds.were_changed:
             raise InputError(f"{path} was changed after it was made. Restore it, or remove it and run split again")
+        folds._refuse_nonsense(path)
         return folds
+
+    def _refuse_nonsense(self, path: Path) -> None:
+        """What has the right fingerprint and no meaning: somebody else may have written it."""
+        seen: set[str] = set()
+        for number, fold in enumerate(self.about["folds"]):
+            groups, counts = fold.get("test_groups"), fold.get("test_recordings")
+            if not _are(groups, str) or not _are(counts, int) or len(counts) != len(self.about["labels"]):
+                raise InputError(
+                    f"{path} tells no test groups and recordings by label for fold {number}; expected names and "
+                    "numbers. Remove it and run split again"
+                )
+            if twice := seen & set(groups):
+                raise InputError(
+                    f"{path} tests {min(twice)!r} in two folds; expected it in one. Remove it and run split again"
+                )
+            seen |= set(groups)
 
     @property
     def were_changed(self) -> bool:
@@ -69,6 +86,10 @@ class Folds:
             )
         test = np.isin(features.groups, list(self.test_groups(fold)))
         return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def _are(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
 
 
 def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:

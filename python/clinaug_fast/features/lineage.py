@@ -64,13 +64,14 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
     rows = np.flatnonzero(synthetic.column("fold") == fold)
     if not len(rows):
         raise InputError(f"{synthetic.path} has no clips for fold {fold}. Generate them for every fold, or test fewer")
-    groups = synthetic.lineage["trained_on_groups"]
-    if str(fold) not in groups:
+    groups, known = synthetic.lineage["trained_on_groups"], set(features.groups)
+    told = groups.get(str(fold)) if isinstance(groups, dict) else None
+    if not isinstance(told, list) or not told or not all(isinstance(group, str) and group in known for group in told):
         raise InputError(
             f"{synthetic.path} does not tell which groups the generator of fold {fold} was trained on; expected the "
             "lineage that generate writes. Generate it anew"
         )
-    seen = set(groups[str(fold)])
+    seen = set(told)
     leaked = sorted(seen & folds.test_groups(fold))
     if leaked:
         named = ", ".join(leaked[:5]) + (f" and {len(leaked) - 5} more" if len(leaked) > 5 else "")
@@ -83,5 +84,10 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
         raise LeakageError(
             f"the generator of {synthetic.path} for fold {fold} was trained on {len(leaked)} of the "
             f"{len(folds.test_groups(fold))} groups that fold {fold} tests: {named}. {advice}"
+        )
+    if synthetic.lineage["folds"] == folds.fingerprint and seen != set(features.groups[folds.rows(features, fold)[0]]):
+        raise InputError(
+            f"{synthetic.path} tells other groups for fold {fold} than the split that it names trains on; expected the "
+            "lineage that generate writes. Generate it anew"
         )
     return rows

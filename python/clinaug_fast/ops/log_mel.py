@@ -206,7 +206,9 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
     window, bank = _window(config, x).narrow(*held), _bank(config, x)
     frames = padded.unfold(-1, config.n_fft, config.hop_length).narrow(*held) * window
     beside = (left, config.n_fft - config.win_length - left)
-    spectrum = torch.fft.rfft(torch.nn.functional.pad(frames, beside))  # (B, F, n_bins)
+    # Flat, since of a single frame inductor cannot tell the strides of a transform of three dimensions.
+    flat = torch.nn.functional.pad(frames, beside).reshape(-1, config.n_fft)
+    spectrum = torch.fft.rfft(flat).unflatten(0, (-1, n_frames))  # (B, F, n_bins)
     power = spectrum.real.square() + spectrum.imag.square() if config.power == 2 else spectrum.abs()
     mel = power @ bank.T  # (B, F, n_mels)
     grad_log = grad.reshape(-1, config.n_mels, n_frames).transpose(1, 2) * _log_scale(config)

@@ -247,6 +247,8 @@ def _autograd(x, w1, b1, w2, b2, skip, act, slope) -> torch.Tensor:
 def _vmap(info, dims, x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, int]:
     """One call where images alone are mapped; one by one where each has weights of its own."""
     tensors = (x, w1, b1, w2, b2, skip)
+    if not info.batch_size:
+        return x.new_empty((0, *(x.shape if dims[0] is None else x.movedim(dims[0], 0).shape[1:]))), 0
     if dims[0] is None or dims[1:5] != (None,) * 4 or (skip is not None and dims[5] is None):
         each = (
             [t if d is None else t.select(d, k) for t, d in zip(tensors, dims[:6], strict=True)]

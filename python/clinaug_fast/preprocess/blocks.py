@@ -22,11 +22,17 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import REPEATING
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_record
-from clinaug_fast.runs import fingerprint_file
+from clinaug_fast.runs import fingerprint_file, regular
 
 BLOCK_BYTES = 128 << 20  # of files
 BLOCK_RECORDINGS = 4096
-ABOUT = {"rows": int, "found": int, "quiet_clips": int, "rejected": list, "digests": dict}  # what is told of a block
+ABOUT = {  # what is told of a block
+    "rows": int,
+    "found": int,
+    "quiet_clips": int,
+    "rejected": [dict],
+    "digests": {"shard": str, "index": str, "facts": str},
+}
 
 
 def cut_into_blocks(table: pa.Table) -> list[range]:
@@ -90,7 +96,7 @@ class BlockFiles:
         except (OSError, InputError):
             return False
 
-    def damage(self, number: int, taken_by: "BlockFiles") -> str:
+    def damage(self, number: int, taken_by: "BlockFiles", clip_shape: tuple[int, int]) -> str:
         """What is wrong with a block that `taken_by` is to take over, and may have begun to; "" for nothing.
 
         Shards are looked at, not read: verify reads them.
@@ -106,11 +112,18 @@ class BlockFiles:
             for name in ("index", "facts"):
                 if fingerprint_file(at[name]) != about["digests"][name]:
                     return f"{theirs[name]} is not what was written"
-            if len(np.load(at["shard"], mmap_mode="r", allow_pickle=False)) != about["rows"]:
-                return f"{theirs['shard']} does not hold {about['rows']} clips"
+            n_kept = about["found"] - len(about["rejected"])
+            counts = [pq.read_metadata(at[name]).num_rows for name in ("index", "facts")]
+            if counts != [about["rows"], n_kept] or not all(
+                isinstance(row.get("code"), str) for row in about["rejected"]
+            ):
+                return f"{self.about(number)} is not what was written"
+            clips = np.load(regular(at["shard"]), mmap_mode="r", allow_pickle=False)
+            if clips.shape != (about["rows"], *clip_shape) or clips.dtype != np.float32:
+                return f"{theirs['shard']} does not hold {about['rows']} clips of {clip_shape}"
         except (InputError, KeyError):
             return f"{self.about(number)} is not what was written"
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, AttributeError) as error:  # AttributeError: several arrays
             return f"{theirs['shard']} was cut short or changed: {error}"
         return ""
 

@@ -4,6 +4,7 @@ import errno
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from clinaug_fast.preprocess.draft import is_of_merge, open_draft, remove_left, 
 from clinaug_fast.preprocess.judgement import judge
 from clinaug_fast.preprocess.parts import MERGED, part_files, read_part
 from clinaug_fast.runs import Progress, Silent
+
+MOST_NAMED = 50
 
 
 def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Counts:
@@ -43,6 +46,8 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
         _warn_of_other_files(parts, abouts, progress)
         _join(parts, abouts, out, progress)
     features = refuse_other_set(out, *(flat_settings(about["made_with"]) for about in abouts))
+    if "counts" not in features.about:
+        raise InputError(f"{out} holds clips that no corpus gave; expected a set that merge made. Name another output")
     if made_before:
         _refuse_to_lose(parts, out, progress)
     labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
@@ -105,7 +110,7 @@ def _join(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], out: Path, pr
                 continue
             if not source.about(number).exists():
                 raise _lacking(source.shards.parent, number)
-            if damage := source.damage(number, files):
+            if damage := source.damage(number, files, (made_with["mel"]["n_mels"], made_with["n_frames"])):
                 raise InputError(f"{damage}. Remove {source.shards.parent} and make this part anew")
         progress.start("merge", n_blocks)
         for number in range(n_blocks):
@@ -161,9 +166,11 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
     if doubled:
         names = [str(part) for part, about in zip(parts, abouts, strict=True) if about["number"] == doubled[0]]
         raise InputError(f"{' and '.join(names)} are both part {doubled[0]}/{count}. Give each part once")
-    missing = sorted(set(range(count)) - {about["number"] for about in abouts})
+    there = {about["number"] for about in abouts}
+    missing = list(islice((number for number in range(count) if number not in there), MOST_NAMED + 1))
     if missing:
-        named = ", ".join(f"{number}/{count}" for number in missing)
+        named = ", ".join(f"{number}/{count}" for number in missing[:MOST_NAMED])
+        named += " and more" if len(missing) > MOST_NAMED else ""
         raise InputError(f"the parts {named} are missing; expected all {count}. Make them with --shard, or name them")
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.json_files import read_record, read_versioned, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles, cutting
 
 SCHEMA_VERSION = 3
@@ -22,6 +23,13 @@ ABOUT = {  # what part.json tells
     "block": str,
     "made_with": dict,
     "max_bad": (int, float),
+}
+MADE_WITH = {
+    "mel": dict,
+    "n_frames": int,
+    "lineage": dict,
+    "clip": dict,
+    "corpus": {"ignored": dict, "unlabelled": int},
 }
 SLURM, WHOLE = "slurm", "none"
 MERGED = "all, by merge"  # what a draft of a merge has in place of a part
@@ -118,7 +126,18 @@ def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, 
 
 def read_part(folder: Path) -> dict[str, Any]:
     what = "a part's part.json (clinaug-fast preprocess --shard I/N makes one)"
-    return read_versioned(folder / "part.json", what, SCHEMA_VERSION, "Make the part anew", ABOUT)
+    about = read_versioned(folder / "part.json", what, SCHEMA_VERSION, "Make the part anew", ABOUT)
+    read_record(folder / "part.json", what, {"made_with": MADE_WITH})
+    if not (0 <= about["number"] < about["count"] and about["n_blocks"] > 0 and 0 <= about["max_bad"] <= 1):
+        told = {name: about[name] for name in ("number", "count", "n_blocks", "max_bad")}
+        raise InputError(f"{folder / 'part.json'} tells {told}, which no part is. Make the part anew")
+    try:
+        MelConfig(**about["made_with"]["mel"])
+    except (SettingsError, TypeError) as error:
+        raise InputError(
+            f"{folder / 'part.json'} has a mel contract that is none: {error}. Make the part anew"
+        ) from None
+    return about
 
 
 def refuse_used_up(folder: Path, about: Mapping[str, Any]) -> None:

@@ -1,0 +1,249 @@
+"""Files that somebody else made, with fingerprints that hold and contents that make no sense: told, not believed."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clinaug_fast.corpus.recordings import read_corpus
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds, write_folds
+from clinaug_fast.features.folds import _fingerprint as folds_fingerprint
+from clinaug_fast.features.lineage import generated_lineage, unseen_rows
+from clinaug_fast.features.verify import verify
+from clinaug_fast.preprocess.deidentify import read_or_make_key
+from clinaug_fast.preprocess.merge import merge
+from clinaug_fast.preprocess.parts import Part
+from clinaug_fast.preprocess.pipeline import preprocess
+from conftest import MEL
+from test_preprocess import CLIP
+
+
+@pytest.fixture
+def copied(tiny_features: FeatureSet, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_features.path, tmp_path / "set")
+
+
+def forged(path: Path, *, index: pa.Table | None = None, **about) -> Path:
+    """The set with other contents, and the fingerprint that belongs to them."""
+    if index is not None:
+        pq.write_table(index, path / "index.parquet")
+    told = json.loads((path / "features.json").read_text()) | about
+    told["fingerprint"] = feature_set_fingerprint(told, path / "index.parquet")
+    (path / "features.json").write_text(json.dumps(told))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "told"),
+    [
+        ("row", lambda row: -1 - row, "36 rows point outside the shards, the first is row 0"),
+        ("row", lambda row: 0 * row, "36 places in shards are pointed to never or more than once"),
+        ("row", lambda row: row + 1, "1 rows point outside the shards, the first is row 35"),
+        ("shard", lambda shard: shard - 1, "36 rows point outside the shards"),
+        ("shard", lambda shard: shard + 7, "36 rows point outside the shards"),
+    ],
+)
+def test_rows_that_point_elsewhere_are_told(copied: Path, column: str, change, told: str):
+    index = pq.read_table(copied / "index.parquet")
+    at = index.column_names.index(column)
+    values = pa.array(change(index.column(column).to_numpy()), pa.int32())
+    forged(copied, index=index.set_column(at, index.schema.field(column), values))
+    with pytest.raises(InputError, match=rf"index\.parquet is not as it was made: {told}"):
+        FeatureSet.open(copied)
+    assert not verify(copied).whole
+
+
+@pytest.mark.parametrize("name", ["../set/shards/00000.npy", "/etc/passwd", "shards/../x.npy", "shards/x.npy", 5, None])
+def test_a_shard_that_lies_elsewhere_is_not_read(copied: Path, name: object):
+    (entry,) = json.loads((copied / "features.json").read_text())["shards"]
+    forged(copied, shards=[entry | {"file": name}])
+    with pytest.raises(InputError, match=r"features\.json has a shard .* of 36 clips; expected one such as"):
+        FeatureSet.open(copied)
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"mel": {}, "n_frames": 0}, "has clips of 0 frames"),
+        ({"mel": {"n_mels": "x"}}, "has a mel contract that is none: n_mels is 'x'"),
+        ({"mel": {"zz": 1}}, "has a mel contract that is none: zz is not a setting"),
+        ({"n_frames": 10**20}, "has clips of 1" + "0" * 20 + " frames"),
+        ({"labels": []}, "has no labels"),
+        ({"shards": [{"file": "shards/00000.npy", "rows": -1}]}, "of -1 clips"),
+        ({"n_clips": 35}, "it has 36 rows, features.json says 35 clips"),
+    ],
+)
+def test_a_features_json_without_meaning_is_told(copied: Path, about: dict, told: str):
+    with pytest.raises(InputError, match=told):
+        FeatureSet.open(forged(copied, **about))
+
+
+def test_text_that_is_none_and_a_column_that_is_there_twice_are_told(copied: Path, tmp_path: Path):
+    index = pq.read_table(copied / "index.parquet")
+    bad = pa.Array.from_buffers(pa.string(), 36, pa.array(["x"] * 36).buffers()[:2] + [pa.py_buffer(b"\xff" * 36)])
+    forged(copied, index=index.set_column(2, index.schema.field("subject"), bad))
+    with pytest.raises(InputError, match=r"index\.parquet cannot be read: .*UTF8"):
+        FeatureSet.open(copied)
+    pq.write_table(index.append_column("label", index.column("label")), copied / "index.parquet")
+    with pytest.raises(InputError, match=r"index\.parquet cannot be read: .*label.* 2 times"):
+        FeatureSet.open(copied)
+    assert not verify(copied).whole
+    table = pa.table({"path": ["a.wav", "b.wav"], "label": pa.Array.from_buffers(pa.string(), 2, bad.buffers())})
+    pq.write_table(table, tmp_path / "corpus.parquet")
+    with pytest.raises(InputError, match=r"corpus\.parquet cannot be read as a table: .*UTF8"):
+        read_corpus(tmp_path / "corpus.parquet")
+
+
+@pytest.mark.parametrize("content", ["zip", "header", "shape"])
+def test_a_shard_that_numpy_takes_for_something_else_is_told(copied: Path, content: str):
+    path = copied / "shards/00000.npy"
+    if content == "zip":
+        with open(path, "wb") as file:
+            np.savez(file, x=np.zeros(3))
+    else:
+        header = {"header": b"((((((", "shape": b"{'descr': '<f4', 'fortran_order': False, 'shape': (-36, 32, 32)}"}[
+            content
+        ]
+        path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(100_000))
+    with pytest.raises(InputError, match=r"00000\.npy (cannot be read|holds)"):
+        FeatureSet.open(copied).clips()
+
+
+@pytest.mark.parametrize("name", ["features.json", "index.parquet", "shards/00000.npy", "folds.json", "rejected.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_told_and_not_waited_for(copied: Path, name: str):
+    (copied / name).unlink(missing_ok=True)
+    os.mkfifo(copied / name)
+    told = f"{name.split('/')[-1]} is a pipe or a device; expected a file"
+    if name == "rejected.jsonl":  # of generated and hand-made sets nobody asks for it
+        assert FeatureSet.open(copied).clips().shape == (36, 32, 32)
+        return
+    with pytest.raises(InputError, match=told):
+        Folds.load(copied / name) if name == "folds.json" else FeatureSet.open(copied).clips()
+    assert name == "folds.json" or not verify(copied).whole
+
+
+@pytest.mark.parametrize("groups", [None, {}, {"0": "subject:p0,subject:p1"}, {"0": []}, {"0": [["x"]]}, {"0": 5}, [1]])
+def test_a_lineage_that_names_no_groups_proves_nothing(tiny_features, tiny_folds, tmp_path: Path, groups: object):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0]) | {"trained_on_groups": groups}
+    with new_feature_set(tmp_path / "set", MEL, 32, tiny_features.labels, lineage) as writer:
+        for label in tiny_features.labels:
+            clip = np.zeros((32, 32), np.float32)
+            writer.add(clip, id=label, recording=label, label=label, start_s=0.0, fold=0)
+    with pytest.raises(InputError, match="does not tell which groups the generator of fold 0 was trained on"):
+        unseen_rows(FeatureSet.open(tmp_path / "set"), tiny_features, tiny_folds, 0)
+
+
+def test_a_lineage_that_leaves_groups_out_is_told(tiny_features, tiny_folds, tmp_path: Path):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
+    lineage["trained_on_groups"]["0"].pop()
+    with new_feature_set(tmp_path / "set", MEL, 32, tiny_features.labels, lineage) as writer:
+        writer.add(np.zeros((32, 32), np.float32), id="x", recording="x", label="hum", start_s=0.0, fold=0)
+    with pytest.raises(InputError, match="tells other groups for fold 0 than the split that it names trains on"):
+        unseen_rows(FeatureSet.open(tmp_path / "set"), tiny_features, tiny_folds, 0)
+
+
+@pytest.mark.parametrize(
+    "fold",
+    [
+        {},
+        {"test_groups": "subject:p0"},
+        {"test_groups": [["x"]]},
+        {"test_recordings": [1]},
+        {"test_recordings": ["1"] * 3},
+    ],
+)
+def test_folds_without_meaning_are_told(tiny_features: FeatureSet, tmp_path: Path, fold: dict):
+    about = json.loads(json.dumps(make_folds(tiny_features, 3).about))
+    about["folds"][1] = (about["folds"][1] | fold) if fold else {}
+    about["fingerprint"] = folds_fingerprint(about)
+    (tmp_path / "folds.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="tells no test groups and recordings by label for fold 1"):
+        Folds.load(tmp_path / "folds.json")
+
+
+def test_a_group_that_is_tested_twice_is_told(tiny_features: FeatureSet, tmp_path: Path):
+    about = json.loads(json.dumps(make_folds(tiny_features, 3).about))
+    about["folds"][1] = about["folds"][0]
+    about["fingerprint"] = folds_fingerprint(about)
+    (tmp_path / "folds.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"tests 'subject:.*' in two folds"):
+        Folds.load(tmp_path / "folds.json")
+    write_folds(make_folds(tiny_features, 3), tmp_path / "whole.json")
+    assert len(Folds.load(tmp_path / "whole.json")) == 3
+
+
+@pytest.fixture
+def part(tiny_corpus: Path, tmp_path: Path) -> Path:
+    preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, part=Part(0, 1))
+    return tmp_path / "out.part-0-of-1"
+
+
+def edit(path: Path, **fields) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    "clips", [lambda x: x[:, :, :8], lambda x: x.astype(np.float64), lambda x: x[:-1], lambda x: np.float32(0.0)]
+)
+def test_shards_of_another_shape_do_not_use_up_a_part(part: Path, tmp_path: Path, clips):
+    shard = part / "shards/00000.npy"
+    np.save(shard, clips(np.load(shard)))
+    with pytest.raises(InputError, match=r"00000\.npy does not hold .* clips of \(32, 32\)"):
+        merge([part], tmp_path / "out")
+    assert shard.exists()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rejected": [1]},
+        {"rejected": [{"path": "x"}]},
+        {"found": 3},
+        {"digests": {"index": "x"}},
+        {"rows": 1},
+        {"found": 10**13},
+    ],
+)
+def test_a_sidecar_without_meaning_does_not_use_up_a_part(part: Path, tmp_path: Path, fields: dict):
+    edit(part / "blocks/00000.json", **fields)
+    with pytest.raises(InputError, match=r"00000\.json is not what was written"):
+        merge([part], tmp_path / "out")
+    assert (part / "shards/00000.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"count": 0}, "tells .*'count': 0.*, which no part is"),
+        ({"number": 5}, "tells {'number': 5"),
+        ({"n_blocks": -3}, "'n_blocks': -3"),
+        ({"max_bad": -1}, "'max_bad': -1"),
+        ({"count": 10**10}, "the parts 1/10000000000, 2/10000000000, .* and more are missing"),
+        ({"made_with": {}}, "in its made_with, its mel is None"),
+    ],
+)
+def test_a_part_json_without_meaning_is_told(part: Path, tmp_path: Path, fields: dict, told: str):
+    edit(part / "part.json", **fields)
+    with pytest.raises(InputError, match=told):
+        merge([part], tmp_path / "out")
+
+
+def test_a_generated_set_is_no_merge(tiny_features, tiny_folds, tmp_path: Path):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
+    with new_feature_set(tmp_path / "out", MEL, 32, tiny_features.labels, lineage) as writer:
+        writer.add(np.zeros((32, 32), np.float32), id="x", recording="x", label="hum", start_s=0.0, fold=0)
+    with pytest.raises(InputError, match="holds clips that no corpus gave; expected a set that merge made"):
+        merge([tmp_path / "gone"], tmp_path / "out")
+
+
+def test_a_device_is_no_key(tmp_path: Path):
+    with pytest.raises(SettingsError, match="/dev/zero is no key"):
+        read_or_make_key(Path("/dev/zero"), tmp_path / "out")
