@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save
 
+from clinaug_fast.config import GanConfig
 from clinaug_fast.corpus.recordings import read_corpus
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
@@ -17,10 +19,13 @@ from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.features.folds import _fingerprint as folds_fingerprint
 from clinaug_fast.features.lineage import generated_lineage, unseen_rows
 from clinaug_fast.features.verify import verify
+from clinaug_fast.gan.run_folder import WEIGHTS, Run
+from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.deidentify import read_or_make_key
 from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.runs import fingerprint_file
 from conftest import MEL
 from test_preprocess import CLIP
 
@@ -87,7 +92,8 @@ def test_a_features_json_without_meaning_is_told(copied: Path, about: dict, told
 
 def test_text_that_is_none_and_a_column_that_is_there_twice_are_told(copied: Path, tmp_path: Path):
     index = pq.read_table(copied / "index.parquet")
-    bad = pa.Array.from_buffers(pa.string(), 36, pa.array(["x"] * 36).buffers()[:2] + [pa.py_buffer(b"\xff" * 36)])
+    buffers = [*pa.array(["x"] * 36).buffers()[:2], pa.py_buffer(b"\xff" * 36)]
+    bad = pa.Array.from_buffers(pa.string(), 36, buffers)
     forged(copied, index=index.set_column(2, index.schema.field("subject"), bad))
     with pytest.raises(InputError, match=r"index\.parquet cannot be read: .*UTF8"):
         FeatureSet.open(copied)
@@ -247,3 +253,37 @@ def test_a_generated_set_is_no_merge(tiny_features, tiny_folds, tmp_path: Path):
 def test_a_device_is_no_key(tmp_path: Path):
     with pytest.raises(SettingsError, match="/dev/zero is no key"):
         read_or_make_key(Path("/dev/zero"), tmp_path / "out")
+
+
+def test_what_a_terminal_would_obey_is_shown_as_escapes(cli, tiny_corpus: Path, tmp_path: Path):
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    (corpus / "hum").rename(corpus / "\x1b[31mh\u202eum\n")
+    (corpus / "hiss/\x1b]0;x\x07.wav").write_bytes(b"")
+    options = ("--sample-rate", "8000", "--n-fft", "256", "--n-mels", "32", "--n-frames", "32", "--max-bad", "1")
+    result = cli("preprocess", corpus, tmp_path / "out", *options)
+    assert result.exit_code == 0
+    assert r"  \x1b[31mh\u202eum\n " in result.stdout
+    split = cli("split", tmp_path / "out", "--folds", "2")
+    assert r"  \x1b[31mh\u202eum\n " in split.stdout
+    (corpus / "hum").mkdir()
+    for path in (corpus / "hiss").glob("*_*"):
+        path.unlink()
+    failed = cli("preprocess", corpus, tmp_path / "other", *options)
+    card = (tmp_path / "out/README.md").read_text()
+    for text in (result.output, result.stderr, split.output, split.stderr, failed.output, failed.stderr, card):
+        assert not {*"\x1b\x07\u202e"} & {*text}
+    assert json.loads((tmp_path / "out/features.json").read_text())["labels"][0] == "\x1b[31mh\u202eum\n"
+
+
+def test_settings_that_make_no_run_and_weights_of_another_type_are_told(tiny_features, tiny_folds, tmp_path: Path):
+    config = GanConfig(width=2, latent_dim=8, steps=1, batch_size=6, n_critic=1)
+    run = tmp_path / "run"
+    train(tiny_features, tiny_folds, run, config, only_folds=[0])
+    weights = {name: tensor.half() for name, tensor in load_file(run / "fold_0" / WEIGHTS).items()}
+    (run / "fold_0" / WEIGHTS).write_bytes(save(weights))
+    edit(run / "fold_0/state.json", weights=fingerprint_file(run / "fold_0" / WEIGHTS))
+    with pytest.raises(InputError, match=r"does not fit .*run\.json: .* is of torch.float16, expected torch.float32"):
+        Run.open(run).generator(0)
+    edit(run / "run.json", settings=config.model_dump() | {"zz": 1})
+    with pytest.raises(InputError, match=r"run\.json has settings that make no run: zz is not a setting"):
+        Run.open(run)

@@ -22,6 +22,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from clinaug_fast.errors import ClinaugError, InputError, ResourceError, StoppedError
+from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
@@ -101,7 +102,7 @@ class Say:
     def note(self, text: str, even_if_quiet: bool = False) -> None:
         """A line for the reader of stderr."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(shown(text, "\n"), highlight=False, markup=False, soft_wrap=True)
         elif even_if_quiet or not self.quiet:
             _line(text)
 
@@ -125,7 +126,7 @@ class Say:
             if self.as_json:
                 self._print_json("found" if exit_code else "ok", exit_code, fields)
             elif isinstance(text, str):
-                print(text)
+                print(shown(text, "\n"))
             else:
                 from rich.console import Console
 
@@ -160,7 +161,7 @@ class Say:
 
 def _line(text: str) -> None:
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text, "\n"), file=sys.stderr, flush=True)
     except OSError:  # nobody reads it, or its disk is full: the work goes on
         _forget(sys.stderr)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
+from clinaug_fast.shown import shown
 
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
@@ -244,7 +245,7 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
         rows += [("other files ignored", sum(counts.ignored.values()), suffixes)]
     rows += [("subjects known", counts.subjects, "")]
     rows += [("clips", sum(counts.clips.values()), f"{mel.n_mels} mels x {n_frames} frames, {seconds:.2f} s each")]
-    rows += [(f"  {label}", n, "") for label, n in counts.clips.items()]
+    rows += [(f"  {shown(label)}", n, "") for label, n in counts.clips.items()]
     rows += [("quiet clips dropped", counts.quiet_clips, "")]
     width = max(len(name) for name, *_ in rows)
     lines = [made, f"mel: {mel.signature}", ""]

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinaug_fast.evaluate.scores import BASELINE
+from clinaug_fast.shown import shown
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
@@ -60,7 +61,7 @@ def _table(scores: dict[str, Any], unit: str, plain: bool, one_by_one: bool = Tr
     for heading, *column in zip_longest(headings, *rows.values(), fillvalue=""):
         table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, [heading, *column])))
     for arm, cells in rows.items():
-        table.add_row(Text(arm), *cells)
+        table.add_row(Text(shown(arm)), *cells)
     return table
 
 

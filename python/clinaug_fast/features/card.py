@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
+from clinaug_fast.shown import shown
 
 CARD = "README.md"
 
@@ -151,4 +152,4 @@ def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]], align: str) -> st
 
 def _escape(text: str) -> str:
     """`text` as Markdown shows it, also in a table."""
-    return "".join("\\" + c if c in "\\`*_[]<>|#" else " " if c in "\r\n" else c for c in text)
+    return shown("".join("\\" + c if c in "\\`*_[]<>|#" else " " if c in "\r\n" else c for c in text))

@@ -18,6 +18,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import fingerprint, refuse_changed
+from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
@@ -217,6 +218,7 @@ def _folds(features: FeatureSet, seed: int, test_groups: list[list[str]], table:
 
 def show_table(labels: list[str], table: np.ndarray) -> str:
     """Test recordings, a line a label, a column a fold."""
+    labels = list(map(shown, labels))
     width = max(map(len, labels))
     head = " ".join(f"{f'fold {k}':>7}" for k in range(len(table)))
     lines = [f"  {'':<{width}} {head}"]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from clinaug_fast.config import GanConfig
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.models import Generator
@@ -95,6 +95,10 @@ class Run:
         path = Path(path)
         what = "a run's run.json (clinaug-fast train makes one)"
         run = cls(path, read_versioned(path / "run.json", what, SCHEMA_VERSION, "Train again", ABOUT))
+        try:
+            _ = run.config
+        except (SettingsError, TypeError) as error:
+            raise InputError(f"{path / 'run.json'} has settings that make no run: {error}. Train a new run") from None
         if not run._is_as_it_was_made:
             raise InputError(f"{path / 'run.json'} was changed after it was made. Restore it, or train a new run")
         return run
@@ -197,7 +201,11 @@ class Run:
         with torch.device("meta"):  # no first weights are drawn: the stored ones take their place
             generator = Generator(config.model, shape, len(self.about["labels"]), config.width, config.latent_dim)
         try:
-            generator.load_state_dict(load_file(weights), assign=True)
+            tensors = load_file(weights)
+            for name, wanted in generator.state_dict().items():
+                if name in tensors and tensors[name].dtype != wanted.dtype:
+                    raise RuntimeError(f"{name} is of {tensors[name].dtype}, expected {wanted.dtype}")
+            generator.load_state_dict(tensors, assign=True)
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[:2][-1].strip().rstrip(".")  # torch lists each weight under a line
             raise InputError(f"{weights} does not fit {self.path / 'run.json'}: {first}. Train again") from None
