@@ -138,6 +138,11 @@ def test_fewer_samples_than_declared_that_follow_are_told_as_well(kind: str, sha
     assert f"declares {declared} bytes of samples, {more} more follow" in verdict(changed)
     assert verdict(changed[: begin + declared + 1000]) is None  # a size that is a little wrong
     assert verdict(changed[: begin + declared] + bytes(100_000)) is None  # room
+    assert verdict(changed[: begin + declared] + b"\xff" * 100_000) is None  # of flash memory
+    for tag in (b"APETAGEX", b"LYRICSBEGIN", b"ID3"):
+        assert verdict(changed[: begin + declared] + tag + bytes(range(256)) * 9) is None
+    if kind in ("wav", "big-endian wav", "aifc"):  # a chunk that was cut itself
+        assert verdict(changed[: begin + declared] + chunks.header.pack(b"LIST", 9000) + bytes(range(256)) * 9) is None
     waking = changed[: begin + declared] + bytes(100_000) + data[-100:]
     assert "more follow" in verdict(waking)
 

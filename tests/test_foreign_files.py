@@ -26,6 +26,7 @@ from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.runs import fingerprint_file
+from clinaug_fast.shown import shown
 from conftest import MEL
 from test_preprocess import CLIP
 
@@ -287,3 +288,11 @@ def test_settings_that_make_no_run_and_weights_of_another_type_are_told(tiny_fea
     edit(run / "run.json", settings=config.model_dump() | {"zz": 1})
     with pytest.raises(InputError, match=r"run\.json has settings that make no run: zz is not a setting"):
         Run.open(run)
+
+
+def test_what_no_terminal_obeys_is_shown_as_it_is():
+    hindi, persian = "\u0939\u093f\u0928\u094d\u200d\u0926\u0940", "\u0645\u06cc\u200c\u062e"
+    for text in ("hiss", "h\u00e4", "S\u00a01", hindi, "b\u3000b", persian):
+        assert shown(text) == text
+    assert shown("a\x1b\x07\n\u202e\u2028\x9b") == r"a\x1b\x07\n\u202e\u2028\x9b"
+    assert shown("a\nb\x1b", "\n") == "a\nb\\x1b"

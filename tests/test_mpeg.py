@@ -192,6 +192,27 @@ def test_the_first_layers_are_counted_too():
         assert (stream.layer, stream.n_frames, stream.n_samples, stream.lost) == (layer, 10, 10 * samples, None)
 
 
+def test_a_file_of_a_free_bit_rate_is_read_as_libsndfile_has_it(tmp_path: Path):
+    """Of a constant rate at 16 kHz, whose frames are not padded, with the number of the rate taken out."""
+    data = bytearray(untold(encoded(16000, bit_rate="CONSTANT")))
+    stream = counted(bytes(data))
+    size, rest = divmod(len(data), stream.n_frames)
+    assert rest == 0
+    for at in range(0, len(data), size):
+        data[at + 2] &= 0x0F
+    assert counted(bytes(data)) is None
+    assert mpeg.has_free_rate(io.BytesIO(data), 0)
+    path = tmp_path / "x.mp3"
+    found = decode(recording(path, bytes(data)), 16000).samples
+    assert abs(len(found) - stream.n_samples) <= 2 * stream.frame_samples
+
+
+def test_erased_memory_behind_the_frames_is_passed_over():
+    data = untold(encoded())
+    stream = counted(data + b"\xff" * (1 << 20))
+    assert (stream.n_frames, stream.lost) == (counted(data).n_frames, None)
+
+
 def test_frames_of_a_free_bit_rate_and_what_is_no_stream_are_not_counted():
     assert counted(b"\xff\xfb\x00\xc4" + bytes(2000) + untold(encoded())) is None
     assert counted(b"") is counted(b"ID3") is counted(b"\xff\xfb\xa0") is counted(bytes(5000)) is None

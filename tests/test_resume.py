@@ -24,6 +24,7 @@ from clinaug_fast.errors import InputError, StoppedError
 from clinaug_fast.preprocess import blocks, draft, workers
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.runs import Silent
 from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, write_corpus
 from test_preprocess import CLIP, Listener
@@ -91,6 +92,20 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(corpus: Path, t
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5)
     assert files(out) == expected
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As a shell has it for its background jobs."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stopper() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])

@@ -1,8 +1,17 @@
 """Names as they may be shown: somebody else chose them, and a terminal obeys some characters."""
 
+import unicodedata
+
+# Control characters, halves of characters and separators of lines; beside them what changes the direction of text.
+OBEYED = ("Cc", "Cs", "Zl", "Zp")
+TURNS = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+
 
 def shown(text: str, keep: str = "") -> str:
-    """`text` with what is not printable, line breaks and changes of direction too, as escapes; but for `keep`."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+    """`text` with what a terminal obeys, line breaks too, as escapes; but for `keep`."""
+    return text if text.isprintable() else "".join(c if c in keep else _shown(c) for c in text)
+
+
+def _shown(c: str) -> str:
+    is_obeyed = unicodedata.category(c) in OBEYED or ord(c) in TURNS
+    return c.encode("unicode_escape").decode() if is_obeyed else c

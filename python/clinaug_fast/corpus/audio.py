@@ -145,6 +145,8 @@ def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     """An MPEG file and how many frames (samples of all channels) it holds, which libsndfile may only have guessed."""
     with _looked_at():
         stream = _mpeg_stream(os.fspath(path), sound.format == "MP3", _stamp(os.stat(path)))
+        if stream is None and _has_free_rate(path):
+            return sound, sound.frames
         if stream is None:
             raise Rejected(Code.UNREADABLE, "its frames cannot be counted. Encode it anew: ffmpeg -i OLD NEW.flac")
         if stream.lost:
@@ -164,6 +166,11 @@ def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     sound.close()
     counted.behind = told
     return counted, counted.frames
+
+
+def _has_free_rate(path: Path | str) -> bool:
+    with open(path, "rb") as file:
+        return mpeg.has_free_rate(file, 0)
 
 
 @lru_cache(RECENT_FILES)

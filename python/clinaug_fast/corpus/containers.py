@@ -21,7 +21,8 @@ FEW_BYTES = 1024  # behind the samples: a size that is wrong by a header's lengt
 LOOKED_AT = 1 << 16  # bytes
 W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db04c10000")
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c04f8edb8a")
-TAGS = (b"ID3", b"TAG")  # how ID3v2 and ID3v1 begin, which some programs put behind everything
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # how those begin that some programs put behind everything
+LAST_CHUNKS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK")  # known, though one may be cut itself
 MOST_CHUNKS = 10_000  # looked at: a file of nothing but empty ones is no recording
 
 
@@ -68,7 +69,7 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
         mend = "Write it anew, WAV by sox --ignore-length OLD.wav NEW.flac"
         return (
             f"the header declares {declared} bytes of samples, {more} more follow them: it was never finished, or "
-            f"the recording is too long for it. {mend}"
+            f"the recording is too long for it, or they are something else. {mend}"
         )
     if _is_open(declared) or declared <= held:
         return None
@@ -114,7 +115,7 @@ def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int
     few.
 
     A recorder that was switched off leaves a header that declares no samples; one that wrote 4 GiB and more, only what
-    was over. Zeros behind samples are room that was reserved.
+    was over. Zeros behind samples are room that was reserved, or ones, as flash memory has them.
     """
     more = held - declared
     if _is_open(declared) or more < chunks.header.size or more <= min(declared, FEW_BYTES):
@@ -126,7 +127,7 @@ def _undeclared(file: BinaryIO, declared: int, held: int, chunks: Chunks) -> int
     if any(_begins_a_chunk(behind[at:], more, chunks) for at in {0, chunks.padded(declared) - declared}):
         return 0
     file.seek(max(0, more - LOOKED_AT - len(behind)), os.SEEK_CUR)
-    is_room = declared and not any(behind) and not any(file.read(LOOKED_AT))
+    is_room = declared and any(set(behind + file.read(LOOKED_AT)) == {erased} for erased in (0x00, 0xFF))
     return 0 if is_room else more
 
 
@@ -137,6 +138,8 @@ def _begins_a_chunk(behind: bytes, left: int, chunks: Chunks) -> bool:
     if len(behind) < chunks.header.size or not chunks.samples:
         return False
     name, size = chunks.header.unpack_from(behind)
+    if name in LAST_CHUNKS:
+        return True
     return name[:4].isascii() and name[:4].decode().isprintable() and size <= left
 
 

@@ -6,6 +6,7 @@ which of a rate that varies is often half of the truth, and reads no further.
 
 import io
 import os
+import re
 import struct
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,8 @@ LOOKED_AT = 1 << 16  # bytes
 TAG_BYTES = 64  # of a frame that has room for a Xing header behind its side information
 TAG_AT = (4 + 9, 4 + 17, 4 + 32, 4 + 2 + 9, 4 + 2 + 17, 4 + 2 + 32)  # by version, channels and checksum
 VBRI_AT = 4 + 32
+# How a frame may begin, each byte with what no header has left out, so that erased memory, ones alone, holds none.
+STARTS = re.compile(rb"(?s)(?=(\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]))")
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,15 @@ class Stream:
         return self.n_frames * self.frame_samples
 
 
+def has_free_rate(file: BinaryIO, begin: int) -> bool:
+    """Whether frames begin, behind tags, that do not tell their size. All are of one, and libsndfile guesses right."""
+    header = _at(file, _behind_tags(file, begin), 4)
+    return len(header) > 2 and header[2] < 0x10 and _kind(header[:2] + bytes([header[2] | 0x10])) is not None
+
+
 def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     """The frames from one byte of a file to another, which may begin behind tags and up to LOOKED_AT bytes of something
-    else; None where none with sound begins, and of free bit rates, whose frames do not tell their size."""
+    else; None where none with sound begins, and of free bit rates (`has_free_rate`)."""
     if (begin := _first_frame(file, _behind_tags(file, begin), stop)) is None:
         return None
     header = _at(file, begin, 4)
@@ -197,8 +206,8 @@ def _first_frame(file: BinaryIO, at: int, stop: int) -> int | None:
         behind = at + kind[1][header[:3]]
         if behind >= stop or _at(file, behind, 3) in kind[1] or _behind_tags(file, behind) > behind:
             return at
-    elif len(header) > 2 and _kind(header[:2] + bytes([header[2] | 0x10])) is not None and header[2] < 0x10:
-        return None  # of a free bit rate
+    elif has_free_rate(file, at):
+        return None
     return _next_frame(file, at + 1, min(stop, at + LOOKED_AT))
 
 
@@ -208,13 +217,10 @@ def _next_frame(file: BinaryIO, at: int, stop: int, sizes: dict[bytes, int] | No
     n_following = 1 if sizes else 2
     while at < stop:
         behind = _at(file, at, LOOKED_AT)
-        place = behind.find(b"\xff")
-        while place >= 0:
-            start = behind[place : place + 3]
-            kind = sizes or (_kind(start) or (0, {}))[1]
-            if start in kind and _has_followers(file, at + place, stop, kind, n_following):
-                return at + place
-            place = behind.find(b"\xff", place + 1)
+        for found in STARTS.finditer(behind):
+            kind = sizes or (_kind(found[1]) or (0, {}))[1]
+            if found[1] in kind and _has_followers(file, at + found.start(), stop, kind, n_following):
+                return at + found.start()
         if len(behind) < LOOKED_AT:
             return None
         at += len(behind) - 2
