@@ -130,6 +130,15 @@ def write_features(path: Path, mel: MelConfig, n_frames: int, clips_a_recording:
     return features
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Of torch, on whose number bytes depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_features(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
     """36 clips of 32 x 32 with labels that are easy to tell; its folds.json has 3 folds."""

@@ -30,16 +30,11 @@ from conftest import files
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def run(tiny_features, tiny_folds, tmp_path_factory) -> Path:
+def run(one_thread, tiny_features, tiny_folds, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("run") / "run"
     train(tiny_features, tiny_folds, path, SMALL)
     return path

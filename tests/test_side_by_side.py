@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from clinaug_fast.config import ClassifierConfig, GanConfig
 from clinaug_fast.errors import InputError
@@ -23,6 +22,7 @@ from conftest import files
 
 GAN = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 CLASSIFIER = ClassifierConfig(width=2, steps=2, batch_size=4, seeds=1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Recorder:
@@ -43,16 +43,8 @@ class Recorder:
         self.warnings.append(text)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def trained(tiny_features, tiny_folds, tmp_path_factory) -> Path:
+def trained(one_thread, tiny_features, tiny_folds, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("trained") / "run"
     train(tiny_features, tiny_folds, path, GAN)
     return path
