@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import canonical_json, fingerprint
 
 N_FFT_MAX = 1 << 20
@@ -149,6 +149,14 @@ class MelConfig(Settings):
     def contract(self) -> str:
         """All fields as canonical JSON; `from_contract` reads it back."""
         return canonical_json(self.model_dump())
+
+    @classmethod
+    def stored_in(cls, path: object, values: Mapping[str, Any], mend: str) -> Self:
+        """The contract that a file tells; InputError with the file and the cure where it is none."""
+        try:
+            return cls(**values)
+        except (SettingsError, TypeError) as error:
+            raise InputError(f"{path} has a mel contract that is none: {error}. {mend}") from None
 
     @classmethod
     def from_contract(cls, contract: str) -> "MelConfig":

@@ -86,19 +86,20 @@ def read_versioned(path: Path, what: str, version: int, mend: str, fields: Mappi
 def _with_fields(
     path: Path, what: str, about: Any, fields: Mapping[str, Any], mend: str | None = None
 ) -> dict[str, Any]:
-    if (misfit := _misfit(about, fields)) is not None:
-        raise InputError(f"{path} is not {what}: {misfit}. {mend or MEND}")
+    if (told := misfit(about, fields)) is not None:
+        raise InputError(f"{path} is not {what}: {told}. {mend or MEND}")
     return about
 
 
-def _misfit(about: Any, fields: Mapping[str, Any]) -> str | None:
+def misfit(about: Any, fields: Mapping[str, Any]) -> str | None:
+    """The first of these fields, as in `read_record`, that is missing or of another type, in words."""
     if not isinstance(about, dict):
         return "it holds nothing" if about is None else f"it holds {about!r}"
     for name, kind in fields.items():
         value = about.get(name)
         if isinstance(kind, Mapping):
-            if (misfit := _misfit(value, kind)) is not None:
-                return f"in its {name}, {misfit}"
+            if (told := misfit(value, kind)) is not None:
+                return f"in its {name}, {told}"
         elif not _is_of(value, kind):
             return f"its {name} is {value!r}"
     return None

@@ -21,8 +21,8 @@ from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.errors import SettingsError
 
 IN_DTYPES = ("float32", "float64", "int16")
-OVERLAP_WORK = 10_000  # steps to look whether two arrays share memory
 OUT_DTYPES = ("float32", "float64", "float16")
+OVERLAP_WORK = 10_000  # steps to look whether two arrays share memory
 _DTYPE_NAMES = {np.dtype(name): name for name in IN_DTYPES + OUT_DTYPES}  # numpy makes up a dtype's name at each call
 _MADE_OF = {np.dtype(name): np.dtype("float64" if name == "float64" else "float32") for name in IN_DTYPES}
 

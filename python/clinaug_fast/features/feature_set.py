@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.errors import InputError
 from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
-from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.json_files import misfit, read_versioned, write_json
 from clinaug_fast.runs import atomic_folder, fingerprint, provenance, regular
 
 SCHEMA_VERSION = 1
@@ -176,20 +176,16 @@ class FeatureSet:
 
 def _refuse_nonsense(path: Path, about: Mapping[str, Any]) -> None:
     """What has the right type and no meaning: somebody else may have written it."""
-    try:
-        MelConfig(**about["mel"])
-    except (SettingsError, TypeError) as error:
-        raise InputError(f"{path} has a mel contract that is none: {error}. {MEND}") from None
+    MelConfig.stored_in(path, about["mel"], MEND)
     if not 1 <= about["n_frames"] <= 1 << 24:
         raise InputError(f"{path} has clips of {about['n_frames']} frames; expected 1 or more. {MEND}")
     if not about["labels"]:
         raise InputError(f"{path} has no labels; expected one or more. {MEND}")
     for entry in about["shards"]:
-        name, rows = entry.get("file"), entry.get("rows")
-        if not (isinstance(name, str) and SHARD_NAME.fullmatch(name) and isinstance(rows, int) and rows >= 0):
+        if misfit(entry, {"file": str, "rows": int}) or not SHARD_NAME.fullmatch(entry["file"]) or entry["rows"] < 0:
             raise InputError(
-                f"{path} has a shard {name!r} of {rows!r} clips; expected one such as 'shards/00000.npy' of 0 or more. "
-                f"{MEND}"
+                f"{path} has a shard {entry.get('file')!r} of {entry.get('rows')!r} clips; expected one such as "
+                f"'shards/00000.npy' of 0 or more. {MEND}"
             )
 
 

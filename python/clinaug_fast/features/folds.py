@@ -16,12 +16,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
-from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.json_files import misfit, read_versioned, write_json
 from clinaug_fast.runs import fingerprint, refuse_changed
 from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
+FOLD = {"test_groups": [str], "test_recordings": [int]}  # by label
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
 SHUFFLES = 16
@@ -48,17 +49,17 @@ class Folds:
         """What has the right fingerprint and no meaning: somebody else may have written it."""
         seen: set[str] = set()
         for number, fold in enumerate(self.about["folds"]):
-            groups, counts = fold.get("test_groups"), fold.get("test_recordings")
-            if not _are(groups, str) or not _are(counts, int) or len(counts) != len(self.about["labels"]):
+            if misfit(fold, FOLD) or len(fold["test_recordings"]) != len(self.about["labels"]):
                 raise InputError(
                     f"{path} tells no test groups and recordings by label for fold {number}; expected names and "
                     "numbers. Remove it and run split again"
                 )
-            if twice := seen & set(groups):
+            groups = set(fold["test_groups"])
+            if twice := seen & groups:
                 raise InputError(
                     f"{path} tests {min(twice)!r} in two folds; expected it in one. Remove it and run split again"
                 )
-            seen |= set(groups)
+            seen |= groups
 
     @property
     def were_changed(self) -> bool:
@@ -87,10 +88,6 @@ class Folds:
             )
         test = np.isin(features.groups, list(self.test_groups(fold)))
         return np.flatnonzero(~test), np.flatnonzero(test)
-
-
-def _are(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
 
 
 def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:

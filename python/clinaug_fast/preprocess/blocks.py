@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import REPEATING
 from clinaug_fast.features.shards import fingerprint_shard
-from clinaug_fast.json_files import read_record
+from clinaug_fast.json_files import misfit, read_record
 from clinaug_fast.runs import fingerprint_file, regular
 
 BLOCK_BYTES = 128 << 20  # of files
@@ -114,9 +114,7 @@ class BlockFiles:
                     return f"{theirs[name]} is not what was written"
             n_kept = about["found"] - len(about["rejected"])
             counts = [pq.read_metadata(at[name]).num_rows for name in ("index", "facts")]
-            if counts != [about["rows"], n_kept] or not all(
-                isinstance(row.get("code"), str) for row in about["rejected"]
-            ):
+            if counts != [about["rows"], n_kept] or any(misfit(row, {"code": str}) for row in about["rejected"]):
                 return f"{self.about(number)} is not what was written"
             clips = np.load(regular(at["shard"]), mmap_mode="r", allow_pickle=False)
             if clips.shape != (about["rows"], *clip_shape) or clips.dtype != np.float32:

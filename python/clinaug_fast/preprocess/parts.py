@@ -12,7 +12,7 @@ from typing import Any
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.json_files import read_record, read_versioned, write_json
+from clinaug_fast.json_files import misfit, read_versioned, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles, cutting
 
 SCHEMA_VERSION = 3
@@ -126,17 +126,14 @@ def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, 
 
 def read_part(folder: Path) -> dict[str, Any]:
     what = "a part's part.json (clinaug-fast preprocess --shard I/N makes one)"
-    about = read_versioned(folder / "part.json", what, SCHEMA_VERSION, "Make the part anew", ABOUT)
-    read_record(folder / "part.json", what, {"made_with": MADE_WITH})
+    path, mend = folder / "part.json", "Make the part anew"
+    about = read_versioned(path, what, SCHEMA_VERSION, mend, ABOUT)
+    if told := misfit(about, {"made_with": MADE_WITH}):
+        raise InputError(f"{path} is not {what}: {told}. {mend}")
     if not (0 <= about["number"] < about["count"] and about["n_blocks"] > 0 and 0 <= about["max_bad"] <= 1):
         told = {name: about[name] for name in ("number", "count", "n_blocks", "max_bad")}
-        raise InputError(f"{folder / 'part.json'} tells {told}, which no part is. Make the part anew")
-    try:
-        MelConfig(**about["made_with"]["mel"])
-    except (SettingsError, TypeError) as error:
-        raise InputError(
-            f"{folder / 'part.json'} has a mel contract that is none: {error}. Make the part anew"
-        ) from None
+        raise InputError(f"{path} tells {told}, which no part is. {mend}")
+    MelConfig.stored_in(path, about["made_with"]["mel"], mend)
     return about
 
 
