@@ -57,12 +57,14 @@ def _show_diff(a: str, b: str, found: Any) -> str:
         lines += ["(B's bands interpolated to A's, since their number differs)"]
     else:
         lines += ["", f"  {'band':>4}  {'A, Hz':>8}  {'B, Hz':>8}  {'median, dB':>10}  {'at most, dB':>11}"]
-        for number in _spread(len(found.by_band)):
+        largest = [band["largest_db"] for band in found.by_band]
+        for number in sorted({*_spread(len(largest)), largest.index(max(largest))}):
             band = found.by_band[number]
             lines.append(
                 f"  {number:>4}  {band['a_hz']:>8.1f}  {band['b_hz']:>8.1f}  {band['median_db']:>10.2f}  "
                 f"{band['largest_db']:>11.2f}"
             )
+        lines += ["", "  --json lists every band"]
     return "\n".join(lines)
 
 

@@ -1,10 +1,11 @@
 """Do duration and level alone give the label away? Then a classifier can score well without listening.
 
-Takes three numbers a recording; leaves a cross-validated macro-F1 beside chance, and a warning where it is far above.
+Takes three numbers a recording; leaves a cross-validated macro-F1 beside chance, and a warning where it is far above
+it and above what luck gives.
 Nearest neighbours in numpy, not a forest: importing scikit-learn takes longer than preprocessing a thousand files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ FOLDS = 5
 MAX_RECORDINGS = 500  # a larger corpus is judged by a draw of this many, even over the labels
 MAX_LABELS = MAX_RECORDINGS // FOLDS  # so that of each label there is one in each fold
 FAR_ABOVE_CHANCE = 0.15
+SHUFFLES = 99  # of the labels; by luck alone one corpus in a hundred does better than all of them
 # Neighbours are misled by numbers that tell nothing, so each is tried alone too.
 TRIED = {"duration": [0], "level": [1, 2], "both": [0, 1, 2]}
 
@@ -46,44 +48,67 @@ def duration_and_level_shortcut(
     )
     features = np.stack([_ranks(values[rows]) for values in (seconds, rms_db, peak)])
     classes, groups = classes[rows], groups[rows]
-    fold = _deal(classes, groups, rng)
-    by = {}
-    for name, some in TRIED.items():
-        predicted = _cross_validated(features[some], classes, fold)
-        by[name] = float(np.mean([_f1(classes == c, predicted == c) for c in judged]))
+    fold, classes = _deal(classes, groups, rng), np.searchsorted(judged, classes)
+    near = {name: _near(features[some], fold) for name, some in TRIED.items()}
+    by = {name: _macro_f1(votes, classes, len(judged)) for name, votes in near.items()}
     macro_f1, chance = max(by.values()), 1.0 / len(judged)
+    is_far = macro_f1 >= chance + FAR_ABOVE_CHANCE and all(
+        max(_macro_f1(votes, shuffled, len(judged)) for votes in near.values()) < macro_f1
+        for shuffled in _shuffles(classes, groups, fold, rng)
+    )
     return about | {
         "recordings": len(rows),
         "by": {name: round(value, 3) for name, value in by.items()},
         "macro_f1": round(macro_f1, 3),
         "chance": round(chance, 3),
-        "warning": _warning(macro_f1, chance, len(np.unique(groups))),
+        "warning": _warning(macro_f1, chance) if is_far else None,
     }
 
 
-def _warning(macro_f1: float, chance: float, n_groups: int) -> str | None:
-    by_luck = 3.0 * np.sqrt(chance * (1.0 - chance) / n_groups)  # three standard errors of guessing
-    if macro_f1 - chance < max(FAR_ABOVE_CHANCE, by_luck):
-        return None
+def _warning(macro_f1: float, chance: float) -> str:
     return (
         f"duration and level alone predict the label: macro-F1 {round(macro_f1, 3):.2f}, chance {chance:.2f}. "
         "Fix the length, normalise the level of each clip, and distrust a classifier that does little better"
     )
 
 
-def _cross_validated(features: np.ndarray, classes: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """(n,) the majority among the nearest recordings of other folds, with all that are as near as the last of them."""
-    predicted = np.empty_like(classes)
-    by_class = np.argsort(classes, kind="stable")
+def _near(features: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (row, neighbour): the nearest recordings of other folds, with all that are as near as the last of them."""
+    pairs = []
     for k in range(FOLDS):
-        train, test = by_class[fold[by_class] != k], np.flatnonzero(fold == k)
+        train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         distance = sum(np.abs(values[test, None] - values[train]) for values in features)
         last = min(NEIGHBOURS, len(train)) - 1
-        near = distance <= np.partition(distance, last, axis=1)[:, last, None]
-        present, first = np.unique(classes[train], return_index=True)
-        votes = np.add.reduceat(near, first, axis=1, dtype=np.int32)
-        predicted[test] = present[votes.argmax(axis=1)]
-    return predicted
+        row, neighbour = np.nonzero(distance <= np.partition(distance, last, axis=1)[:, last, None])
+        pairs.append((test[row], train[neighbour]))
+    rows, neighbours = zip(*pairs, strict=True)
+    return np.concatenate(rows), np.concatenate(neighbours)
+
+
+def _macro_f1(near: tuple[np.ndarray, np.ndarray], classes: np.ndarray, n_classes: int) -> float:
+    """Of predicting each recording's class by the majority of those near it."""
+    rows, neighbours = near
+    votes = np.bincount(rows * n_classes + classes[neighbours], minlength=len(classes) * n_classes)
+    predicted = votes.reshape(len(classes), n_classes).argmax(axis=1)
+    hits = np.bincount(classes[predicted == classes], minlength=n_classes)
+    named = np.bincount(classes, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
+    return float(np.mean(2.0 * hits / named))
+
+
+def _shuffles(classes: np.ndarray, groups: np.ndarray, fold: np.ndarray, rng: Any) -> Iterator[np.ndarray]:
+    """What `classes` could as well be if nothing predicted them: dealt anew inside each group of several, and over the
+    groups of one, inside each fold, so that each keeps its share (a restricted permutation test)."""
+    _, of_row = np.unique(groups, return_inverse=True)
+    pairs = np.unique(np.stack([of_row, classes]), axis=1)
+    of_one = np.bincount(pairs[0]) == 1
+    unit = np.where(of_one[of_row], of_row, len(of_one) + np.arange(len(classes)))  # what has one class
+    _, first, unit_of_row = np.unique(unit, return_index=True, return_inverse=True)
+    block = np.where(of_one[of_row], fold, FOLDS + of_row)[first]  # where they are dealt anew
+    in_blocks, dealt = np.argsort(block, kind="stable"), classes[first]
+    for _ in range(SHUFFLES):
+        anew = np.empty_like(dealt)
+        anew[in_blocks] = dealt[np.lexsort([rng.random(len(dealt)), block])]
+        yield anew[unit_of_row]
 
 
 def _deal(classes: np.ndarray, groups: np.ndarray, rng: Any) -> np.ndarray:
@@ -99,8 +124,3 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     """(n,) int32 from 0 on: equal values have equal ranks, and the units do not matter. numpy partitions 32 bits much
     sooner than 16."""
     return np.searchsorted(np.sort(values), values).astype(np.int32)
-
-
-def _f1(true: np.ndarray, predicted: np.ndarray) -> float:
-    hits = np.count_nonzero(true & predicted)
-    return 2.0 * hits / (np.count_nonzero(true) + np.count_nonzero(predicted))

@@ -22,7 +22,7 @@ def check_clip_shape(shape: tuple[int, int]) -> None:
     """Raise InputError, naming sizes that work, where a side of (n_mels, n_frames) is not a multiple of 16."""
     if all(side > 0 and side % STRIDE == 0 for side in shape):
         return
-    near = [max(STRIDE, round(side / STRIDE) * STRIDE) for side in shape]
+    near = [max(STRIDE, side // STRIDE * STRIDE) for side in shape]  # more bands than these might be empty
     raise InputError(
         f"clips are {shape[0]} mels x {shape[1]} frames; expected multiples of {STRIDE}. "
         f"Preprocess again with --n-mels {near[0]} --n-frames {near[1]} (64 and 64 are the paper's)"

@@ -49,7 +49,7 @@ def save_real_above_generated(
             axes[top, column].set_title(_title(label), parse_math=False)
             axes[top + rows - 1, column].set_xlabel("time (s)")
         quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
-        figure.colorbar(image, ax=axes, label=quantity, shrink=0.6, aspect=40, pad=0.01)
+        figure.colorbar(image, ax=axes, label=quantity, extend="both", shrink=0.6, aspect=40, pad=0.01)
         figure.savefig(path, metadata={"Software": None})
 
 

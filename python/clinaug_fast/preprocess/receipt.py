@@ -10,12 +10,14 @@ import time
 from typing import Any
 
 STAGES = ("decode", "resample", "mel", "write")
+OTHER = "other"  # none of them
 
 ADVICE = {
     "decode": "reading and decoding the files; WAV decodes faster than FLAC, and a faster disk or page cache helps",
     "resample": "resampling; store the corpus at the contract's rate, or choose a contract at the corpus's rate",
     "mel": "the log-mel; more threads help, as does a longer hop",
     "write": "writing the shards; a faster disk helps",
+    OTHER: "what a run costs whatever its size: listing, tables, waiting for the disk to have all",
 }
 
 
@@ -39,6 +41,8 @@ class Receipt:
         busy = sum(self.seconds.values())
         hours = audio_seconds / 3600.0
         slowest = max(STAGES, key=self.seconds.__getitem__)
+        if threads is not None and wall - busy > self.seconds[slowest]:  # also if no two stages had overlapped
+            slowest = OTHER
         return {
             "wall_seconds": round(wall, 3),
             "threads": threads,
