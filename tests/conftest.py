@@ -97,12 +97,14 @@ def write_corpus(folder: Path, **how: Any) -> Path:
     """LABEL/pSUBJECT_TAKE.wav, PCM16."""
     import soundfile  # the kernels' tests run on GPU machines that lack it
 
+    gains = np.random.default_rng(0)  # so that level does not tell the label
     for label in LABELS:
         (folder / label).mkdir(parents=True)
         for subject in range(SUBJECTS):
             for take in range(TAKES):
                 path = folder / label / f"p{subject}_{take}.wav"
-                soundfile.write(path, sound(label, 10 * subject + take, **how), how.get("rate", RATE), "PCM_16")
+                samples = 10 ** gains.uniform(-1.5, 0) * sound(label, 10 * subject + take, **how)
+                soundfile.write(path, samples, how.get("rate", RATE), "PCM_16")
     return folder
 
 

@@ -17,6 +17,7 @@ from clinaug_fast.runs import canonical_json, fingerprint
 
 N_FFT_MAX = 1 << 20
 N_MELS_MAX = 1024
+GAN_STRIDE = 16  # its networks halve and double the sides of a clip four times
 COUNT_MAX = (1 << 31) - 1  # of what has no limit of its own: the product of two still fits 64 bits
 LATENT_DIM_MAX = BATCH_MAX = 1 << 16
 DRAWS_MAX = 1 << 24  # clips that a classifier sees, all drawn before its first step

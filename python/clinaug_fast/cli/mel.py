@@ -125,12 +125,17 @@ def _changed(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def _show_bands(config: Any, advice: Any, rows: list[dict[str, Any]]) -> str:
+    from clinaug_fast.config import GAN_STRIDE
+
     empty = [row["band"] for row in rows if not row["fft_bins"]]
+    largest = str(advice.largest_n_mels or "none")
+    if (advice.largest_n_mels or 0) >= GAN_STRIDE:
+        largest += f" (for train, a multiple of {GAN_STRIDE}: {advice.largest_n_mels // GAN_STRIDE * GAN_STRIDE})"
     lines = [
         config.signature,
         "",
         f"  FFT bins are {advice.bin_hz:.2f} Hz apart; {len(empty)} of {config.n_mels} bands are empty",
-        f"  largest n_mels without empty bands at n_fft {config.n_fft}: {advice.largest_n_mels or 'none'}",
+        f"  largest n_mels without empty bands at n_fft {config.n_fft}: {largest}",
         f"  smallest n_fft without empty bands at n_mels {config.n_mels}: {advice.smallest_n_fft or 'none'}",
         "",
         f"  {'band':>4}  {'from, Hz':>9}  {'centre':>9}  {'to':>9}  {'half height, Hz':>15}  {'FFT bins':>8}",

@@ -28,7 +28,7 @@ from miniaudio import lib as dr
 
 from clinaug_fast import native
 from clinaug_fast.corpus import containers, mpeg
-from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
 
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
@@ -122,6 +122,8 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         sound = Onward(os.fsencode(recording.path))  # its folder's name may be of another encoding
     except soundfile.LibsndfileError as error:
+        if (suffix := os.path.splitext(recording.relative)[1].lower()) in FOREIGN_SUFFIXES:
+            raise Rejected(Code.UNREADABLE, f"{suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac") from None
         raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None

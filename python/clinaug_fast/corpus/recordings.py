@@ -18,43 +18,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from clinaug_fast import native
-from clinaug_fast.corpus.spellings import composed, refuse_two_spellings
+from clinaug_fast.corpus.spellings import as_a_person, composed, refuse_two_spellings
+from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, read_table
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import fingerprint
 
 AUDIO_SUFFIXES = frozenset(
     (
-        ".wav",
-        ".wave",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aiff",
-        ".aif",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-        ".rf64",
+        *(".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
+        *(".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".sph"),
     )
 )
-TABLE_SUFFIXES = (".csv", ".parquet")
-COLUMNS = {
-    "path": pa.string(),
-    "label": pa.string(),
-    "subject": pa.string(),
-    "site": pa.string(),
-    "device": pa.string(),
-    "start_s": pa.float64(),
-    "end_s": pa.float64(),
-}
-
+# Sound, too, which nothing here reads: it is rejected, not passed by.
+FOREIGN_SUFFIXES = frozenset((".m4a", ".m4b", ".aac", ".webm", ".weba", ".mka", ".wma", ".3gp", ".amr", ".ac3"))
 
 RECORDINGS_SCHEMA = pa.schema(
     [
@@ -186,15 +164,19 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
     elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
         corpus = _read_table(path, pattern)
     else:
-        what = "is neither a folder nor a .csv or .parquet table" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}; expected a corpus. Check the path")
+        if not path.exists():
+            raise InputError(f"{path} does not exist; expected a corpus. Check the path")
+        what = "is neither a folder nor a .csv or .parquet table; expected a corpus"
+        raise InputError(f"{path} {what}. Check the path, or save the table as CSV")
     labels = corpus.labels
     if len(labels) == 1:
         one = f"{labels[0]!r}{_and_dead(corpus.dead_links)}"
-        raise InputError(f"{path} has one label, {one}; expected two or more to tell apart. Add the others")
+        table = ", or, where no folders tell the labels, give a table with the columns path and label"
+        others = f"Add the others{table if path.is_dir() else ''}"
+        raise InputError(f"{path} has one label, {one}; expected two or more to tell apart. {others}")
     refuse_two_spellings(path, "label", labels, composed)
     subjects = pc.unique(corpus.table.column("subject")).to_pylist()
-    refuse_two_spellings(path, "subject", subjects, lambda name: composed(name).casefold())
+    refuse_two_spellings(path, "subject", subjects, as_a_person)
     return corpus
 
 
@@ -210,7 +192,7 @@ def _and_dead(links: Sequence[str]) -> str:
 def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> Corpus:
     """All by columns: a Python object for each of a hundred thousand files would outweigh the rest of the run."""
     try:
-        found = native.list_audio(root, sorted(AUDIO_SUFFIXES), threads)
+        found = native.list_audio(root, sorted(AUDIO_SUFFIXES | FOREIGN_SUFFIXES), threads)
     except OSError as error:
         raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
     ignored: Counter[str] = Counter()
@@ -268,13 +250,15 @@ def _writable(name: str) -> str:
 
 
 def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
-    table, unused = _typed(path)
+    table, unused = read_table(path)
     if pattern and "subject" in table.column_names:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
-    seen: dict[str, int] = {}  # the row of each id
+    seen: dict[str, tuple[int, str]] = {}  # the row and label of each id
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
     for number, row in enumerate(table.to_pylist(), start=1):
+        if not any(row.values()):  # as spreadsheets end
+            continue
         where = f"row {number} of {path}"
         if not row["path"] or not row["label"] or "\0" in row["path"]:
             raise InputError(f"{where} has the path {row['path']!r} and the label {row['label']!r}. Correct them")
@@ -286,8 +270,8 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         row["subject"] = _subject(pattern, relative) or row["subject"]
         row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:
-            raise InputError(f"{where} repeats row {seen[row['id']]}: {row['id']}. Remove one of them")
-        seen[row["id"]] = number
+            raise InputError(f"{where} repeats row {_repeated(row, *seen[row['id']], unused)}")
+        seen[row["id"]] = number, row["label"]
         for name, column in columns.items():
             column.append(row.get(name))
     if not seen:
@@ -301,60 +285,22 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     return Corpus(path, path.parent, _table(arrays), {}, [], [], [], unused)
 
 
+def _repeated(row: dict, first: int, label: str, unused: Sequence[str]) -> str:
+    said = f"{first}: {row['id']}"
+    if row["label"] != label:
+        said += f", with the label {row['label']!r} in place of {label!r}; expected one label a recording"
+    said += ". Remove one of them"
+    if unused:
+        said += f", or tell segments by columns named start_s and end_s; not used are {some_of(unused)}"
+    return said
+
+
 def _inside(path: str, root: str, real: Callable[[str], str]) -> str:
     """The path from `root`, the table's folder without links, on, and maybe out of it: one for each file, however it is
     given, unless by a link inside the corpus."""
     if posixpath.isabs(path):
         path = posixpath.join(real(posixpath.dirname(path)), posixpath.basename(path))
     return posixpath.relpath(posixpath.join(root, path), root)
-
-
-def _typed(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
-    """The table's known columns in their types, and the names of the others. A subject 007 stays text and a label NA
-    stays a label."""
-    try:
-        if path.suffix.lower() == ".csv":
-            types = pa.csv.ConvertOptions(
-                column_types=COLUMNS, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
-            )
-            in_blocks = pa.csv.ParseOptions(newlines_in_values=True)  # or a line break in quotes ends a block of rows
-            table = pa.csv.read_csv(path, convert_options=types, parse_options=in_blocks)
-        else:
-            table = pa.parquet.read_table(path)
-            table.validate(full=True)
-        twice = [name for name in COLUMNS if table.column_names.count(name) > 1]
-        if twice:
-            raise InputError(
-                f"{path} has {' and '.join(twice)} more than once; expected each column once. Drop the others"
-            )
-        missing = [name for name in ("path", "label") if name not in table.column_names]
-        if missing:
-            raise InputError(
-                f"{path} has the columns {', '.join(table.column_names)}; expected path and label, comma-separated, "
-                f"and maybe subject, site, device, start_s, end_s. Add {' and '.join(missing)}"
-            )
-        unused = tuple(name for name in table.column_names if name not in COLUMNS)
-        _refuse_nearly_known(path, unused)
-        table = table.select([name for name in COLUMNS if name in table.column_names])
-        for at, name in enumerate(table.column_names):  # pandas' word for nothing, which would be the subject "nan"
-            if pa.types.is_floating(table.schema.field(name).type) and COLUMNS[name] == pa.string():
-                table = table.set_column(at, name, _without_nan(table.column(name)))
-        return table.cast(pa.schema([(name, COLUMNS[name]) for name in table.column_names])), unused
-    except pa.ArrowException as error:
-        raise InputError(f"{path} cannot be read as a table: {error}. Check its format and encoding") from None
-
-
-def _refuse_nearly_known(path: Path, unused: Sequence[str]) -> None:
-    """A start or a Subject that is passed over gives other audio its label, or a patient to both sides of a split."""
-    for name in unused:
-        plain = name.strip().lower()
-        meant = next((known for known in COLUMNS if plain in (known, known.removesuffix("_s"))), None)
-        if meant is not None:
-            raise InputError(f"{path} has the column {name!r}; expected {meant!r}. Rename it, or take it out")
-
-
-def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

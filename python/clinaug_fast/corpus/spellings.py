@@ -1,7 +1,9 @@
 """Names that are one name in two spellings, as tables and file systems make them."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from clinaug_fast.errors import InputError
@@ -23,3 +25,13 @@ def refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], pla
 def composed(name: str) -> str:
     """With letters and their accents in one, as macOS does not write them."""
     return unicodedata.normalize("NFC", name)
+
+
+def as_a_person(name: str) -> str:
+    """What spellings of one person's name or number have in common: upper and lower case, white space, what is not
+    seen, and what programs make of a number: 007, 7, 7.0, 7e0."""
+    seen = "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
+    plain = " ".join(seen.split()).casefold()
+    if re.fullmatch(r"[0-9]+(\.0*)?|[0-9]+(\.[0-9]+)?e\+?[0-9]{1,2}", plain):
+        return f"{Decimal(plain).normalize():f}"
+    return plain

@@ -11,20 +11,20 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from clinaug_fast.config import GAN_STRIDE
 from clinaug_fast.errors import InputError
 from clinaug_fast.ops import ResidualSE
 
-STRIDE = 16  # four halvings in the critic, four doublings in the generator
 LABEL_DIM = 32
 
 
 def check_clip_shape(shape: tuple[int, int]) -> None:
     """Raise InputError, naming sizes that work, where a side of (n_mels, n_frames) is not a multiple of 16."""
-    if all(side > 0 and side % STRIDE == 0 for side in shape):
+    if all(side > 0 and side % GAN_STRIDE == 0 for side in shape):
         return
-    near = [max(STRIDE, side // STRIDE * STRIDE) for side in shape]  # more bands than these might be empty
+    near = [max(GAN_STRIDE, side // GAN_STRIDE * GAN_STRIDE) for side in shape]  # more bands than these might be empty
     raise InputError(
-        f"clips are {shape[0]} mels x {shape[1]} frames; expected multiples of {STRIDE}. "
+        f"clips are {shape[0]} mels x {shape[1]} frames; expected multiples of {GAN_STRIDE}. "
         f"Preprocess again with --n-mels {near[0]} --n-frames {near[1]} (64 and 64 are the paper's)"
     )
 
@@ -86,7 +86,7 @@ class Generator(nn.Module):
         super().__init__()
         check_clip_shape(clip_shape)
         self.latent_dim, self.n_labels = latent_dim, n_labels
-        self.seed_shape = (8 * width, clip_shape[0] // STRIDE, clip_shape[1] // STRIDE)
+        self.seed_shape = (8 * width, clip_shape[0] // GAN_STRIDE, clip_shape[1] // GAN_STRIDE)
         self.embedding = nn.Embedding(n_labels, LABEL_DIM)
         seed_size = self.seed_shape[0] * self.seed_shape[1] * self.seed_shape[2]
         self.project = nn.Linear(latent_dim + LABEL_DIM, seed_size, bias=False)
@@ -122,7 +122,7 @@ class Critic(nn.Module):
         for before, after in pairwise(channels):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        size = 8 * width * (clip_shape[0] // STRIDE) * (clip_shape[1] // STRIDE)
+        size = 8 * width * (clip_shape[0] // GAN_STRIDE) * (clip_shape[1] // GAN_STRIDE)
         self.score = nn.Linear(size, 1)
         self.embedding = nn.Embedding(n_labels, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)

@@ -137,7 +137,7 @@ def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[st
     if not labels:
         raise RejectedError(
             f"all {len(rejected)} recordings of {corpus} were rejected, nothing was written. The first reasons: "
-            f"{first.rstrip('.')}. {_cure(rejected)}, or check that the table's paths start at its folder"
+            f"{first.rstrip('.')}. {_cure(rejected)}"
         )
     if len(labels) < 2:
         raise InputError(
@@ -149,6 +149,11 @@ def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[st
 def _cure(rejected: list[dict[str, Any]]) -> str:
     lengths = {Code.TOO_SHORT: "lower --min-seconds", Code.TOO_LONG: "raise --max-duration"}
     codes = {row["code"] for row in rejected}
+    if codes == {Code.MISSING}:
+        cure = "Correct the table's paths, which start at its folder and are spelled as the files are"
+        if any("\\" in row.get("path", "") for row in rejected):
+            cure += ", with / between folders"
+        return cure
     if not codes or codes - {*lengths}:
         return "Repair the files"
     return " and ".join(lengths[code] for code in sorted(codes)).capitalize()

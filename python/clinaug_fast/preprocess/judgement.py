@@ -4,6 +4,8 @@ finished set is judged by, whether one run made it or a merge.
 Takes the corpus, or the set's features.json; leaves warnings, or RejectedError for too many rejected files.
 """
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from clinaug_fast.config import MelConfig
+from clinaug_fast.config import GAN_STRIDE, MelConfig
 from clinaug_fast.corpus.recordings import COLUMNS, Corpus, some_of
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
 
+PART_OF_A_CORPUS = re.compile(r"(train|test|valid|dev|eval|fold|split|part)(ing|ation)?[-_ ]?\w{0,3}|[0-9]{6,8}", re.I)
 NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what tables have where nothing is known
 
 
@@ -42,12 +45,36 @@ def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
             f"the subject {nobody[0]!r} is taken for one patient, whose recordings stay together. If it means that the "
             "subject is not known, leave it empty"
         )
+    if nothing := [name for name in corpus.labels if name.strip().casefold() in NOBODY]:
+        progress.warn(
+            f"the label {nothing[0]!r} is taken for a label. If it means that the label is not known, take these "
+            "recordings out"
+        )
+    if all(PART_OF_A_CORPUS.fullmatch(name) for name in corpus.labels):
+        progress.warn(
+            f"the labels {some_of(corpus.labels)} look like the parts of a corpus. If they are, give a table with the "
+            "columns path and label"
+        )
     labels = sorted(corpus.labels, key=str.casefold)
     if twins := [pair for pair in pairwise(labels) if pair[0].casefold() == pair[1].casefold()]:
         one, other = twins[0]
         progress.warn(
             f"the labels {one!r} and {other!r} differ in upper and lower case alone, and are taken for two. If they "
             "are one, give it one spelling"
+        )
+
+
+def warn_of_odd_clips(shape: tuple[int, int], progress: Progress) -> None:
+    """Warn of a (n_mels, n_frames) that `train` does not take, before hours go into it."""
+    if odd := [side for side in shape if side % GAN_STRIDE]:
+        fitting = " and ".join(
+            f"--{name} {max(GAN_STRIDE, side // GAN_STRIDE * GAN_STRIDE)}"
+            for name, side in zip(("n-mels", "n-frames"), shape, strict=True)
+            if side in odd
+        )
+        progress.warn(
+            f"clips of {shape[0]} mels x {shape[1]} frames are none for clinaug-fast train, which takes multiples of "
+            f"{GAN_STRIDE}. If they are to be trained on, give {fitting}"
         )
 
 
@@ -109,7 +136,7 @@ def _warn_of_short_recordings(about: Mapping[str, Any], mel: MelConfig, progress
     median_s = about["corpus_facts"]["seconds"]["median"]
     if median_s < clip_s / 2:
         how = "repeated" if about["clip"]["short"] == "tile" else "followed by zeros"
-        fitting = max(16, int(median_s * mel.sample_rate / mel.hop_length) // 16 * 16)
+        fitting = max(1, int(median_s * mel.sample_rate / mel.hop_length) // GAN_STRIDE) * GAN_STRIDE
         progress.warn(
             f"half of the recordings are no longer than {_seconds(median_s)} s, and a clip is {_seconds(clip_s)} s "
             f"long: they are {how} to that length, so most of what a clip holds is no sound of its own. "
@@ -138,5 +165,12 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
         half = min(low) / 2
         progress.warn(
             f"{sum(low.values())} of {counts.kept} recordings were sampled below {2 * mel.f_max:g} Hz, so their mel "
-            f"bands above {half:g} Hz hold nothing. Try --sample-rate {min(low)} --f-max {half:g}, or another --preset"
+            f"bands above {half:g} Hz hold nothing. Try {_settings_for(min(low), mel)}"
         )
+
+
+def _settings_for(rate: int, mel: MelConfig) -> str:
+    """Of recordings of a lower rate: frames about as long as before."""
+    smaller = 1 << round(math.log2(mel.sample_rate / rate))
+    n_fft, hop = max(16, mel.n_fft // smaller), max(1, mel.hop_length // smaller)
+    return f"--sample-rate {rate} --f-max {rate / 2:g} --n-fft {n_fft} --hop-length {hop}, or another --preset"

@@ -29,7 +29,7 @@ from clinaug_fast.preprocess.blocks import BlockFiles, cut_into_blocks, cutting
 from clinaug_fast.preprocess.clips import ClipSettings, Seconds
 from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
 from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a_name
-from clinaug_fast.preprocess.judgement import judge, warn_of_misreading
+from clinaug_fast.preprocess.judgement import judge, warn_of_misreading, warn_of_odd_clips
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
 from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_used_up, write_part
 from clinaug_fast.preprocess.receipt import Receipt
@@ -102,6 +102,7 @@ def preprocess(
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     memory = default_limit() if memory is None else memory
     _refuse_large_clips(settings, threads, memory)
+    warn_of_odd_clips(settings.clip_shape, progress)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
         refuse_shared_sound(source.table)
