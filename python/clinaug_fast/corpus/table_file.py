@@ -1,0 +1,120 @@
+"""A table of recordings as somebody saved it, with the doubt that spreadsheets deserve.
+
+Takes a CSV or Parquet file; leaves its known columns in their types, and the names of the others. What may be meant
+otherwise than it is read is refused.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from clinaug_fast.errors import InputError
+
+TABLE_SUFFIXES = (".csv", ".parquet")
+COLUMNS = {
+    "path": pa.string(),
+    "label": pa.string(),
+    "subject": pa.string(),
+    "site": pa.string(),
+    "device": pa.string(),
+    "start_s": pa.float64(),
+    "end_s": pa.float64(),
+}
+OTHER_NAMES = {  # of columns, without what is no letter
+    "subject": ("subject", "subjectid", "subjectno", "subjectnumber"),
+    "start_s": ("start", "starts", "startsec", "startseconds", "startms", "starttime", "onset", "onsets"),
+    "end_s": ("end", "ends", "endsec", "endseconds", "endms", "endtime", "offset", "offsets"),
+} | {name: (name,) for name in ("path", "label", "site", "device")}
+AS_UTF_8 = "Save it as CSV in UTF-8, comma-separated (Excel: 'CSV UTF-8')"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+READ_AT_ONCE = 1 << 20  # bytes
+
+
+def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
+    """The known columns, those of text without white space around or null, and the names of the others. A subject 007
+    stays text and a label NA stays a label."""
+    is_csv = path.suffix.lower() == ".csv"
+    try:
+        table = _read_csv(path) if is_csv else pa.parquet.read_table(path)
+        table.validate(full=True)
+        names = table.column_names
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        mend = AS_UTF_8 if is_csv else "Check its format"
+        raise InputError(f"{path} cannot be read as a table: {error}. {mend}") from None
+    if twice := [name for name in COLUMNS if names.count(name) > 1]:
+        raise InputError(f"{path} has {' and '.join(twice)} more than once; expected each column once. Drop the others")
+    unused = tuple(name for name in names if name not in COLUMNS)
+    _refuse_nearly_known(path, unused)
+    if missing := [name for name in ("path", "label") if name not in names]:
+        raise InputError(
+            f"{path} has the columns {', '.join(names)}; expected path and label, comma-separated, and maybe subject, "
+            f"site, device, start_s, end_s, all named in the first row. Add {' and '.join(missing)}"
+        )
+    table = table.select([name for name in COLUMNS if name in names])
+    for at, name in enumerate(table.column_names):  # pandas' word for nothing, which would be the subject "nan"
+        if pa.types.is_floating(table.schema.field(name).type) and COLUMNS[name] == pa.string():
+            table = table.set_column(at, name, _without_nan(table.column(name)))
+    try:
+        table = table.cast(pa.schema([(name, COLUMNS[name]) for name in table.column_names]))
+    except pa.ArrowException as error:
+        raise InputError(f"{path} cannot be read as a table: {error}. Check the types of its columns") from None
+    for at, name in enumerate(table.column_names):
+        if COLUMNS[name] == pa.string() and name != "path":  # which may end in a space
+            table = table.set_column(at, name, _without_blanks(table.column(name)))
+    return table, unused
+
+
+def _read_csv(path: Path) -> pa.Table:
+    types = pa.csv.ConvertOptions(
+        column_types=COLUMNS, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
+    )
+    in_blocks = pa.csv.ParseOptions(newlines_in_values=True)  # or a line break in quotes ends a block of rows
+    with open(path, "rb") as file:
+        begin, has_quotes = file.read(2), False
+        while not has_quotes and (part := file.read(READ_AT_ONCE)):
+            has_quotes = b'"' in part
+    if begin in UTF_16:
+        raise InputError(f"{path} is in UTF-16. {AS_UTF_8}")
+    table = pa.csv.read_csv(path, convert_options=types, parse_options=in_blocks)
+    if has_quotes or b'"' in begin:
+        _refuse_open_quotes(path, table.num_rows)
+    return table
+
+
+def _refuse_open_quotes(path: Path, n_rows: int) -> None:
+    """Arrow reads a quote that is not closed to the next one, however many recordings lie between."""
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            n = sum(1 for row in reader if row) - 1  # a header
+        except csv.Error as error:
+            raise InputError(
+                f"line {reader.line_num} of {path} is no row: {error}. Close or remove its quote"
+            ) from None
+    if n != n_rows:
+        raise InputError(f'{path} has {n} rows by its line breaks, {n_rows} by its quotes. Close or remove each "')
+
+
+def _refuse_nearly_known(path: Path, unused: Sequence[str]) -> None:
+    """A start or a Subject that is passed over gives other audio its label, or a patient to both sides of a split."""
+    for name in unused:
+        plain = re.sub("[^a-z]", "", name.lower())
+        spelled = (known for known, others in OTHER_NAMES.items() if plain in others or plain == known.replace("_", ""))
+        if (meant := next(spelled, None)) is not None:
+            raise InputError(f"{path} has the column {name!r}; expected {meant!r}. Rename it, or take it out")
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+
+
+def _without_blanks(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Null where there is white space alone, as where there is nothing."""
+    blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+    return pc.if_else(pc.fill_null(blank, False), pa.scalar(None, pa.string()), column)
