@@ -255,8 +255,11 @@ def test_a_second_run_has_nothing_to_do_but_warns_as_the_first(tiny_corpus: Path
     first, second = Listener(), Listener()
     corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
     shutil.copy(corpus / "hum/p0_0.wav", corpus / "loose.wav")
-    for path in corpus.glob("hum/*.wav"):
-        soundfile.write(path, 0.001 * soundfile.read(path)[0], 8000)
+    for path in corpus.glob("*/*.wav"):
+        samples = soundfile.read(path)[0]
+        soundfile.write(
+            path, {"hum": 0.01, "hiss": 0.1, "knock": 0.9}[path.parent.name] * samples / samples.max(), 8000
+        )
     mel = MEL.with_changes(sample_rate=16000)
     made = run(corpus, tmp_path / "out", mel, progress=first)
     before = files(tmp_path / "out")

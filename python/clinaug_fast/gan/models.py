@@ -11,18 +11,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from clinaug_fast.config import GAN_STRIDE
+from clinaug_fast.config import GAN_STRIDE, MelConfig
 from clinaug_fast.errors import InputError
+from clinaug_fast.mel import empty_bands
 from clinaug_fast.ops import ResidualSE
 
 LABEL_DIM = 32
 
 
-def check_clip_shape(shape: tuple[int, int]) -> None:
-    """Raise InputError, naming sizes that work, where a side of (n_mels, n_frames) is not a multiple of 16."""
+def check_clip_shape(shape: tuple[int, int], mel: MelConfig | None = None) -> None:
+    """Raise InputError, naming sizes that work, also for the contract where it is known, where a side of (n_mels,
+    n_frames) is not a multiple of 16."""
     if all(side > 0 and side % GAN_STRIDE == 0 for side in shape):
         return
-    near = [max(GAN_STRIDE, side // GAN_STRIDE * GAN_STRIDE) for side in shape]  # more bands than these might be empty
+    near = [max(GAN_STRIDE, round(side / GAN_STRIDE) * GAN_STRIDE) for side in shape]
+    if mel is not None and empty_bands(mel.with_changes(n_mels=near[0])):
+        near[0] = max(GAN_STRIDE, shape[0] // GAN_STRIDE * GAN_STRIDE)
     raise InputError(
         f"clips are {shape[0]} mels x {shape[1]} frames; expected multiples of {GAN_STRIDE}. "
         f"Preprocess again with --n-mels {near[0]} --n-frames {near[1]} (64 and 64 are the paper's)"

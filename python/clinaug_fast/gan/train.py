@@ -63,7 +63,7 @@ def train(
     """
     progress = progress or Silent()
     chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
-    check_clip_shape(features.clip_shape)
+    check_clip_shape(features.clip_shape, features.mel)
     for fold in chosen:
         _check(features, folds, fold)
     begun = Run.begin(Path(run), features, folds, config)
