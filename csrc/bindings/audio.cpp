@@ -12,6 +12,7 @@
 #include "bindings/buffers.hpp"
 #include "bindings/owned.hpp"
 #include "bindings/paths.hpp"
+#include "bindings/without_gil.hpp"
 
 namespace clinaug::bindings {
 namespace {
@@ -42,7 +43,7 @@ py::tuple run(const LogMelPlan& plan, const py::list& paths, const py::object& s
   }
   WavBatch batch;
   {
-    py::gil_scoped_release released;
+    WithoutGil released;
     batch = wav_log_mel(plan, {length, stride, tile, min_seconds, max_seconds, quiet_ratio}, files);
   }
   py::dict not_taken;
@@ -60,7 +61,7 @@ py::object read(const py::object& path, const py::object& start_s, const py::obj
   Level level;
   std::variant<Fresh<std::int16_t>, Fresh<float>> mono;
   try {
-    py::gil_scoped_release released;
+    WithoutGil released;
     // Memory that a file leaves to the next one on this thread: fresh pages cost as much as reading into them.
     thread_local Fresh<std::byte> bytes;
     if (bytes.capacity() > kLargeFile) Fresh<std::byte>().swap(bytes);
@@ -94,7 +95,7 @@ py::tuple level(const py::object& samples, float clipped_from) {
   const Buffer from = as_buffer(samples);
   const auto measure = [](const auto& view, auto... limit) {
     if (view.extent[0] > 1 && view.stride[0] != 1) throw std::invalid_argument("level: samples lie apart; expected dense ones");
-    py::gil_scoped_release released;
+    WithoutGil released;
     return measure_level(std::span(view.data, static_cast<std::size_t>(view.extent[0])), limit...);
   };
   if (from.dtype == "int16") return as_tuple(measure(as_view<const std::int16_t, 1>(from)));
@@ -107,7 +108,7 @@ void energy(const py::object& windows, const py::object& out) {
   const auto to = as_view<double, 1>(as_buffer(out));
   const auto compute = [&](const auto& view) {
     if (to.extent[0] != view.extent[0]) throw std::invalid_argument("window_energy: out does not have the shape (windows,)");
-    py::gil_scoped_release released;
+    WithoutGil released;
     window_energy(view, to.data);
   };
   if (from.dtype == "int16") return compute(as_view<const std::int16_t, 2>(from));

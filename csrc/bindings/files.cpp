@@ -11,6 +11,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/owned.hpp"
 #include "bindings/paths.hpp"
+#include "bindings/without_gil.hpp"
 
 namespace clinaug::bindings {
 namespace {
@@ -19,7 +20,7 @@ py::tuple list(const py::object& path, const std::vector<std::string>& suffixes,
   const std::string root = path_bytes(path);
   Listing listing;
   try {
-    py::gil_scoped_release released;
+    WithoutGil released;
     listing = list_audio(root, suffixes, threads);
   } catch (const Unlistable& error) {
     errno = error.code;
@@ -39,7 +40,7 @@ py::tuple list(const py::object& path, const std::vector<std::string>& suffixes,
 
 void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 #ifdef __linux__
-  py::gil_scoped_release released;
+  WithoutGil released;
   ::sync_file_range(descriptor, first, n_bytes, SYNC_FILE_RANGE_WRITE);  // a hint: who needs certainty calls fsync
 #else
   static_cast<void>(descriptor + first + n_bytes);
@@ -48,7 +49,7 @@ void start_writing(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 
 void let_go(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 #ifdef __linux__
-  py::gil_scoped_release released;
+  WithoutGil released;
   ::posix_fadvise(descriptor, first, n_bytes, POSIX_FADV_DONTNEED);  // a hint: what is not on disk yet stays
 #else
   static_cast<void>(descriptor + first + n_bytes);
@@ -57,7 +58,7 @@ void let_go(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 
 void reserve(int descriptor, std::int64_t first, std::int64_t n_bytes) {
 #ifdef __linux__
-  py::gil_scoped_release released;
+  WithoutGil released;
   ::fallocate(descriptor, FALLOC_FL_KEEP_SIZE, first, n_bytes);  // a hint: where there is no room, writing will say so
 #else
   static_cast<void>(descriptor + first + n_bytes);

@@ -7,6 +7,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/buffers.hpp"
 #include "bindings/contract.hpp"
+#include "bindings/without_gil.hpp"
 #include "common/huge_pages.hpp"
 
 namespace clinaug::bindings {
@@ -20,7 +21,7 @@ void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::i
     if (to.extent[0] != from.extent[0] || to.extent[1] != params.n_mels || to.extent[2] != params.n_frames(from.extent[1])) {
       throw std::invalid_argument("log_mel: out does not have the shape (batch, n_mels, n_frames)");
     }
-    py::gil_scoped_release released;
+    WithoutGil released;
     plan.run(from, to, threads, glance);
   };
   if (out.dtype == "float32") return compute(as_view<float, 3>(out));

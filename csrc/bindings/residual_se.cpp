@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "bindings/bindings.hpp"
+#include "bindings/without_gil.hpp"
 #include "common/huge_pages.hpp"
 
 // A call on a small tensor is a few microseconds of bookkeeping and next to no arithmetic, so tensors come as bare addresses
@@ -51,7 +52,7 @@ class ResidualSe {
                Address signs, int item_bytes, std::int64_t batch, std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last,
                std::string_view act, double slope, std::int64_t threads) const {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
-    py::gil_scoped_release released;
+    WithoutGil released;
     ask_for_huge_pages_of(params, item_bytes, {y});
     with_type(item_bytes, [&]<class T>(T*) {
       using Real = Accumulator<T>;
@@ -67,7 +68,7 @@ class ResidualSe {
                 std::int64_t channels, std::int64_t n_hidden, std::int64_t spatial, bool channels_last, std::string_view act, double slope,
                 std::int64_t threads) const {
     const ResidualSeParams params = make_params(batch, channels, n_hidden, spatial, channels_last, act, slope);
-    py::gil_scoped_release released;
+    WithoutGil released;
     ask_for_huge_pages_of(params, item_bytes, {grad_x, grad_skip});
     with_type(item_bytes, [&]<class T>(T*) {
       using Real = Accumulator<T>;

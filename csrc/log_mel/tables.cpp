@@ -67,8 +67,9 @@ std::vector<MelBand> make_mel_bands(const LogMelParams& params) {
     const double left = edges[m], centre = edges[m + 1], right = edges[m + 2];
     const double height = params.norm == FilterNorm::slaney ? 2.0 / (right - left) : 1.0;
     MelBand& band = bands[m];
-    for (std::int64_t bin = 0; bin < params.n_bins(); ++bin) {
+    for (auto bin = std::max<std::int64_t>(0, static_cast<std::int64_t>(left / hz_per_bin) - 1); bin < params.n_bins(); ++bin) {
       const double hz = static_cast<double>(bin) * hz_per_bin;
+      if (hz > right) break;
       const double weight = std::min((hz - left) / (centre - left), (right - hz) / (right - centre));
       if (!(weight > 0.0)) continue;  // nor where edges coincide and it is no number
       if (band.weights.empty()) band.start = bin;

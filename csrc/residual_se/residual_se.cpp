@@ -12,6 +12,9 @@ using namespace se;
 
 namespace {
 
+constexpr Index kSummedSamples = 256;   // in one chain of additions
+constexpr Index kKeptBytes = 16 << 20;  // of a thread's working memory from call to call
+
 // The bits of sample b, where there are any.
 template <class Byte>
 Byte* of_sample(Byte* signs, Index b, Index sample) {
@@ -133,17 +136,27 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   thread_local std::vector<Real> mean_room, grad_rows, ones;
   const Real* const means = pad_rows(batch, channels, arrays.mean, mean_room);
   grad_rows.resize(hidden * width);
-  ones.assign(batch, Real{1});
+  ones.assign(std::min(batch, kSummedSamples), Real{1});
   kernel.products(hidden, batch, width, means, grad_hidden, nullptr, grad_rows.data());
   unpad_rows(hidden, channels, grad_rows.data(), arrays.grad_w1);
   kernel.products(hidden, batch, width, grad_logit, excited, nullptr, grad_rows.data());
   unpad_transposed(hidden, channels, grad_rows.data(), arrays.grad_w2);
-  kernel.products(1, batch, width, grad_logit, ones.data(), nullptr, grad_rows.data());
-  unpad_rows(1, channels, grad_rows.data(), arrays.grad_b2);
+  // One chain over a large batch would lose digits.
+  thread_local std::vector<double> sums;
+  sums.assign(channels, 0.0);
+  for (Index from = 0; from < batch; from += kSummedSamples) {
+    const Index n = std::min(kSummedSamples, batch - from);
+    kernel.products(1, n, width, grad_logit + from * width, ones.data(), nullptr, grad_rows.data());
+    for (Index c = 0; c < channels; ++c) sums[c] += grad_rows[c];
+  }
+  for (Index c = 0; c < channels; ++c) arrays.grad_b2[c] = narrow<T>(static_cast<Real>(sums[c]));
   for (Index k = 0; k < hidden; ++k) {
-    Real sum = 0;
+    double sum = 0;
     for (Index b = 0; b < batch; ++b) sum += grad_hidden[k * batch + b];
-    arrays.grad_b1[k] = narrow<T>(sum);
+    arrays.grad_b1[k] = narrow<T>(static_cast<Real>(sum));
+  }
+  for (auto* room : {&grad_logits, &grad_hiddens, &exciteds, &mean_room}) {
+    if (room->size() * sizeof(Real) > kKeptBytes) std::vector<Real>().swap(*room);
   }
 }
 

@@ -4,6 +4,10 @@ A message names the value, what was expected and the next step. Library code rai
 the sentence and exits. Anything else that escapes is a bug (exit code 1).
 """
 
+import errno
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the process or the machine: no fault of a file
+
 EXIT_BUG = 1
 EXIT_STOPPED = 75  # EX_TEMPFAIL: the same command goes on
 EXIT_INTERRUPTED = 130

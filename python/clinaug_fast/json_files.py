@@ -39,8 +39,9 @@ def read_json(path: Path, what: str, mend: str | None = None) -> Any:
 
 def read_json_lines(path: Path, what: str, fields: Mapping[str, Any], mend: str | None = None) -> list[dict[str, Any]]:
     """One object a line, each with these fields as in `read_record`; InputError for another, and for none at all."""
-    with _reading(path, what, mend):
-        rows = [_parsed(line) for line in regular(path).read_text(encoding="utf-8").splitlines()]
+    # No other character ends a line, though Python knows more that do.
+    with _reading(path, what, mend), open(regular(path), encoding="utf-8", newline="\n") as lines:
+        rows = [_parsed(line) for line in lines]
     for row in rows or [None]:
         _with_fields(path, what, row, fields, mend)
     return rows

@@ -12,6 +12,14 @@ def shown(text: str, keep: str = "") -> str:
     return text if text.isprintable() else "".join(c if c in keep else _shown(c) for c in text)
 
 
+def shown_in_json(text: str) -> str:
+    """One line of JSON in the escapes that JSON has."""
+    return text if text.isprintable() else "".join(f"\\u{ord(c):04x}" if _is_obeyed(c) else c for c in text)
+
+
 def _shown(c: str) -> str:
-    is_obeyed = unicodedata.category(c) in OBEYED or ord(c) in TURNS
-    return c.encode("unicode_escape").decode() if is_obeyed else c
+    return c.encode("unicode_escape").decode() if _is_obeyed(c) else c
+
+
+def _is_obeyed(c: str) -> bool:
+    return unicodedata.category(c) in OBEYED or ord(c) in TURNS

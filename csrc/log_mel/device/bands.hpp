@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "common/convert.hpp"
 #include "log_mel/device/call.hpp"
@@ -27,7 +28,8 @@ CLINAUG_HOST_DEVICE float log2_of(float v) {
 // A NaN is not below the floor: it stays.
 template <class Out>
 CLINAUG_HOST_DEVICE Out log_of(const Call& call, float sum) {
-  const float log = call.log2_scale * log2_of(sum * call.lift) + call.log_lift;
+  const bool tiny = sum < std::numeric_limits<float>::min();  // others may overflow by the lift
+  const float log = call.log2_scale * log2_of(tiny ? sum * call.lift : sum) + (tiny ? call.log_lift : 0.0f);
   return narrow<Out>(sum < call.floor ? call.log_floor : log);
 }
 

@@ -24,7 +24,8 @@ class Bend {
   Bits keep_;
 };
 
-// grad * act'(z), with a slope of one where z is NaN, as torch has it, by what is known of the sign of z: nothing is asked
+// grad * act'(z), with a slope of one where z is NaN, as relu of torch has it (its leaky_relu has `slope`), by what is known of
+// the sign of z: nothing is asked
 // where act is the identity,
 template <class T>
 struct Straight {

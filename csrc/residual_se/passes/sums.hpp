@@ -5,6 +5,8 @@
 
 namespace clinaug::se::CLINAUG_LANES_SET {
 
+constexpr Index kRunVectors = 512;  // added in four chains; clips of 64 x 64 have no more
+
 // Terms: what is summed. at(i) is a vector of them, part(i, n) its first n < lanes, the others zero.
 template <class T>
 struct Plain {
@@ -23,9 +25,9 @@ struct Weighted {
   Vector<Accumulator<T>> part(Index i, Index n) const { return bent.part(grad, i, n) * load_part(x + i, n); }
 };
 
-// A vector whose lanes add up to the sum of a row.
+// A vector whose lanes add up to the sum of a row that is not long.
 template <class Real, class Terms>
-static inline Vector<Real> fold_row(const Terms& terms, Index from, Index n) {
+static inline Vector<Real> fold_run(const Terms& terms, Index from, Index n) {
   constexpr Index kLanes = Lanes<Real>::n;
   Vector<Real> a = {}, b = {}, c = {}, d = {};
   Index i = 0;
@@ -41,6 +43,21 @@ static inline Vector<Real> fold_row(const Terms& terms, Index from, Index n) {
     b += n >= kLanes ? from_lane<Real>(terms.at(from + n - kLanes), kLanes - (n - i)) : terms.part(from + i, n - i);
   }
   return (a + b) + (c + d);
+}
+
+// The same by halves: one chain of additions loses a digit with each tenfold length, and stops growing at 2^24 terms.
+template <class Real, class Terms>
+static Vector<Real> fold_halves(const Terms& terms, Index from, Index n) {
+  if (n <= kRunVectors * Lanes<Real>::n) return fold_run<Real>(terms, from, n);
+  constexpr Index kStep = 4 * Lanes<Real>::n;
+  const Index half = (n / 2 + kStep - 1) / kStep * kStep;
+  return fold_halves<Real>(terms, from, half) + fold_halves<Real>(terms, from + half, n - half);
+}
+
+// A vector whose lanes add up to the sum of a row.
+template <class Real, class Terms>
+static inline Vector<Real> fold_row(const Terms& terms, Index from, Index n) {
+  return n <= kRunVectors * Lanes<Real>::n ? fold_run<Real>(terms, from, n) : fold_halves<Real>(terms, from, n);
 }
 
 // Adds a row to totals, element by element.

@@ -21,11 +21,15 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from clinaug_fast.errors import ClinaugError, InputError, ResourceError, StoppedError
-from clinaug_fast.shown import shown
+from clinaug_fast.errors import SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError
+from clinaug_fast.shown import shown, shown_in_json
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
+OUT_OF_MEMORY = {  # in the words of torch on a CPU, Python and the loader of libraries
+    RuntimeError: ("allocate memory", "can't start new thread"),
+    ImportError: ("failed to map segment", "annot allocate memory"),
+}
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -156,7 +160,8 @@ class Say:
     def _print_json(self, status: str, exit_code: int, fields: dict[str, Any]) -> None:
         head = {"schema_version": SCHEMA_VERSION, "command": self.command, "status": status, "exit_code": exit_code}
         in_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-        print(json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=in_ascii, allow_nan=False))
+        text = json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=in_ascii, allow_nan=False)
+        print(text if in_ascii else shown_in_json(text))
 
 
 def _line(text: str) -> None:
@@ -201,8 +206,7 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
         return error
     if isinstance(error, OSError):
         return _told(error)
-    # torch's words on a CPU
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY.get(type(error), ())):
         return _out_of_memory(error)
     traceback.print_exception(error)
     return ClinaugError(f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above")
@@ -271,6 +275,8 @@ def _told(error: OSError) -> ClinaugError:
         return ResourceError(f"{error.strerror}{where}. {mend}, then run the same command again")
     if error.errno == errno.ENOMEM:
         return _out_of_memory(error)
+    if error.errno in SHORTAGES:
+        return ResourceError(f"{error}. Raise the limit on open files (ulimit -n), then run the same command again")
     return InputError(f"{error}. Check the path, its rights and its disk")
 
 

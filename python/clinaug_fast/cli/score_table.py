@@ -68,7 +68,7 @@ def _table(scores: dict[str, Any], unit: str, plain: bool, one_by_one: bool = Tr
 def _lines(scores: dict[str, Any], unit: str) -> Iterator[str]:
     headings, rows = _cells(scores, unit, False)
     for arm, cells in rows.items():
-        yield f"{arm}: " + ", ".join(f"{heading} {cell}" for heading, cell in zip(headings, cells, strict=False))
+        yield f"{shown(arm)}: " + ", ".join(f"{heading} {cell}" for heading, cell in zip(headings, cells, strict=False))
 
 
 def _cells(scores: dict[str, Any], unit: str, one_by_one: bool) -> tuple[list[str], dict[str, list[str]]]:

@@ -29,6 +29,7 @@ from miniaudio import lib as dr
 from clinaug_fast import native
 from clinaug_fast.corpus import containers, mpeg
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
+from clinaug_fast.errors import SHORTAGES
 
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
@@ -387,4 +388,6 @@ def _looked_at() -> Iterator[None]:
     except PermissionError:
         raise Unopened(Code.PERMISSION, "reading it is not permitted") from None
     except OSError as error:
+        if error.errno in SHORTAGES:  # of the process; no verdict on a file
+            raise
         raise Unopened(Code.UNREADABLE, error.strerror or str(error)) from None

@@ -254,9 +254,9 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     if pattern and "subject" in table.column_names:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
-    seen: dict[str, tuple[int, str]] = {}  # the row and label of each id
+    seen: dict[str, int] = {}  # the row of each id
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
-    for number, row in enumerate(table.to_pylist(), start=1):
+    for number, row in enumerate(_rows(table), start=1):
         if not any(row.values()):  # as spreadsheets end
             continue
         where = f"row {number} of {path}"
@@ -270,8 +270,9 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         row["subject"] = _subject(pattern, relative) or row["subject"]
         row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:
-            raise InputError(f"{where} repeats row {_repeated(row, *seen[row['id']], unused)}")
-        seen[row["id"]] = number, row["label"]
+            label = columns["label"][columns["id"].index(row["id"])]
+            raise InputError(f"{where} repeats row {_repeated(row, seen[row['id']], label, unused)}")
+        seen[row["id"]] = number
         for name, column in columns.items():
             column.append(row.get(name))
     if not seen:
@@ -283,6 +284,12 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     }
     arrays["bytes"] = _sizes((columns["path"][row] for row in order), path.parent)
     return Corpus(path, path.parent, _table(arrays), {}, [], [], [], unused)
+
+
+def _rows(table: pa.Table) -> Iterator[dict]:
+    """Some at once: all, as objects, would take ten times the table's memory."""
+    for some in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from some.to_pylist()
 
 
 def _repeated(row: dict, first: int, label: str, unused: Sequence[str]) -> str:
@@ -298,7 +305,8 @@ def _repeated(row: dict, first: int, label: str, unused: Sequence[str]) -> str:
 def _inside(path: str, root: str, real: Callable[[str], str]) -> str:
     """The path from `root`, the table's folder without links, on, and maybe out of it: one for each file, however it is
     given, unless by a link inside the corpus."""
-    if posixpath.isabs(path):
+    if posixpath.isabs(path) or ".." in path.split("/"):  # which leads on from where a link leads
+        path = posixpath.join(root, path)
         path = posixpath.join(real(posixpath.dirname(path)), posixpath.basename(path))
     return posixpath.relpath(posixpath.join(root, path), root)
 

@@ -20,7 +20,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.predictions import Cell, machinery, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.features.feature_set import FeatureSet, cut_from
+from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.json_files import as_json, read_versioned
@@ -146,7 +146,8 @@ def score_stored(out: Path) -> dict[str, Any]:
 
 def _check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> None:
     """Two labels, each on both sides of every fold; one label a recording; numbers in every clip."""
-    recordings = np.array(cut_from(features.index.column("id")).to_pylist(), dtype=object)
+    units = heard_as_one(features.index.column("id"), features.index.column("recording"))
+    recordings = np.array(units.to_pylist(), dtype=object)
     _, first, owner = np.unique(recordings, return_index=True, return_inverse=True)
     mixed = recordings[features.classes != features.classes[first][owner]]
     if len(mixed):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.features.feature_set import FeatureSet, cut_from
+from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.runs import atomic_file, fingerprint, regular
 
 CELL_SCHEMA = pa.schema(
@@ -110,7 +110,7 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         made_on += f" by {arithmetic}"
     if told != expected:
         raise InputError(f"{path} is {told}; expected {expected}. Remove it and evaluate again")
-    recordings = np.array(cut_from(table["id"]).to_pylist(), dtype=object)
+    recordings = np.array(heard_as_one(table["id"], table["recording"]).to_pylist(), dtype=object)
     return Predictions(recordings, np.array(classes, np.int64), log_probabilities, made_on)
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import SHORTAGES, InputError
 from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
@@ -139,29 +139,29 @@ class FeatureSet:
             dtype=object,
         )
 
-    @cached_property
-    def _shards(self) -> list[np.ndarray]:
-        shards = []
-        for entry in self.about["shards"]:
-            try:
-                shard = np.load(regular(self.path / entry["file"]), mmap_mode="r", allow_pickle=False)
-                if not isinstance(shard, np.ndarray):
-                    raise ValueError("it holds several arrays")
-            except InputError:
+    def _shard(self, number: int) -> np.ndarray:
+        """Mapped anew each time, since a map keeps its file open, and a process may have few."""
+        entry = self.about["shards"][number]
+        path = self.path / entry["file"]
+        try:
+            shard = np.load(regular(path), mmap_mode="r", allow_pickle=False)
+            if not isinstance(shard, np.ndarray):
+                raise ValueError("it holds several arrays")
+        except InputError:
+            raise
+        except Exception as error:  # numpy's reader of headers raises whatever comes
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
                 raise
-            except Exception as error:  # numpy's reader of headers raises whatever comes
-                raise InputError(f"{self.path / entry['file']} cannot be read: {error}. {MEND}") from None
-            if shard.shape != (entry["rows"], *self.clip_shape) or shard.dtype != np.float32:
-                raise InputError(
-                    f"{self.path / entry['file']} holds {shard.dtype} {shard.shape}; expected float32 "
-                    f"{(entry['rows'], *self.clip_shape)}. {MEND}"
-                )
-            shards.append(shard)
-        return shards
+            raise InputError(f"{path} cannot be read: {error}. {MEND}") from None
+        expected = (entry["rows"], *self.clip_shape)
+        if shard.shape != expected or shard.dtype != np.float32:
+            raise InputError(f"{path} holds {shard.dtype} {shard.shape}; expected float32 {expected}. {MEND}")
+        return shard
 
     def refuse_lost_shards(self) -> None:
         """InputError where a shard is missing or is not of its size; `verify` looks at what it holds."""
-        _ = self._shards
+        for number in range(len(self.about["shards"])):
+            self._shard(number)
 
     def clips(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """(n, n_mels, n_frames) float32: the clips of these index rows (or mask), copied; all of them by default."""
@@ -170,7 +170,7 @@ class FeatureSet:
         shard, row = self.column("shard")[rows], self.column("row")[rows]
         for number in np.unique(shard):
             mask = shard == number
-            out[mask] = self._shards[number][row[mask]]
+            out[mask] = self._shard(number)[row[mask]]
         return out
 
 
@@ -187,6 +187,12 @@ def _refuse_nonsense(path: Path, about: Mapping[str, Any]) -> None:
                 f"{path} has a shard {entry.get('file')!r} of {entry.get('rows')!r} clips; expected one such as "
                 f"'shards/00000.npy' of 0 or more. {MEND}"
             )
+
+
+def heard_as_one(ids: pa.ChunkedArray, recordings: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What each clip was cut from; clips whose ids name no window are their recording's."""
+    cut = cut_from(ids)
+    return pc.if_else(pc.equal(cut, ids), recordings, cut)
 
 
 def cut_from(ids: pa.ChunkedArray) -> pa.ChunkedArray:

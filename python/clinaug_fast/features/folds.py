@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from sklearn.model_selection import StratifiedGroupKFold
 
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.features.feature_set import FeatureSet, cut_from
+from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import misfit, read_versioned, write_json
 from clinaug_fast.runs import fingerprint, refuse_changed
 from clinaug_fast.shown import shown
@@ -86,7 +85,8 @@ class Folds:
                 f"the folds are of the feature set {self.about['features']}; {features.path} is "
                 f"{features.fingerprint}. Name the folds of this set, or remove those and split this set anew"
             )
-        test = np.isin(features.groups, list(self.test_groups(fold)))
+        tested = self.test_groups(fold)  # numpy's isin compares each object with each
+        test = np.fromiter((group in tested for group in features.groups), bool, len(features))
         return np.flatnonzero(~test), np.flatnonzero(test)
 
 
@@ -107,10 +107,8 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
     _refuse_half_known(features)
-    # Clips whose ids name no window are their recording's, which counts once for each of its labels and subjects.
-    ids = features.index.column("id")
-    cut = cut_from(ids)
-    units = pc.if_else(pc.equal(cut, ids), features.index.column("recording"), cut).to_numpy()
+    # What was cut from one file or segment counts once for each of its labels and subjects.
+    units = heard_as_one(features.index.column("id"), features.index.column("recording")).to_numpy()
     keys = [
         np.unique(units, return_inverse=True)[1],
         features.classes,
@@ -139,7 +137,8 @@ def _refuse_half_known(features: FeatureSet) -> None:
     """A recording whose subject only some of its clips name is two groups, and could be on both sides of a fold."""
     known = features.index.column("subject").is_valid().to_numpy()
     recordings = features.column("recording")
-    torn = ~known & np.isin(recordings, np.unique(recordings[known]))
+    with_subject = set(recordings[known])
+    torn = ~known & np.fromiter((name in with_subject for name in recordings), bool, len(recordings))
     if torn.any():
         raise InputError(
             f"{torn.sum()} clips have no subject while others of their recording have one, the first is of "

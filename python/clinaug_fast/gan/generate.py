@@ -118,7 +118,7 @@ def _make(
                     name = f"fold{fold}/{label}/{i:05d}"
                     writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
                 if fold == chosen[0]:
-                    shown.append(clips[:CLIPS_A_LABEL])
+                    shown.append(clips[:CLIPS_A_LABEL].copy())  # a view would keep all of them
                 progress.advance(len(clips))
         real = _some_real_clips(features, folds, chosen[0], seed)
         save_real_above_generated(writer.folder / PICTURE, real, shown, features.labels, features.mel)

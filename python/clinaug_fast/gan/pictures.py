@@ -16,6 +16,7 @@ from clinaug_fast.mel import band_edges_hz
 
 CLIPS_A_LABEL = 2  # of each kind
 LABELS_A_BAND = 6  # labels beside each other; more go below
+MOST_LABELS = 24  # of more, these many are shown: hundreds would take minutes to draw and be too small to see
 TITLE_CHARACTERS, TITLE_LINES = 22, 3  # that a column has room for
 UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
 
@@ -24,7 +25,9 @@ def save_real_above_generated(
     path: Path, real: Sequence[np.ndarray], generated: Sequence[np.ndarray], labels: Sequence[str], mel: MelConfig
 ) -> None:
     """One column a label: its real clips (k, n_mels, n_frames), then its generated ones, k of one label as of another
-    or fewer. Equal clips, equal bytes."""
+    or fewer. Of more than MOST_LABELS labels the first are shown. Equal clips, equal bytes."""
+    n_labels = len(labels)
+    real, generated, labels = real[:MOST_LABELS], generated[:MOST_LABELS], labels[:MOST_LABELS]
     columns = min(len(labels), LABELS_A_BAND)
     bands = -(-len(labels) // columns)
     n_real, n_generated = max(map(len, real)), max(map(len, generated))
@@ -48,6 +51,8 @@ def save_real_above_generated(
                         axes[row, 0].set_ylabel(f"{kind}\nmel frequency (kHz)")
             axes[top, column].set_title(_title(label), parse_math=False)
             axes[top + rows - 1, column].set_xlabel("time (s)")
+        if n_labels > len(labels):
+            figure.suptitle(f"the first {len(labels)} of {n_labels} labels")
         quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
         figure.colorbar(image, ax=axes, label=quantity, extend="both", shrink=0.6, aspect=40, pad=0.01)
         figure.savefig(path, metadata={"Software": None})

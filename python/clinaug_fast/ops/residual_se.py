@@ -147,8 +147,9 @@ def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ..
     check(x, w1, b1, w2, b2, skip, act, slope)
     if _ON_CUDA:
         return *residual_se_cuda.forward(x, w1, b1, w2, b2, skip, act, slope), empty_signs(x, act)
-    state = residual_se_plain.gate(*(tensor.to(computed_in(x.dtype)) for tensor in (x, w1, b1, w2, b2)))
-    y = residual_se_plain.excite(x, state[2], skip, act, slope).to(x.dtype).contiguous(memory_format=layout(x))
+    with no_autocast(x.device.type):
+        state = residual_se_plain.gate(*(tensor.to(computed_in(x.dtype)) for tensor in (x, w1, b1, w2, b2)))
+        y = residual_se_plain.excite(x, state[2], skip, act, slope).to(x.dtype).contiguous(memory_format=layout(x))
     return y, *state, empty_signs(x, act)
 
 
@@ -163,9 +164,9 @@ def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, wi
         *grads, grad_skip = residual_se_cuda.backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
         return *grads, grad_skip if with_skip else y.new_empty(0)
     wide = [tensor.to(mean.dtype) for tensor in (grad, x, y, w1, w2)]
-    grad_x, *grads, grad_skip = (
-        t.to(x.dtype) for t in residual_se_plain.gradients(*wide, mean, hidden, gate, act, slope)
-    )
+    with no_autocast(x.device.type):  # whose matmul would round
+        made = residual_se_plain.gradients(*wide, mean, hidden, gate, act, slope)
+    grad_x, *grads, grad_skip = (tensor.to(x.dtype) for tensor in made)
     memory_format = layout(y)
     grad_skip = grad_skip.contiguous(memory_format=memory_format) if with_skip else y.new_empty(0)
     return grad_x.contiguous(memory_format=memory_format), *grads, grad_skip

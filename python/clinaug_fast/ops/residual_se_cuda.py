@@ -91,7 +91,7 @@ def run_backward(
     """`backward` by these kernels, on the device and stream of `target`."""
     if grad_y.shape != x.shape or grad_y.dtype != x.dtype or grad_y.device != x.device:
         raise ValueError(f"grad_y is {_words(grad_y)}; expected {_words(x)} as x. Give the gradient of y")
-    layout = _layout(x)
+    layout = _layout(y)
     x, y, grad_y = _dense(x, layout), _dense(y, layout), _dense(grad_y, layout)
     w1, w2 = w1.contiguous(), w2.contiguous()
     grad_x = torch.empty_like(x, memory_format=layout)

@@ -139,8 +139,8 @@ def _warn_of_short_recordings(about: Mapping[str, Any], mel: MelConfig, progress
         fitting = max(1, int(median_s * mel.sample_rate / mel.hop_length) // GAN_STRIDE) * GAN_STRIDE
         progress.warn(
             f"half of the recordings are no longer than {_seconds(median_s)} s, and a clip is {_seconds(clip_s)} s "
-            f"long: they are {how} to that length, so most of what a clip holds is no sound of its own. "
-            f"Try --n-frames {fitting}"
+            f"long: they are {how} to that length, so most of what a clip holds is no sound of its own"
+            + (f". Try --n-frames {fitting}" if fitting < about["n_frames"] else "")
         )
 
 
