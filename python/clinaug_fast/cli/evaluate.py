@@ -84,9 +84,11 @@ def evaluate(
             seed=seed,
         )
         refuse_absent(device)
+        real = FeatureSet.open(features)
+        real.refuse_generated(f"Name the set that they were generated from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = cross_validation.evaluate(
-            FeatureSet.open(features),
+            real,
             Folds.load(folds or features / "folds.json"),
             {arm: FeatureSet.open(path) for arm, path in _arms(synthetic).items()},
             out,

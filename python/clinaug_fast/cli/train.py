@@ -41,7 +41,7 @@ def train(
             help="Residual modules with squeeze-and-excitation, without it, or no residual modules.",
         ),
     ] = "se-cwgan-gp",
-    width: Annotated[int, typer.Option(help="Channels of the last stage; earlier ones have up to 8 times more.")] = 16,
+    width: Annotated[int, typer.Option(help="Channels of the last stage; earlier ones have up to 8 times that.")] = 16,
     steps: Annotated[int, typer.Option(help="Generator steps.")] = 2000,
     batch_size: Annotated[int, typer.Option(help="Clips a step.")] = 32,
     n_critic: Annotated[int, typer.Option(help="Critic steps a generator step.")] = 5,
@@ -86,7 +86,9 @@ def train(
         refuse_absent(device)
         torch.set_num_threads(threads)
         begun = time.monotonic()
-        real, split = FeatureSet.open(features), Folds.load(folds or features / "folds.json")
+        real = FeatureSet.open(features)
+        real.refuse_generated("Train on the feature set that they were generated from")
+        split = Folds.load(folds or features / "folds.json")
         result = train_gan(real, split, run, config, only_folds=only_folds, device=device, progress=say)
         seconds = time.monotonic() - begun
 

@@ -158,6 +158,14 @@ class FeatureSet:
             raise InputError(f"{path} holds {shard.dtype} {shard.shape}; expected float32 {expected}. {MEND}")
         return shard
 
+    def refuse_generated(self, instead: str) -> None:
+        """InputError for generated clips, where only real ones can be meant."""
+        if self.lineage.get("kind") == "generated":
+            raise InputError(
+                f"{self.path} holds generated clips, made with knowledge of subjects that they do not name; expected "
+                f"real ones. {instead}"
+            )
+
     def refuse_lost_shards(self) -> None:
         """InputError where a shard is missing or is not of its size; `verify` looks at what it holds."""
         for number in range(len(self.about["shards"])):

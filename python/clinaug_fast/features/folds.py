@@ -99,11 +99,7 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     """
     if n_folds < 2:
         raise SettingsError(f"folds is {n_folds}; expected at least 2")
-    if features.lineage.get("kind") == "generated":
-        raise InputError(
-            f"{features.path} holds generated clips, made with knowledge of subjects that they do not name; expected "
-            "real ones. Split the feature set that they were generated from"
-        )
+    features.refuse_generated("Split the feature set that they were generated from")
     if len(features.labels) < 2:
         raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
     _refuse_half_known(features)

@@ -2,13 +2,13 @@
 
 ``y = act(x * gate + skip)``, ``gate = sigmoid(w2 relu(w1 mean_hw(x) + b1) + b2)`` (Hu, Shen, Sun 2018, in the residual
 form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
-b2: (C,); all of one dtype, float32, float64 or bfloat16, the last computed in float32 and rounded once. act: "relu",
-"leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read where they are, anything else
-is copied first; y has the memory format of x. Under autocast all but float64 is cast to its dtype, to float32 where
-there is no kernel of it (float16 on a CPU). Twice differentiable, as a gradient penalty asks for: the first derivative
-is one native operator, the second is composed of PyTorch's, as is everything under torch.func and forward-mode
-differentiation; relu's gradient at zero is zero. As after torch's activations, y must not be changed in place before
-its gradient is taken, but for act "none".
+b2: (C,); all of one dtype, float32, float64, bfloat16 or, on CUDA, float16; the short ones are computed in float32 and
+rounded once. act: "relu", "leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read
+where they are, anything else is copied first; y has the memory format of x. Under autocast all but float64 is cast to
+its dtype, to float32 where there is no kernel of it (float16 on a CPU). Twice differentiable, as a gradient penalty
+asks for: the first derivative is one native operator, the second is composed of PyTorch's, as is everything under
+torch.func and forward-mode differentiation; relu's gradient at zero is zero. As after torch's activations, y must not
+be changed in place before its gradient is taken, but for act "none".
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
@@ -20,6 +20,7 @@ from clinaug_fast.ops.library import LIBRARY, is_transformed, no_autocast
 from clinaug_fast.ops.residual_se_inputs import (
     DTYPES,
     check,
+    check_act,
     check_backward,
     check_kinds,
     computed_in,
@@ -105,6 +106,7 @@ class ResidualSE(torch.nn.Module):
         super().__init__()
         if channels < 1 or reduction < 1:
             raise ValueError(f"channels is {channels}, reduction is {reduction}; expected both at least 1")
+        check_act(act, slope)
         self.act, self.slope = act, slope
         squeeze = torch.nn.Linear(channels, max(1, channels // reduction))
         excite = torch.nn.Linear(squeeze.out_features, channels)

@@ -27,6 +27,14 @@ def check_kinds(x, w1, b1, w2, b2, skip, act, slope) -> None:
         raise TypeError(f"slope is of type {type(slope).__name__}; expected a number, 0 or more")
 
 
+def check_act(act, slope) -> None:
+    """Raises ValueError."""
+    if act not in ACTIVATIONS:
+        raise ValueError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
+    if not slope >= 0:
+        raise ValueError(f"slope is {slope}; expected 0 or more")
+
+
 def check(x, w1, b1, w2, b2, skip, act, slope) -> None:
     """Raises TypeError or ValueError naming what was given and what is expected."""
     if x.ndim != 4 or 0 in x.shape[1:]:  # numel() would fix the sizes that torch.compile leaves open
@@ -35,10 +43,7 @@ def check(x, w1, b1, w2, b2, skip, act, slope) -> None:
     if x.dtype not in dtypes:
         *names, last = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         raise TypeError(f"x is {x.dtype}; expected {', '.join(names)} or {last}. Convert it with .to()")
-    if act not in ACTIVATIONS:
-        raise ValueError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
-    if not slope >= 0:
-        raise ValueError(f"slope is {slope}; expected 0 or more")
+    check_act(act, slope)
     channels, hidden = x.shape[1], max(1, w1.shape[0]) if w1.ndim == 2 else 1
     expected = {
         "w1": (w1, (hidden, channels)),
