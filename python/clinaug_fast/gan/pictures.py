@@ -89,14 +89,15 @@ def _printable_units(text: str) -> list[str]:
 
 def _frequencies(mel: MelConfig) -> list[tuple[float, float]]:
     """(place in bands, Hz) of round frequencies that are not too near to each other, the highest first."""
-    edges_hz = band_edges_hz(mel)  # a band's centre is the middle of its row, its edges those of the rows beside
+    centres_hz = band_edges_hz(mel)[1:-1]
     ticks: list[tuple[float, float]] = []
     for hz in (digit * 10.0**power for power in range(5, -1, -1) for digit in (5, 2, 1)):
-        place = float(np.interp(hz, edges_hz, np.arange(mel.n_mels + 2), left=np.nan, right=np.nan)) - 0.5
-        place = min(max(place, 0.0), mel.n_mels)  # NaN stays; the outer edges lie half a row outside
+        place = float(np.interp(hz, centres_hz, np.arange(mel.n_mels), left=np.nan, right=np.nan)) + 0.5
+        if hz == mel.f_max:  # behind the last centre
+            place = mel.n_mels
         if not np.isnan(place) and (not ticks or ticks[-1][0] - place > mel.n_mels / 8):
             ticks.append((place, hz))
-    return ticks or [(mel.n_mels - 0.5, round(edges_hz[-2])), (0.5, round(edges_hz[1]))]
+    return ticks or [(mel.n_mels - 0.5, round(centres_hz[-1])), (0.5, round(centres_hz[0]))]
 
 
 def _show(ax, clip: np.ndarray, mel: MelConfig, limits: np.ndarray):
