@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,15 @@ from hypothesis import strategies as st
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import long_recording
+from clinaug_fast.corpus.audio import Code, Rejected, open_audio
+from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.features import shards
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.shards import NPY_HEADER_BYTES, Shard, fingerprint_shard
 from clinaug_fast.preprocess import blocks, clips, workers
 from clinaug_fast.preprocess.blocks import BlockFiles, cut_into_blocks
-from clinaug_fast.preprocess.clips import ClipSettings
+from clinaug_fast.preprocess.clips import ClipSettings, Seconds
 from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.preprocess.workers import Job, run_blocks
 from clinaug_fast.runs import Silent
@@ -226,6 +229,13 @@ def test_a_long_recording_that_breaks_off_leaves_no_clip(tmp_path: Path, monkeyp
     (corpus / "hum/p0_5.aiff").unlink()
     preprocess(corpus, tmp_path / "without", MEL, CLIP)
     assert files(tmp_path / "out")["shards/00000.npy"] == files(tmp_path / "without")["shards/00000.npy"]
+
+
+def test_a_long_recording_that_holds_less_than_it_declares_is_rejected(tmp_path: Path):
+    soundfile.write(tmp_path / "x.wav", sound("hum", 0, seconds=1.0), 8000)
+    with open_audio(Recording(tmp_path / "x.wav", "x.wav", "hum")) as file, pytest.raises(Rejected) as refusal:
+        list(long_recording.LongRecording(replace(file, stop=9000), 8000, 1.0).pieces(Seconds()))
+    assert refusal.value.code is Code.TRUNCATED
 
 
 def write_corpus_half_in_flac(folder: Path) -> Path:

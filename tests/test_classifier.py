@@ -68,6 +68,18 @@ def test_stages_halve_the_picture_and_double_the_channels_as_published():
             assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
 
 
+def test_the_first_stage_gets_the_maximum_over_windows_of_three_as_published():
+    model, seen = ResNet18(3, 4).eval(), []
+    model.layer1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+    clips = clips_of(0, 2, 1, 64, 64)
+    with torch.no_grad():
+        model(clips)
+        stem = torch.relu(model.bn1(model.conv1(standardise(clips))))
+    padded = torch.nn.functional.pad(stem, (1, 1, 1, 1))  # with zeros, above which all of it lies
+    windows = torch.nn.functional.unfold(padded, 3, stride=2).view(2, 4, 9, -1)
+    torch.testing.assert_close(seen[0].flatten(2), windows.amax(2))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (13, 7), (64, 64), (40, 200)])
 def test_takes_clips_of_any_shape(shape):
     assert ResNet18(3, 2).eval()(clips_of(0, 2, 1, *shape)).shape == (2, 3)
@@ -110,6 +122,12 @@ def test_every_label_and_every_clip_of_it_is_drawn_equally_often(classes, n, see
     for label in classes.unique():
         counts = of_clip[classes == label]
         assert counts.max() - counts.min() <= 1
+
+
+def test_labels_come_in_another_order_each_round():
+    classes = torch.arange(6).repeat(4)
+    rounds = classes[balanced_order(classes, 60, torch.Generator().manual_seed(0))].view(10, 6)
+    assert len({tuple(labels) for labels in rounds.tolist()}) > 5
 
 
 def stripes(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

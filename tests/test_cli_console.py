@@ -55,6 +55,7 @@ def test_a_signal_that_is_swallowed_or_turned_into_another_error_ends_it_too(
         "from clinaug_fast.cli.console import stage\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with stage('train', True, True) as say:\n"
+        "    say.start('work', 2)\n"
         "    try:\n"
         f"        os.kill(os.getpid(), signal.{signal})\n"
         "        signal.pause()\n"
@@ -67,6 +68,19 @@ def test_a_signal_that_is_swallowed_or_turned_into_another_error_ends_it_too(
     told = json.loads(done.stdout)
     assert (told["status"], told["exit_code"], told["error"]) == ("error", exit_code, "StoppedError")
     assert "Run the same command again to go on" in told["message"]
+
+
+def test_an_interrupt_that_the_shell_had_ignored_ends_nothing() -> None:
+    code = (
+        "import os, signal\n"
+        "from clinaug_fast.cli.console import stage\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "with stage('train', True, True) as say:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    say.result('done')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "ok")
 
 
 @pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", ">&-", ">&- 2>&-"])
@@ -170,6 +184,12 @@ def test_a_terminal_without_bars_sees_lines(monkeypatch: pytest.MonkeyPatch, cap
     say = Say("train", as_json=False, quiet=False)
     say.start("training", 8)
     assert capsys.readouterr().err == "training: 8 to do\n"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_warning_is_told_however_quiet_and_no_terminal_obeys_it(quiet: bool, capsys) -> None:
+    Say("train", as_json=False, quiet=quiet).warn("the label a\x1b[2J\u202eb")
+    assert capsys.readouterr().err == "warning: the label a\\x1b[2J\\u202eb\n"
 
 
 def test_brackets_in_what_a_bar_says_are_no_markup() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from typer.testing import Result
 
+from clinaug_fast.cli.mel import _spread
 from clinaug_fast.features.feature_set import FeatureSet
 
 
@@ -37,6 +38,24 @@ def test_bands_advise(cli: Callable[..., Result]) -> None:
     text = cli("mel", "bands", "heart", "--n-mels", "160").stdout
     assert "empty" in text
     assert str(told["largest_n_mels"]) in text
+
+
+def test_the_band_with_the_largest_difference_is_among_those_that_are_listed(cli: Callable[..., Result]) -> None:
+    told = json.loads(cli("mel", "diff", "surgical", "librosa", "--json").stdout)
+    largest = max(told["by_band"], key=lambda band: band["largest_db"])
+    number = told["by_band"].index(largest)
+    lines = cli("mel", "diff", "surgical", "librosa").stdout.splitlines()
+    rows = {int(words[0]): words[1:] for line in lines if (words := line.split())[:1] and words[0].isdigit()}
+    assert number not in _spread(len(told["by_band"]))  # which a list of evenly spread bands would leave out
+    assert set(rows) == {*_spread(len(told["by_band"])), number}
+    assert rows[number][-1] == f"{told['largest_db']:.2f}"
+    assert list(rows) == sorted(rows)
+    assert "--json lists every band" in lines[-1]
+
+
+def test_bands_name_the_largest_size_that_train_takes(cli: Callable[..., Result]) -> None:
+    assert "at n_fft 512: 124 (for train, a multiple of 16: 112)" in cli("mel", "bands", "heart").stdout
+    assert "for train" not in cli("mel", "bands", "heart", "--n-fft", "32", "--n-mels", "4").stdout
 
 
 def test_bands_of_a_feature_set_with_other_sizes(cli: Callable[..., Result], tiny_features: FeatureSet) -> None:

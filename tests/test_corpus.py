@@ -247,6 +247,7 @@ def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
         ("path,label,start_s,end_s\nx.wav,a,2,2\ny.wav,b,0,1\n", "row 1 of .* goes from 2.0 to 2.0 s"),
         ("path,label,start_s\nx.wav,a,-1\ny.wav,b,0\n", "goes from -1.0 to None s"),
         ("path,label,end_s\nx.wav,a,nan\ny.wav,b,inf\n", "goes from None to nan s"),
+        ("path,label,end_s\nx.wav,a,1\ny.wav,b,inf\n", "row 2 of .* goes from None to inf s"),
         ("path,label,start_s\nx.wav,a,soon\n", "cannot be read as a table.*soon"),
         ("path,label\nx.wav,a\ny.wav,a\n", "has one label, 'a'"),
         ("path,label,label\nx.wav,a,a\n", "has label more than once; expected each column once"),

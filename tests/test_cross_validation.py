@@ -13,6 +13,7 @@ from clinaug_fast.config import ClassifierConfig, MelConfig
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate.cross_validation import classifier_seed, evaluate, score_stored
 from clinaug_fast.evaluate.predictions import Cell, write_predictions
+from clinaug_fast.evaluate.statistics import corrected_interval
 from clinaug_fast.evaluate.training import train_classifier
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
@@ -31,8 +32,8 @@ def stripes(label: str, rng: np.random.Generator) -> np.ndarray:
     return (3 * clip + rng.normal(0, 1, (SIZE, SIZE)) - 8).astype(np.float32)
 
 
-def write_real(path: Path, *, subjects: int = 12, subject_known: bool = True, bad: float | None = None) -> FeatureSet:
-    """Each subject gives one recording of two clips a label."""
+def write_real(path: Path, *, subjects: int = 12, unknown: int = 0, bad: float | None = None) -> FeatureSet:
+    """Each subject gives one recording of two clips a label; `unknown` of them have no name."""
     rng = np.random.default_rng(1)
     with new_feature_set(path, MEL, SIZE, LABELS, {"kind": "corpus"}) as writer:
         for subject in range(subjects):
@@ -46,7 +47,7 @@ def write_real(path: Path, *, subjects: int = 12, subject_known: bool = True, ba
                         clip,
                         id=f"{recording}#{window}",
                         recording=recording,
-                        subject=f"s{subject:02}" if subject_known else None,
+                        subject=f"s{subject:02}" if subject >= unknown else None,
                         label=label,
                         start_s=float(window),
                     )
@@ -191,6 +192,20 @@ def test_learns_what_can_be_learned(tmp_path, features, folds):
     assert scores["window"]["tested"] == 48
 
 
+def test_the_interval_of_some_folds_is_that_of_the_whole_split(tmp_path, features, monkeypatch):
+    def guessed(model, clips, device):
+        return torch.randn(len(clips), 2, generator=rng).log_softmax(1)
+
+    rng, folds = torch.Generator().manual_seed(0), make_folds(features, 4)
+    monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.log_probabilities", guessed)
+    generated = write_generated(tmp_path / "generated", features, folds)
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    scores = evaluate(features, folds, {"se": generated}, tmp_path / "out", config, only_folds=[0, 1]).scores
+    difference = scores["arms"]["se"]["window"]["difference"]
+    expected = corrected_interval(np.array(difference["by_fold"]), 4)
+    np.testing.assert_allclose(difference["interval"], expected, atol=1e-5)
+
+
 def test_the_same_bytes_again_whole_resumed_or_fold_by_fold(tmp_path, features, folds, generated, steps_of):
     arms = {"se": generated}
     evaluate(features, folds, arms, tmp_path / "whole", CONFIG)
@@ -239,6 +254,14 @@ def test_a_changed_setting_is_refused_by_name(tmp_path, features, folds, generat
     assert files(out) == before
     with pytest.raises(InputError, match="holds something else"):
         evaluate(features, folds, {}, features.path, CONFIG)
+
+
+def test_other_generated_clips_under_the_name_of_an_arm_are_refused(tmp_path, features, folds, generated):
+    other = write_generated(tmp_path / "other", features, folds, seed=3)
+    config = CONFIG.with_changes(steps=1, seeds=1)
+    evaluate(features, folds, {"se": generated}, tmp_path / "out", config, only_folds=[0])
+    with pytest.raises(InputError, match="arms is"):
+        evaluate(features, folds, {"se": other}, tmp_path / "out", config)
 
 
 @pytest.mark.parametrize("arm", ["none", "", ".hidden", "a/b", "..", "é" * 128])
@@ -313,7 +336,7 @@ def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     evaluate(enough, make_folds(enough, 2), {}, tmp_path / "fine", config, progress=quiet)
     assert quiet.warnings == []
 
-    few = write_real(tmp_path / "few", subjects=4, subject_known=False)
+    few = write_real(tmp_path / "few", subjects=4, unknown=4)
     loud = Recorder()
     evaluate(few, make_folds(few, 2), {}, tmp_path / "out", config, only_folds=[1], progress=loud)
     grouped, thin = loud.warnings
@@ -322,6 +345,12 @@ def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     evaluate(few, make_folds(few, 4), {}, tmp_path / "four", config, progress=loud)
     assert "1 of across in fold 0, 1 of along in fold 0," in loud.warnings[-1]
     assert "1 of across in fold 2 and 3 more; with fewer than" in loud.warnings[-1]
+
+
+def test_a_set_of_which_some_subjects_are_known_is_warned_of(tmp_path):
+    some, progress = write_real(tmp_path / "some", unknown=1), Recorder()
+    evaluate(some, make_folds(some, 2), {}, tmp_path / "out", CONFIG.with_changes(steps=1, seeds=1), progress=progress)
+    assert "grouped by subject, else recording" in progress.warnings[0]
 
 
 def test_a_classifier_that_diverges_is_not_stored(tmp_path, features, folds):

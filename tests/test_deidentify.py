@@ -64,6 +64,11 @@ def test_equal_names_stay_equal_and_others_do_not() -> None:
     assert public_fields(replace(RECORDING, subject=None), KEY)["subject"] is None
 
 
+def test_each_kind_of_name_has_a_hash_of_its_own() -> None:
+    fields = public_fields(Recording("x", "x", label="x", subject="x", site="x", device="x"), KEY)
+    assert len({fields[name] for name in ("recording", "subject", "site", "device")} | {"x"}) == 5
+
+
 @given(st.text(), st.text())
 def test_hashes_tell_names_kinds_and_keys_apart(a: str, b: str) -> None:
     assert (keyed_hash(KEY, "subject", a) == keyed_hash(KEY, "subject", b)) == (a == b)

@@ -295,4 +295,5 @@ def test_what_no_terminal_obeys_is_shown_as_it_is():
     for text in ("hiss", "h\u00e4", "S\u00a01", hindi, "b\u3000b", persian):
         assert shown(text) == text
     assert shown("a\x1b\x07\n\u202e\u2028\x9b") == r"a\x1b\x07\n\u202e\u2028\x9b"
+    assert shown("a\u061c\u2066\u2069\u2029\x7f\udc80") == r"a\u061c\u2066\u2069\u2029\x7f\udc80"
     assert shown("a\nb\x1b", "\n") == "a\nb\\x1b"

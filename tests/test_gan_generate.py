@@ -26,6 +26,7 @@ from clinaug_fast.gan.train import train
 from clinaug_fast.runs import fingerprint, fingerprint_file
 from clinaug_fast.seeds import derived_seed
 from conftest import files
+from test_gan_train import feature_set
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 
@@ -59,6 +60,15 @@ def test_clips_match_the_training_part_of_each_fold(made, run, tiny_features, ti
     assert made.column("id")[0] == "fold0/hiss/00000" == made.column("recording")[0]
     assert set(made.column("start_s")) == {0.0}
     assert len({clip.tobytes() for clip in made.clips()}) == len(made)
+
+
+def test_a_rare_label_gets_as_few_clips_as_it_has(tiny_features, tmp_path):
+    features = feature_set(tmp_path / "real", tiny_features.mel, 32, {"a": 4, "b": 8, "c": 6})
+    folds = make_folds(features, 2)
+    train(features, folds, tmp_path / "run", SMALL, only_folds=[0])
+    made = generate(tmp_path / "run", features, folds, tmp_path / "set", only_folds=[0]).features
+    assert np.bincount(features.classes[folds.rows(features, 0)[0]]).tolist() == [2, 4, 3]
+    assert np.bincount(made.classes).tolist() == [2, 4, 3]
 
 
 def test_each_clip_is_of_its_label_and_of_the_generator_of_its_fold(made, run):

@@ -75,6 +75,17 @@ def test_penalty_lies_between_real_and_fake():
     assert 3.5 < norm < 4.5
 
 
+def test_each_row_of_the_penalty_has_a_place_of_its_own():
+    class Noted(nn.Module):
+        def forward(self, clips, classes):
+            places.append(clips.detach().flatten())
+            return clips.flatten(1).square().sum(1)
+
+    places = []
+    gradient_penalty(Noted(), torch.zeros(16, 1, 1, 1), torch.ones(16, 1, 1, 1), torch.zeros(16).long(), rng())
+    assert len(places[0].unique()) == 16
+
+
 def test_wasserstein_estimate_is_the_difference_of_means():
     critic = Linear(torch.ones(1, 4))
     real, fake = torch.full((2, 1, 2, 2), 2.0), torch.full((2, 1, 2, 2), 0.5)

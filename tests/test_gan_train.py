@@ -71,12 +71,13 @@ def test_another_seed_gives_another_generator(tiny_features, tiny_folds, tmp_pat
     assert a != b
 
 
-def test_no_test_clip_is_ever_used(tiny_features, tiny_folds, tmp_path):
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_no_test_clip_is_ever_used(tiny_features, tiny_folds, tmp_path, bad):
     poisoned = tmp_path / "poisoned"
     shutil.copytree(tiny_features.path, poisoned)
     _, test = tiny_folds.rows(tiny_features, 1)
     shard = np.load(poisoned / "shards" / "00000.npy")
-    shard[tiny_features.column("row")[test]] = np.nan
+    shard[tiny_features.column("row")[test]] = bad
     np.save(poisoned / "shards" / "00000.npy", shard)
     train(tiny_features, tiny_folds, tmp_path / "clean", SMALL, only_folds=[1])
     train(FeatureSet.open(poisoned), tiny_folds, tmp_path / "run", SMALL, only_folds=[1])

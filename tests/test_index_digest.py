@@ -78,6 +78,21 @@ def test_texts_that_give_the_same_when_joined_are_told_apart(tmp_path: Path):
     assert _digest(tmp_path, _table(one)) != _digest(tmp_path, _table(other))
 
 
+def test_a_subject_that_moves_to_another_row_changes_it(tmp_path: Path):
+    subjects = ("s", None), (None, "s")
+    one, other = ([ROWS[0] | {"subject": first}, ROWS[1] | {"subject": second}] for first, second in subjects)
+    assert _digest(tmp_path, _table(one)) != _digest(tmp_path, _table(other))
+
+
+def test_types_of_equal_bytes_are_told_apart():
+    def digest(kind: pa.DataType) -> str:
+        digest = IndexDigest(pa.schema([("a", kind)]))
+        digest.update(pa.table({"a": pa.array([0], kind)}))
+        return digest.hexdigest()
+
+    assert digest(pa.int32()) != digest(pa.float32())
+
+
 def test_names_types_and_order_of_the_rows_count(tmp_path: Path):
     usual = _digest(tmp_path, _table())
     renamed = _table().rename_columns([*INDEX_SCHEMA.names[:-1], "place"])

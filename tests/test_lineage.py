@@ -1,5 +1,6 @@
 """The leakage guard: generated clips enter a fold only where their generator never met what the fold tests."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from clinaug_fast.errors import InputError, LeakageError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
 from clinaug_fast.features.lineage import generated_lineage, unseen_rows
+from clinaug_fast.features.verify import verify
 from conftest import MEL, write_features
 
 
@@ -75,6 +77,16 @@ def test_a_lineage_that_lacks_a_field_is_refused(tiny_features, tiny_folds, tmp_
     synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0], lineage=lineage)
     with pytest.raises(InputError, match=f"does not tell the {field} that it was generated from"):
         unseen_rows(synthetic, tiny_features, tiny_folds, 0)
+
+
+def test_a_lineage_that_was_changed_is_told(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):
+    path = generate(tmp_path / "set", tiny_features, tiny_folds, [0]).path / "features.json"
+    about = json.loads(path.read_text())
+    about["lineage"]["trained_on_groups"]["0"].pop()
+    path.write_text(json.dumps(about))
+    with pytest.raises(InputError, match="was changed after it was made"):
+        FeatureSet.open(tmp_path / "set")
+    assert not verify(tmp_path / "set").whole
 
 
 def test_a_generator_of_another_feature_set_is_refused(tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path):

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import Result
 
@@ -224,7 +226,9 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
         merge(parts, out)
 
 
-@pytest.mark.parametrize("harm", ["no shard", "cut shard", "no index", "other index", "other JSON", "no digest"])
+@pytest.mark.parametrize(
+    "harm", ["no shard", "cut shard", "no index", "other index", "other subjects", "other JSON", "no digest"]
+)
 def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: Path, harm: str):
     parts = make_parts(corpus, tmp_path / "out", 2)
     shard, index = sorted(parts[1].glob("shards/*"))[-1], sorted(parts[1].glob("blocks/*.index.parquet"))[-1]
@@ -238,6 +242,10 @@ def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: 
             index.unlink()
         case "other index":
             index.write_bytes(index.read_bytes()[:-1] + b"x")
+        case "other subjects":
+            rows = pq.read_table(index)
+            columns = {name: rows[name] for name in rows.column_names} | {"subject": ["p9"] * len(rows)}
+            pq.write_table(pa.table(columns, schema=rows.schema), index)
         case "other JSON":
             about.write_text("[]")
         case "no digest":

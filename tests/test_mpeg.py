@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,27 @@ def test_a_header_that_tells_no_number_or_one_that_libsndfile_does_not_know_is_n
     frame[36:54] = b"VBRI" + struct.pack(">HHHII", 1, 0, 75, len(data), 9)
     found = decode(recording(tmp_path / "z.mp3", bytes(frame) + untold(data)), 44100).samples
     np.testing.assert_array_equal(found, whole)
+
+
+@pytest.mark.parametrize(("off", "is_lost"), [(-1, False), (1, False), (-2, True), (2, True)])
+def test_a_header_may_be_wrong_by_its_own_frame_alone(off: int, is_lost: bool):
+    data = encoded()
+    at = data.index(b"Xing")
+    stream = counted(data[: at + 8] + struct.pack(">I", counted(data).n_frames + off) + data[at + 12 :])
+    assert (stream.lost is not None) == is_lost
+
+
+@pytest.mark.parametrize("piece", [1, 50, 417, 1000, 1 << 20])
+def test_a_told_file_is_its_header_and_its_frames_in_any_pieces(piece: int, tmp_path: Path):
+    data = untold(encoded(seconds=1.0))
+    (tmp_path / "x.mp3").write_bytes(data)
+    with mpeg.Told(tmp_path / "x.mp3", counted(data)) as told:
+        whole = b"".join(iter(lambda: told.read(piece), b""))
+        assert whole.endswith(data)
+        assert counted(whole).told == counted(data).n_frames
+        assert 0 < len(whole) - len(data) < 1500
+        told.seek(-10, os.SEEK_END)
+        assert told.read(100) == data[-10:]
 
 
 @pytest.mark.parametrize("is_told", [True, False])

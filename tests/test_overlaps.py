@@ -50,6 +50,14 @@ def test_times_that_were_computed_may_touch(tmp_path: Path):
     assert not is_refused(table(tmp_path, ("a.wav", 0.0, 0.1 + 0.2, "p"), ("a.wav", 0.3, None, "q")))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(("a.wav", 1, None, "p"), ("a.wav", 2, None, "q")), (("a.wav", None, 3, "p"), ("a.wav", None, 2, "q"))],
+)
+def test_segments_without_an_end_or_without_a_start_share_sound_too(tmp_path: Path, one: Segment, other: Segment):
+    assert is_refused(table(tmp_path, one, other))
+
+
 def test_a_whole_file_holds_its_segments(cli, tmp_path: Path):
     soundfile.write(tmp_path / "a.wav", sound("hum", 0), RATE)
     path = table(tmp_path, ("a.wav", None, None, "p"), ("a.wav", 0.5, 0.9, "q"))

@@ -12,7 +12,7 @@ from clinaug_fast.evaluate.cross_validation import evaluate, score_stored
 from clinaug_fast.evaluate.predictions import Cell, read_predictions
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds, make_folds
-from test_cross_validation import CONFIG, LABELS, identity_of, write_real
+from test_cross_validation import CONFIG, LABELS, identity_of, write_generated, write_real
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,35 @@ def test_a_cell_of_another_place_is_refused_before_anything_is_trained(tmp_path,
     with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*'seed': '1'.*}; expected {.*'seed': '0'"):
         evaluate(features, folds, {}, tmp_path / "out", CONFIG)
     assert not steps_of
+
+
+def test_a_cell_of_another_arm_is_refused(tmp_path, features, folds):
+    generated = write_generated(tmp_path / "generated", features, folds)
+    evaluate(features, folds, {"se": generated}, tmp_path / "out", CONFIG.with_changes(steps=1, seeds=1))
+    se, none = (Cell(arm, 0, 0).path(tmp_path / "out") for arm in ("se", "none"))
+    se.write_bytes(none.read_bytes())
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {'arm': 'none'.*}; expected {'arm': 'se'"):
+        score_stored(tmp_path / "out")
+
+
+def test_a_cell_of_an_evaluation_with_other_settings_is_refused(tmp_path, features, folds):
+    config, cell = CONFIG.with_changes(steps=1, seeds=1), Cell("none", 0, 0)
+    evaluate(features, folds, {}, tmp_path / "out", config)
+    evaluate(features, folds, {}, tmp_path / "other", config.with_changes(learning_rate=0.5))
+    cell.path(tmp_path / "out").write_bytes(cell.path(tmp_path / "other").read_bytes())
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*'evaluation'"):
+        score_stored(tmp_path / "out")
+
+
+def test_a_cell_whose_truth_was_changed_is_refused(tmp_path, features, folds):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG.with_changes(steps=1, seeds=1))
+    path = Cell("none", 0, 0).path(tmp_path / "out")
+    table = pq.read_table(path)
+    turned = [LABELS[1 - LABELS.index(label)] for label in table["label"].to_pylist()]
+    columns = {name: table[name] for name in table.column_names} | {"label": turned}
+    pq.write_table(pa.table(columns, schema=table.schema), path)
+    with pytest.raises(InputError, match=r"fold_0_seed_0\.parquet is {.*'content'"):
+        score_stored(tmp_path / "out")
 
 
 @pytest.mark.parametrize("bad", [[np.nan, -1.0], [-1.0], [-1.0, -1.0, -1.0]])

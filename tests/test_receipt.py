@@ -38,6 +38,21 @@ def test_hours_a_second_are_of_the_wall_and_not_of_the_threads(monkeypatch: pyte
     assert (about["wall_seconds"], about["audio_hours_per_second"]) == (5.0, 0.4)
 
 
+@pytest.mark.parametrize(
+    ("wall", "threads", "bound_by"),
+    [(30.0, 2, "other"), (16.5, 2, "other"), (15.5, 2, "decode"), (30.0, None, "decode")],
+)
+def test_a_run_whose_stages_do_not_explain_its_time_is_bound_by_something_else(
+    monkeypatch: pytest.MonkeyPatch, wall: float, threads: int | None, bound_by: str
+) -> None:
+    ticks = iter([100.0, 100.0 + wall])
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    about = filled().about(audio_seconds=7200.0, threads=threads)  # ten seconds, six of decoding
+    assert about["bound_by"] == bound_by
+    assert about["advice"].startswith(f"bound by {bound_by}: ")
+    assert about["advice"] in show_receipt(about)
+
+
 def test_a_run_that_did_nothing_has_a_receipt() -> None:
     about = Receipt().about(audio_seconds=0.0, threads=1)
     assert about["bound_by"] is None

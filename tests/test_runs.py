@@ -19,6 +19,7 @@ from clinaug_fast.runs import (
     atomic_file,
     atomic_folder,
     begun,
+    claim,
     fingerprint,
     fingerprint_file,
     put_in_place,
@@ -168,6 +169,14 @@ def test_a_file_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest
     with atomic_file(tmp_path / "x") as draft:
         draft.write_text("x")
     assert happened == [draft.name, "renamed"]
+
+
+def test_what_claims_a_name_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    happened = note_flushes_and_renames(tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "link", lambda draft, path: happened.append(f"{draft.name} linked"))
+    assert claim(tmp_path / "mark", "x")
+    draft, linked = happened
+    assert linked == f"{draft} linked"
 
 
 def test_a_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

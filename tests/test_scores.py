@@ -93,6 +93,12 @@ def test_seeds_are_averaged_inside_a_fold_before_folds_are_compared():
     assert none["confusion"] == [[1.5, 0.5], [1.5, 0.5]]  # over both folds, mean over seeds
 
 
+def test_f1_by_label_is_the_mean_over_all_seeds():
+    cells = {Cell("none", 0, 0): certain([0, 1], [0, 1]), Cell("none", 0, 1): certain([0, 1], [1, 0])}
+    scores = score_cells(cells, ["a", "b"])
+    assert scores["arms"]["none"]["window"]["f1_by_label"] == {"a": 0.5, "b": 0.5}
+
+
 def test_a_label_that_is_never_predicted_counts_as_zero():
     scores = score_cells({Cell("none", 0, 0): certain([0, 1, 2], [0, 1, 1], n_labels=3)}, ["a", "b", "c"])
     none = scores["arms"]["none"]["window"]

@@ -1,0 +1,79 @@
+"""Sound that nothing here reads is rejected and not passed by; paths and other corpora that are taken at their word."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, read_corpus
+from clinaug_fast.errors import InputError
+from conftest import MEL_OPTIONS, write_corpus
+
+OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--quiet")
+BEGIN = {".m4a": b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom", ".webm": b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01webm"}
+
+
+@pytest.mark.parametrize("suffix", [*BEGIN, ".M4A", ".aac", ".wma"])
+def test_sound_of_a_format_that_is_not_read_is_rejected_with_a_cure(
+    cli: Callable[..., Result], tmp_path: Path, suffix: str
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "hum" / f"p9_0{suffix}").write_bytes(BEGIN.get(suffix, b"\xff\xf1") + bytes(4000))
+    result = cli("preprocess", corpus, tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 4
+    assert "1 of 19 recordings were rejected (1 UNREADABLE)" in result.stderr
+    (row,) = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
+    assert (row["path"], row["code"]) == (f"hum/p9_0{suffix}", "UNREADABLE")
+    assert row["reason"] == f"{suffix.lower()} is not read. Convert it: ffmpeg -i OLD NEW.flac"
+    counts = json.loads((tmp_path / "out/features.json").read_text())["counts"]
+    assert (counts["found"], counts["kept"], counts["ignored"]) == (19, 18, {})
+    assert cli("preprocess", corpus, tmp_path / "mild", *OPTIONS, "--max-bad", "0.1").exit_code == 0
+
+
+def test_a_label_of_such_sound_alone_is_a_label(tmp_path: Path):
+    for number, suffix in enumerate(sorted(FOREIGN_SUFFIXES)):
+        folder = tmp_path / f"label{number}"
+        folder.mkdir()
+        (folder / f"x{suffix}").touch()
+    assert len(read_corpus(tmp_path).labels) == len(FOREIGN_SUFFIXES)
+
+
+def test_what_leads_up_from_a_link_is_where_the_link_leads(tmp_path: Path):
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/link").symlink_to(tmp_path / "elsewhere/deep")
+    (tmp_path / "corpus/x.wav").write_bytes(b"not this one")
+    (tmp_path / "elsewhere/x.wav").write_bytes(b"this one")
+    table = tmp_path / "corpus/table.csv"
+    table.write_text("path,label\nlink/../x.wav,a\nx.wav,b\n")
+    corpus = read_corpus(table)
+    path = {recording.label: recording.path for recording in corpus.recordings}
+    assert os.path.realpath(path["a"]) == os.path.realpath(tmp_path / "elsewhere/x.wav")
+    assert os.path.realpath(path["b"]) == os.path.realpath(tmp_path / "corpus/x.wav")
+    assert sorted(corpus.table.column("bytes").to_pylist()) == [8, 12]
+    table.write_text("path,label\nlink/../x.wav,a\n../elsewhere/x.wav,b\n")
+    with pytest.raises(InputError, match=r"row 2 of .* repeats row 1: \.\./elsewhere/x\.wav"):
+        read_corpus(table)
+
+
+def test_one_label_is_told_with_the_way_out_that_there_is(tmp_path: Path):
+    (tmp_path / "corpus/all").mkdir(parents=True)
+    (tmp_path / "corpus/all/x.wav").touch()
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\ncorpus/all/x.wav,all\n")
+    way_out = "or, where no folders tell the labels, give a table with the columns path and label"
+    for corpus, is_told in ((tmp_path / "corpus", True), (table, False)):
+        with pytest.raises(InputError, match="has one label, 'all'; expected two or more") as caught:
+            read_corpus(corpus)
+        assert (way_out in str(caught.value)) == is_told
+
+
+def test_a_table_of_another_kind_is_told_to_be_saved_as_csv(tmp_path: Path):
+    (tmp_path / "table.tsv").write_text("path\tlabel\nx.wav\ta\n")
+    with pytest.raises(InputError, match=r"table\.tsv is neither a folder .* or save the table as CSV$"):
+        read_corpus(tmp_path / "table.tsv")
+    with pytest.raises(InputError, match=r"nowhere\.tsv does not exist; expected a corpus\. Check the path$"):
+        read_corpus(tmp_path / "nowhere.tsv")

@@ -1,0 +1,66 @@
+"""What a GAN's steps are given: labels, rates, seeds, and every setting."""
+
+import pytest
+import torch
+
+from clinaug_fast.gan.losses import wasserstein_estimate
+from clinaug_fast.gan.models import Generator
+from clinaug_fast.gan.train import train, train_fold
+from test_gan_train import SMALL
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def trained(**changes) -> Generator:
+    """On noise, eight clips of each of three labels."""
+    clips = torch.rand(24, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    classes, config = torch.arange(3).repeat(8), SMALL.with_changes(**changes)
+    return train_fold(clips, classes, 3, config, 0, device=torch.device("cpu"), on_step=lambda row: None)[0]
+
+
+def test_the_critic_is_shown_generated_clips_of_the_labels_it_is_told(monkeypatch):
+    class Asked(Generator):
+        def forward(self, latent, classes):
+            if not torch.is_grad_enabled():  # in a step of the critic, or for batch norm at the end
+                asked.append(classes.clone())
+            return super().forward(latent, classes)
+
+    def noted(critic, real, fake, classes):
+        told.append(classes.clone())
+        return wasserstein_estimate(critic, real, fake, classes)
+
+    asked, told = [], []
+    monkeypatch.setattr("clinaug_fast.gan.train.Generator", Asked)
+    monkeypatch.setattr("clinaug_fast.gan.train.wasserstein_estimate", noted)
+    trained()
+    assert len(told) == SMALL.steps * SMALL.n_critic
+    assert torch.equal(torch.stack(asked[: len(told)]), torch.stack(told))
+
+
+def test_adam_has_the_rates_of_the_settings_and_the_moments_of_the_paper(monkeypatch):
+    def noted(parameters, rate, betas):
+        seen.append((rate, betas))
+        return adam(parameters, rate, betas)
+
+    seen, adam = [], torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", noted)
+    trained(generator_rate=1e-4, critic_rate=3e-4)
+    assert seen == [(1e-4, (0.0, 0.9)), (3e-4, (0.0, 0.9))]
+
+
+@pytest.mark.parametrize("change", [{"gradient_penalty": 0.0}, {"n_critic": 1}, {"batch_size": 5}])
+def test_each_setting_changes_the_weights(change):
+    one, other = (torch.cat([p.flatten() for p in trained(**how).parameters()]) for how in ({}, change))
+    assert not torch.equal(one, other)
+
+
+def test_folds_do_not_share_their_draws(tiny_features, tiny_folds, monkeypatch, tmp_path):
+    def noted(*what):
+        seeds.append(what)
+        return 1
+
+    seeds = []
+    monkeypatch.setattr("clinaug_fast.gan.train.derived_seed", noted)
+    train(tiny_features, tiny_folds, tmp_path / "run", SMALL)
+    purposes = ("steps of a GAN", "first weights of a GAN")
+    assert seeds == [(purpose, SMALL.seed, fold) for fold in range(3) for purpose in purposes]

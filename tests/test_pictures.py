@@ -1,0 +1,54 @@
+"""The picture of a set of many labels shows the first ones, and says so."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from clinaug_fast.config import MelConfig
+from clinaug_fast.gan import pictures
+from clinaug_fast.gan.pictures import save_real_above_generated
+
+MEL = MelConfig(sample_rate=8000, n_fft=64, n_mels=8)
+
+
+def drawn(path: Path, n_labels: int, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that was saved, of one real and one generated clip a label."""
+    figures = []
+
+    class Noted(Figure):
+        def savefig(self, *x, **how):
+            figures.append(self)
+            super().savefig(*x, **how)
+
+    monkeypatch.setattr(pictures, "Figure", Noted)
+    clips = [np.random.default_rng(k).normal(size=(1, 8, 10)).astype(np.float32) for k in range(n_labels)]
+    save_real_above_generated(path, clips, clips, [f"label {k}" for k in range(n_labels)], MEL)
+    (figure,) = figures
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "said"), [(2, ""), (3, "the first 2 of 3 labels"), (9, "the first 2 of 9 labels")]
+)
+def test_of_many_labels_the_first_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_labels: int, said: str):
+    monkeypatch.setattr(pictures, "MOST_LABELS", 2)
+    figure = drawn(tmp_path / "picture.png", n_labels, monkeypatch)
+    images = [axes for axes in figure.axes if axes.images]
+    assert len(images) == 2 * 2
+    assert [axes.get_title() for axes in images if axes.get_title()] == ["label 0", "label 1"]
+    assert figure.get_suptitle() == said
+    assert (tmp_path / "picture.png").stat().st_size > 0
+
+
+def test_the_colours_are_those_of_the_clips_that_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "MOST_LABELS", 1)
+    quiet, loud = np.linspace(0, 1, 80, dtype=np.float32).reshape(1, 8, 10), np.full((1, 8, 10), 99, np.float32)
+    for name, second in (("one.png", quiet), ("other.png", loud)):
+        save_real_above_generated(tmp_path / name, [quiet, second], [quiet, second], ["a", "b"], MEL)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_hundreds_of_labels_are_not_drawn():
+    assert 6 <= pictures.MOST_LABELS <= 60

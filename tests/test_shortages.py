@@ -1,0 +1,111 @@
+"""What runs short is the process or the machine: no verdict on a file, no fault of a set, but a cure."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from clinaug_fast.cli.console import stage
+from clinaug_fast.corpus import audio
+from clinaug_fast.corpus.audio import decode
+from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.errors import InputError
+from clinaug_fast.features import feature_set
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from conftest import MEL
+
+SMALL = MEL.with_changes(n_mels=3)
+SHARDS, OPEN_FILES = 80, 64
+
+
+@pytest.fixture
+def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureSet:
+    monkeypatch.setattr(feature_set, "SHARD_BYTES", 1)  # one clip each
+    with new_feature_set(tmp_path / "set", SMALL, 2, ["a", "b"], {"kind": "corpus", "corpus": "0" * 16}) as writer:
+        for k in range(SHARDS):
+            about = {"recording": f"r{k}", "label": "ab"[k % 2], "start_s": 0.0}
+            writer.add(np.full((3, 2), k, np.float32), id=f"r{k}#0", **about)
+    features = FeatureSet.open(tmp_path / "set")
+    assert len(features.about["shards"]) == SHARDS
+    return features
+
+
+def test_a_set_of_more_shards_than_files_may_be_open_is_read(many_shards: FeatureSet):
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from clinaug_fast.features.feature_set import FeatureSet\n"
+        "features = FeatureSet.open(Path(sys.argv[1]))\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({OPEN_FILES}, {OPEN_FILES}))\n"
+        "features.refuse_lost_shards()\n"
+        "print(features.clips()[:, 0, 0].astype(int).tolist())\n"
+    )
+    command = [sys.executable, "-c", code, many_shards.path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == list(range(SHARDS))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_is_no_fault_of_a_shard(many_shards: FeatureSet, monkeypatch: pytest.MonkeyPatch, number: int):
+    def short(*x, **how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "load", short)
+    for read in (many_shards.clips, many_shards.refuse_lost_shards):
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            read()
+        assert caught.value.errno == number
+        assert not isinstance(caught.value, InputError)
+
+
+def test_a_disk_that_cannot_be_read_is_one(many_shards: FeatureSet, monkeypatch: pytest.MonkeyPatch):
+    def broken(*x, **how):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(np, "load", broken)
+    with pytest.raises(InputError, match=r"00000\.npy cannot be read"):
+        many_shards.clips([0])
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_is_no_verdict_on_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    def short(*x, **how):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "x.flac").write_bytes(b"fLaC")
+    monkeypatch.setattr(audio.os, "stat", short)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        decode(Recording(str(tmp_path / "x.flac"), "x.flac", "label"), 8000, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "told"),
+    [
+        (RuntimeError("can't start new thread"), 6, "out of memory (can't start new thread)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 6, "out of memory"),
+        (ImportError("libx.so: failed to map segment from shared object"), 6, "out of memory (libx.so: failed"),
+        (ImportError("libx.so: cannot allocate memory in static TLS block"), 6, "out of memory"),
+        (MemoryError(), 6, "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 6, "out of memory"),
+        (OSError(errno.EMFILE, "Too many open files", "x.npy"), 6, "Raise the limit on open files (ulimit -n)"),
+        (OSError(errno.ENFILE, "Too many open files in system"), 6, "Raise the limit on open files (ulimit -n)"),
+        (OSError(errno.EIO, "Input/output error"), 3, "Check the path, its rights and its disk"),
+        (RuntimeError("shapes differ"), 1, "this is a bug in clinaug-fast train"),
+        (ImportError("No module named 'x'"), 1, "this is a bug in clinaug-fast train"),
+        (ValueError("can't start new thread"), 1, "this is a bug in clinaug-fast train"),
+    ],
+)
+def test_a_shortage_has_its_exit_code_and_a_cure(capsys, error: Exception, exit_code: int, told: str):
+    with pytest.raises(typer.Exit) as caught, stage("train", True, True):
+        raise error
+    assert caught.value.exit_code == exit_code
+    about = json.loads(capsys.readouterr().out)
+    assert about["exit_code"] == exit_code
+    assert told in about["message"]

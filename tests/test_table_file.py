@@ -1,0 +1,180 @@
+"""A table as spreadsheets save it: what would lose a recording or read it otherwise is refused with its line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from clinaug_fast.corpus.recordings import Corpus, read_corpus
+from clinaug_fast.errors import InputError
+from conftest import MEL_OPTIONS
+
+HEADER = "path,label,subject,note"
+ROWS = [f"{k}.wav,{'ab'[k % 2]},p{k},n{k}" for k in range(8)]
+AS_UTF_8 = r"Save it as CSV in UTF-8, comma-separated \(Excel: 'CSV UTF-8'\)"
+
+
+def saved(folder: Path, text: str | bytes) -> Path:
+    path = folder / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def with_rows(rows: dict[int, str]) -> str:
+    """The table with these rows in place of its own; line k + 2 of the file is row k."""
+    return "\n".join([HEADER, *(rows.get(k, row) for k, row in enumerate(ROWS))]) + "\n"
+
+
+def names(corpus: Corpus) -> list[str]:
+    return [recording.relative for recording in corpus.recordings]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ({2: '2.wav,a,p2,"two'}, 9),  # open to the end of the file
+        ({2: '2.wav,a,"p2,n2'}, 9),
+        ({2: '2.wav,"a,p2,n2'}, 9),
+        ({2: '"2.wav,a,p2,n2'}, 9),
+        ({7: '7.wav,b,p7,"'}, 9),
+        ({2: '2.wav,a,p2,"two', 5: '5.wav,b,p5,"five'}, 7),  # the second closes the first
+        ({2: '2.wav,a,"p2,n2', 5: '5.wav,b,"p5,n5'}, 7),
+        ({2: '2.wav,"a,p2,n2', 5: '5.wav,"b,p5,n5'}, 7),
+        ({2: '"2.wav,a,p2,n2', 5: '"5.wav,b,p5,n5'}, 7),
+        ({2: '2.wav,a,p2,"said" twice'}, 4),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_refused_with_its_line(tmp_path: Path, rows: dict[int, str], line: int):
+    sentence = rf"line {line} of .*table\.csv is no row: .+\. Close or remove its quote"
+    with pytest.raises(InputError, match=sentence):
+        read_corpus(saved(tmp_path, with_rows(rows)))
+
+
+def test_a_quote_behind_the_first_read_is_seen_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("clinaug_fast.corpus.table_file.READ_AT_ONCE", 16)
+    with pytest.raises(InputError, match=r"line 9 of .* is no row"):
+        read_corpus(saved(tmp_path, with_rows({6: '6.wav,a,p6,"six'})))
+
+
+@pytest.mark.parametrize(
+    "note",
+    ['"two\nlines"', '"two\r\nlines, and a ""word"""', '"5"" tube"', '5" tube', '"a, b"', '""', '"\n\n"', '"Müller"'],
+)
+@pytest.mark.parametrize("begin", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_quotes_that_are_closed_and_marks_within_a_cell_lose_no_row(tmp_path: Path, note: str, begin: str, end: str):
+    text = with_rows({2: f"2.wav,a,p2,{note}", 5: f"5.wav,b,p5,{note}"}).replace("\n", end)
+    corpus = read_corpus(saved(tmp_path, begin + text))
+    assert names(corpus) == [f"{k}.wav" for k in range(8)]
+    assert [recording.subject for recording in corpus.recordings] == [f"p{k}" for k in range(8)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_table_in_utf_16_is_refused_with_a_cure(tmp_path: Path, encoding: str):
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    with pytest.raises(InputError, match=rf"table\.csv is in UTF-16\. {AS_UTF_8}"):
+        read_corpus(saved(tmp_path, (mark + with_rows({})).encode(encoding)))
+
+
+@pytest.mark.parametrize("text", ["path,label,gerät\nx.wav,a,1\ny.wav,b,2\n", "path,label\nx.wav,gesäß\ny.wav,b\n"])
+def test_a_table_in_another_encoding_is_exit_code_3(cli: Callable[..., Result], tmp_path: Path, text: str):
+    path = saved(tmp_path, text.encode("cp1252"))
+    with pytest.raises(InputError, match=rf"table\.csv cannot be read as a table: .+\. {AS_UTF_8}"):
+        read_corpus(path)
+    result = cli("preprocess", path, tmp_path / "out", *MEL_OPTIONS)
+    assert result.exit_code == 3
+    assert "Save it as CSV in UTF-8" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Start (s)", "start_s"),
+        ("start_ms", "start_s"),
+        ("onset", "start_s"),
+        ("Start_S", "start_s"),
+        ("End [sec]", "end_s"),
+        ("offset", "end_s"),
+        ("Subject ID", "subject"),
+        ("subject_no", "subject"),
+        ("label ", "label"),
+    ],
+)
+def test_a_column_that_means_a_known_one_is_refused(tmp_path: Path, name: str, meant: str):
+    with pytest.raises(InputError) as caught:
+        read_corpus(saved(tmp_path, f"path,label,{name}\nx.wav,a,1\ny.wav,b,2\n"))
+    assert f"has the column {name!r}; expected {meant!r}. Rename it, or take it out" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["notes", "pathology", "labeller", "sited", "startle", "weekend", "subjective"])
+def test_a_column_that_means_something_else_is_left_unused(tmp_path: Path, name: str):
+    assert read_corpus(saved(tmp_path, f"path,label,{name}\nx.wav,a,1\ny.wav,b,2\n")).unused == (name,)
+
+
+def test_a_header_with_spaces_names_what_is_expected(tmp_path: Path):
+    with pytest.raises(InputError, match=r"has the column ' path'; expected 'path'\. Rename it, or take it out"):
+        read_corpus(saved(tmp_path, " path, label\nx.wav,a\ny.wav,b\n"))
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  ", "\u00a0", "\u3000"])
+def test_a_blank_cell_counts_as_empty(tmp_path: Path, blank: str):
+    with pytest.raises(InputError, match=r"row 1 of .* has the path 'x\.wav' and the label None\. Correct them"):
+        read_corpus(saved(tmp_path, f"path,label\nx.wav,{blank}\ny.wav,b\n"))
+    corpus = read_corpus(saved(tmp_path, f"path,label,subject,device\nx.wav,a,{blank},{blank}\ny.wav,b,p,d\n"))
+    assert [(recording.subject, recording.device) for recording in corpus.recordings] == [(None, None), ("p", "d")]
+
+
+def test_rows_without_anything_are_passed_by(tmp_path: Path):
+    corpus = read_corpus(saved(tmp_path, "path,label,start_s\nx.wav,a,\n,,\ny.wav,b,1\n, ,\n,,\n"))
+    assert names(corpus) == ["x.wav", "y.wav"]
+    with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):  # and are counted
+        read_corpus(saved(tmp_path, "path,label\nx.wav,a\n,\nx.wav,a\n"))
+    with pytest.raises(InputError, match=r"row 2 of .* has the path None and the label 'b'"):
+        read_corpus(saved(tmp_path, "path,label\nx.wav,a\n,b\n"))
+    with pytest.raises(InputError, match="has no rows"):
+        read_corpus(saved(tmp_path, "path,label\n,\n,\n"))
+
+
+def test_a_repeated_row_of_another_label_tells_both_and_what_is_not_used(tmp_path: Path):
+    with pytest.raises(InputError) as caught:
+        read_corpus(saved(tmp_path, "path,label,from,to\ny.wav,b,0,1\nx.wav,a,0,1\nx.wav,b,1,2\n"))
+    told = str(caught.value)
+    assert told.startswith(
+        f"row 3 of {tmp_path / 'table.csv'} repeats row 2: x.wav, with the label 'b' in place of 'a'"
+    )
+    assert "tell segments by columns named start_s and end_s; not used are from, to" in told
+    with pytest.raises(InputError, match=r"row 2 of .* repeats row 1: x\.wav\. Remove one of them$"):
+        read_corpus(saved(tmp_path, "path,label\nx.wav,a\nx.wav,a\n"))
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("7", "007"),
+        ("7", "7.0"),
+        ("7", "7."),
+        ("7", "7e0"),
+        ("007", "7.00"),
+        ("1e5", "100000"),
+        ("1E+05", "100000"),
+        ("1.5e1", "15"),
+        ("0", "00"),
+        ("Anna  B", "anna b"),
+        ("A\u00a0B", "A B"),
+        ("p\u200b1", "p1"),
+        ("p1\ufeff", "p1"),
+        ("p\u00ad1", "p1"),
+    ],
+)
+def test_a_subject_in_two_spellings_of_spreadsheets_is_refused(tmp_path: Path, spellings: tuple[str, str]):
+    with pytest.raises(InputError, match=r"has the subjects .+ and .+; expected one spelling of each"):
+        read_corpus(saved(tmp_path, "path,label,subject\nx.wav,a,{}\ny.wav,b,{}\n".format(*spellings)))
+
+
+@pytest.mark.parametrize(
+    "names", [("1.1", "1.10"), ("1a", "01a"), ("7", "7.5"), ("10", "100"), ("p1", "p01"), ("1e5", "1e6"), ("-7", "7")]
+)
+def test_names_that_may_be_two_persons_are_two_subjects(tmp_path: Path, names: tuple[str, str]):
+    corpus = read_corpus(saved(tmp_path, "path,label,subject\nx.wav,a,{}\ny.wav,b,{}\n".format(*names)))
+    assert tuple(recording.subject for recording in corpus.recordings) == names
