@@ -32,6 +32,7 @@ def work():
 for _ in range(2):
     threading.Thread(target=work, daemon=True).start()
 begun.wait()
+time.sleep(0.05)
 sys.exit(0)
 """
 

@@ -17,6 +17,8 @@ TESTS = (
     "tests/test_log_mel_lanes.py",
     "tests/test_log_mel.py",
     "tests/test_log_mel_kernel.py",
+    "tests/test_log_mel_loud.py",
+    "tests/test_large_sums.py",
     "tests/test_residual_se.py",
     "tests/test_residual_se_passes.py",
     "tests/test_residual_se_phases.py",

@@ -26,8 +26,8 @@ from clinaug_fast.shown import shown, shown_in_json
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
-OUT_OF_MEMORY = {  # in the words of torch on a CPU, Python and the loader of libraries
-    RuntimeError: ("allocate memory", "can't start new thread"),
+OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
+    RuntimeError: ("allocate memory", "CUDA out of memory", "can't start new thread"),
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
@@ -206,7 +206,8 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
         return error
     if isinstance(error, OSError):
         return _told(error)
-    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY.get(type(error), ())):
+    words = [word for kind, words in OUT_OF_MEMORY.items() if isinstance(error, kind) for word in words]
+    if isinstance(error, MemoryError) or any(word in str(error) for word in words):
         return _out_of_memory(error)
     traceback.print_exception(error)
     return ClinaugError(f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above")

@@ -81,24 +81,30 @@ def _read_csv(path: Path) -> pa.Table:
             has_quotes = b'"' in part
     if begin in UTF_16:
         raise InputError(f"{path} is in UTF-16. {AS_UTF_8}")
+    n_rows = _count_rows(path) if has_quotes or b'"' in begin else None
     table = pa.csv.read_csv(path, convert_options=types, parse_options=in_blocks)
-    if has_quotes or b'"' in begin:
-        _refuse_open_quotes(path, table.num_rows)
+    if n_rows not in (None, table.num_rows):
+        raise InputError(f'{path} has {n_rows} rows by one reader, {table.num_rows} by another. Close or remove each "')
     return table
 
 
-def _refuse_open_quotes(path: Path, n_rows: int) -> None:
-    """Arrow reads a quote that is not closed to the next one, however many recordings lie between."""
+def _count_rows(path: Path) -> int:
+    """Below the header. InputError for a quote that was left open: Arrow reads on to the next one, however many
+    recordings lie between."""
+    n, header = 0, None
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
-            n = sum(1 for row in reader if row) - 1  # a header
+            for row in filter(None, reader):
+                n += header is not None
+                header = header or row
+                lines = (line for cell in row for line in cell.splitlines()[1:])
+                if any(line.count(",") >= len(header) - 1 for line in lines):
+                    raise csv.Error("a line inside its quotes looks like a row of its own")
         except csv.Error as error:
-            raise InputError(
-                f"line {reader.line_num} of {path} is no row: {error}. Close or remove its quote"
-            ) from None
-    if n != n_rows:
-        raise InputError(f'{path} has {n} rows by its line breaks, {n_rows} by its quotes. Close or remove each "')
+            where = f"line {reader.line_num} of {path}"
+            raise InputError(f"{where} is no row: {error}. Close or remove its quote") from None
+    return n
 
 
 def _refuse_nearly_known(path: Path, unused: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 They take and give clips (B, 1, n_mels, n_frames) scaled to [-1, 1], of any size divisible by 16. `cwgan-gp` is after
 the convolutional generator of Seibold et al. 2022 (Conditional Generative Data Augmentation for Clinical Audio
-Datasets), but for how it up-samples (SubPixel); `res-cwgan-gp` adds a residual module after each up-sampling;
+Datasets), but for how it up-samples (UpSample); `res-cwgan-gp` adds a residual module after each up-sampling;
 `se-cwgan-gp` puts squeeze-and-excitation into it.
 """
 
@@ -33,23 +33,25 @@ def check_clip_shape(shape: tuple[int, int], mel: MelConfig | None = None) -> No
     )
 
 
-class SubPixel(nn.Module):
-    """Doubles both sides: a 3x3 convolution to four times the channels, then a pixel shuffle (Shi et al. 2016).
+class UpSample(nn.Module):
+    """Doubles both sides: the nearest neighbour, then a 3x3 convolution (Odena, Dumoulin and Olah 2016, Deconvolution
+    and Checkerboard Artifacts), which leaves no grid on what is even, whatever it has learned.
 
-    The four sub-filters start equal (ICNR, Aitken et al. 2017), so training starts without a checkerboard. Transposed
-    convolutions kept theirs through short trainings, and bilinear up-sampling stayed too smooth for noise-like sounds.
+    Sub-pixel convolutions (Shi et al. 2016), though their filters started equal, had grown one after 400 steps: 22 and
+    103 times the power of the frequencies beside it, here 0.2, on the demo's sounds and on ESC-10 (width 16, one seed).
+    Generated 8x8 patches lay nearer to recordings that were not trained on, too: sliced Wasserstein distance 0.086
+    against 0.173 and 0.253 against 0.382, real ones lying 0.056 and 0.131 apart. Bilinear up-sampling stayed too smooth
+    for noise-like sounds.
     """
 
     def __init__(self, channels: int, out_channels: int, bias: bool = False):
         super().__init__()
-        self.conv = nn.Conv2d(channels, 4 * out_channels, 3, padding=1, bias=bias)
-        with torch.no_grad():
-            self.conv.weight.copy_(self.conv.weight[::4].repeat_interleave(4, dim=0))
-            if bias:
-                self.conv.bias.zero_()
+        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1, bias=bias)
+        if bias:
+            nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, out_channels, 2H, 2W)
-        return nn.functional.pixel_shuffle(self.conv(x), 2)
+        return self.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class Sum(nn.Module):
@@ -97,12 +99,12 @@ class Generator(nn.Module):
         stages: list[nn.Module] = [nn.BatchNorm2d(8 * width), nn.ReLU()]
         for factor in (4, 2, 1):
             channels = factor * width
-            stages += [SubPixel(2 * channels, channels), nn.BatchNorm2d(channels), nn.ReLU()]
+            stages += [UpSample(2 * channels, channels), nn.BatchNorm2d(channels), nn.ReLU()]
             if model == "res-cwgan-gp":
                 stages.append(Residual(channels, Sum()))
             elif model == "se-cwgan-gp":
                 stages.append(Residual(channels, ResidualSE(channels, reduction=16)))
-        self.stages = nn.Sequential(*stages, SubPixel(width, 1, bias=True), nn.Tanh())
+        self.stages = nn.Sequential(*stages, UpSample(width, 1, bias=True), nn.Tanh())
 
     def forward(self, latent: Tensor, classes: Tensor) -> Tensor:
         seed = self.project(torch.cat([latent, self.embedding(classes)], dim=1))

@@ -22,7 +22,7 @@ from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import as_json, read_json_lines, read_record, read_versioned, write_json
 from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, provenance, refuse_changed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of the networks, too
 WEIGHTS = "generator.safetensors"
 SCALING = "scaling"  # in its metadata
 METRICS = "metrics.jsonl"

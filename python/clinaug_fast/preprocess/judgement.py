@@ -16,10 +16,13 @@ import pyarrow.compute as pc
 from clinaug_fast.config import GAN_STRIDE, MelConfig
 from clinaug_fast.corpus.recordings import COLUMNS, Corpus, some_of
 from clinaug_fast.errors import RejectedError
+from clinaug_fast.mel import advise_bands
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
 
-PART_OF_A_CORPUS = re.compile(r"(train|test|valid|dev|eval|fold|split|part)(ing|ation)?[-_ ]?\w{0,3}|[0-9]{6,8}", re.I)
+PART_OF_A_CORPUS = re.compile(
+    r"(train|test|valid|dev|eval|fold|split|part)(ing|ation)?[-_ ]?[0-9]{0,4}([-_ ]\w+)?|[0-9]{6,8}", re.IGNORECASE
+)
 NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what tables have where nothing is known
 
 
@@ -170,7 +173,14 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
 
 
 def _settings_for(rate: int, mel: MelConfig) -> str:
-    """Of recordings of a lower rate: frames about as long as before."""
+    """Of recordings of a lower rate: frames about as long as before, and as many bands as none is empty of."""
     smaller = 1 << round(math.log2(mel.sample_rate / rate))
-    n_fft, hop = max(16, mel.n_fft // smaller), max(1, mel.hop_length // smaller)
-    return f"--sample-rate {rate} --f-max {rate / 2:g} --n-fft {n_fft} --hop-length {hop}, or another --preset"
+    sizes = {"n_fft": max(16, mel.n_fft // smaller), "hop_length": max(1, mel.hop_length // smaller)}
+    if mel.win_length < mel.n_fft:
+        sizes["win_length"] = max(1, mel.win_length // smaller)
+    lower = {"sample_rate": rate, "f_max": rate / 2, "win_length": sizes["n_fft"]} | sizes
+    most = advise_bands(mel.with_changes(**lower)).largest_n_mels
+    if most is not None and most < mel.n_mels:
+        sizes["n_mels"] = max(1, most // GAN_STRIDE) * GAN_STRIDE
+    options = " ".join(f"--{name.replace('_', '-')} {size}" for name, size in sizes.items())
+    return f"--sample-rate {rate} --f-max {rate / 2:g} {options}, or another --preset"
