@@ -111,6 +111,14 @@ def test_a_level_set_by_the_label_is_seen_in_few_subjects_of_all_labels(n_subjec
     assert duration_and_level_shortcut(same, level, same, labels, subject, "abcd")["warning"] is None
 
 
+@pytest.mark.parametrize(("n_labels", "n_subjects"), [(2, 10), (3, 6), (5, 10)])
+def test_a_duration_that_tells_the_label_is_seen_in_subjects_of_one_label(n_labels: int, n_subjects: int) -> None:
+    subject = np.repeat(np.arange(n_subjects), 20)
+    classes, rng = subject % n_labels, np.random.default_rng(0)
+    seconds, level = 20.0 + 10.0 * classes + rng.standard_normal(len(classes)), rng.standard_normal((2, len(classes)))
+    assert duration_and_level_shortcut(seconds, *level, classes, subject, "abcde"[:n_labels])["warning"]
+
+
 def test_few_subjects_of_one_label_each_are_no_evidence() -> None:
     """Six subjects of two labels: whatever tells the subjects tells the labels."""
     subject = np.repeat(np.arange(6), 20)

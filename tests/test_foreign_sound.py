@@ -5,10 +5,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import Result
 
-from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, read_corpus
+from clinaug_fast.corpus.audio import Code, Rejected, decode
+from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording, read_corpus
 from clinaug_fast.errors import InputError
 from conftest import MEL_OPTIONS, write_corpus
 
@@ -77,3 +80,36 @@ def test_a_table_of_another_kind_is_told_to_be_saved_as_csv(tmp_path: Path):
         read_corpus(tmp_path / "table.tsv")
     with pytest.raises(InputError, match=r"nowhere\.tsv does not exist; expected a corpus\. Check the path$"):
         read_corpus(tmp_path / "nowhere.tsv")
+
+
+def test_a_path_up_from_the_table_and_through_a_link_keeps_its_name(tmp_path: Path):
+    (tmp_path / "disk/xyz").mkdir(parents=True)
+    (tmp_path / "proj/meta").mkdir(parents=True)
+    (tmp_path / "proj/data").symlink_to(tmp_path / "disk/xyz")
+    table = tmp_path / "proj/meta/table.csv"
+    table.write_text("path,label\n../data/x.wav,a\n./../data/y.wav,b\n")
+    assert [recording.relative for recording in read_corpus(table).recordings] == ["../data/x.wav", "../data/y.wav"]
+    table.write_text("path,label\n../data/x.wav,a\n../../proj/data/x.wav,b\n")
+    with pytest.raises(InputError, match="row 2 of .* repeats row 1"):
+        read_corpus(table)
+
+
+def test_what_was_converted_is_ignored_beside_what_came_of_it(tmp_path: Path):
+    for name in ("a/x.wav", "a/x.WebM", "a/y.webm", "b/x.wav", "b/z.flac", "b/z.m4a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    corpus = read_corpus(tmp_path)
+    assert [recording.relative for recording in corpus.recordings] == ["a/x.wav", "a/y.webm", "b/x.wav", "b/z.flac"]
+    assert corpus.ignored == {".m4a": 1, ".webm": 1}
+
+
+@pytest.mark.parametrize("n_bytes", [3, 2000, 15_000])
+def test_a_cut_sphere_file_is_told(tmp_path: Path, n_bytes: int):
+    path = tmp_path / "x.sph"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 8000, "PCM_16", format="NIST")
+    whole = path.read_bytes()
+    assert len(decode(Recording(path, "x.sph", "a"), 8000).samples) == 8000
+    path.write_bytes(whole[:-n_bytes])
+    with pytest.raises(Rejected, match="the header declares 16000 bytes of samples") as refusal:
+        decode(Recording(path, "x.sph", "a"), 8000)
+    assert refusal.value.code is Code.TRUNCATED

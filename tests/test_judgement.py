@@ -182,3 +182,14 @@ def test_files_that_are_there_are_to_be_repaired(cli: Cli, tmp_path: Path):
     result = cli("preprocess", tmp_path / "corpus", tmp_path / "out", *MEL_OPTIONS, "--quiet")
     assert result.exit_code == 4
     assert result.stderr.rstrip().endswith(". Repair the files")
+
+
+@pytest.mark.parametrize(("preset", "rate"), [("heart", 100), ("heart", 300), ("surgical", 40), ("surgical", 600)])
+def test_the_advice_for_the_lowest_rates_is_not_refused(preset: str, rate: int):
+    mel, advice = PRESETS[preset].mel, _settings_for(rate, PRESETS[preset].mel)
+    if advice != "another --preset":
+        assert not empty_bands(MelConfig(**{"f_min": mel.f_min, "n_mels": mel.n_mels} | settings_in(advice)))
+
+
+def test_a_rate_below_the_lowest_band_gets_no_settings():
+    assert _settings_for(4000, PRESETS["surgical"].mel.with_changes(f_min=2000.0)) == "another --preset"

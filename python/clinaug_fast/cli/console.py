@@ -207,7 +207,8 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
     if isinstance(error, OSError):
         return _told(error)
     words = [word for kind, words in OUT_OF_MEMORY.items() if isinstance(error, kind) for word in words]
-    if isinstance(error, MemoryError) or any(word in str(error) for word in words):
+    lacks_memory = any(word in str(error) for word in words) and "not permitted" not in str(error)  # as where noexec is
+    if isinstance(error, MemoryError) or lacks_memory:
         return _out_of_memory(error)
     traceback.print_exception(error)
     return ClinaugError(f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above")

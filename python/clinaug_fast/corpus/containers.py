@@ -4,7 +4,9 @@ libsndfile takes what is there of a cut WAV, AIFF, AU, CAF, W64 or OGG file with
 is counted when it is open (`mpeg`).
 """
 
+import math
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +65,9 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
         file.seek(begin)
     elif chunks := _chunks_of(head):
         declared, held = _sample_bytes(file, n_bytes, chunks)
+    elif head[:7] == b"NIST_1A":
+        declared, held = _nist_bytes(head + file.read(LOOKED_AT), n_bytes)
+        return f"the header declares {declared} bytes of samples, the file holds {held}" if declared > held else None
     else:
         return None
     if more := _undeclared(file, declared, held, chunks):
@@ -74,6 +79,16 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
     if _is_open(declared) or declared <= held:
         return None
     return f"the header declares {declared} bytes of samples, the file holds {max(held, 0)}"
+
+
+def _nist_bytes(head: bytes, n_bytes: int) -> tuple[int, int]:
+    """(declared, held); (0, 0) where the header of a SPHERE file tells no numbers."""
+    fields = dict(re.findall(rb"(?m)^(\w+) -i ([0-9]{1,15})$", head))
+    sizes = [fields.get(name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
+    size = head[8:16].strip()
+    if None in sizes or not size.isdigit() or b"shorten" in head:  # which is packed, and nothing reads
+        return 0, 0
+    return math.prod(map(int, sizes)), max(0, n_bytes - int(size))
 
 
 def place_of_samples(file: BinaryIO, n_bytes: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ AUDIO_SUFFIXES = frozenset(
     )
 )
 # Sound, too, which nothing here reads: it is rejected, not passed by.
-FOREIGN_SUFFIXES = frozenset((".m4a", ".m4b", ".aac", ".webm", ".weba", ".mka", ".wma", ".3gp", ".amr", ".ac3"))
+FOREIGN_SUFFIXES = frozenset((".m4a", ".m4b", ".aac", ".webm", ".weba", ".mka", ".wma", ".amr", ".ac3"))
 
 RECORDINGS_SCHEMA = pa.schema(
     [
@@ -213,8 +213,26 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     numbers = np.repeat(np.arange(len(labels), dtype=np.int32), [n for _, n in found.labels])
     columns["label"] = labels.take(pa.array(numbers))
     same = _same_folders(paths, numbers) if pattern is None else ()
-    table, ignored = _table(columns), dict(sorted(ignored.items()))
+    table = _without_originals(_table(columns), ignored)
+    ignored = dict(sorted(ignored.items()))
     return Corpus(root, root, table, ignored, unlabelled, left_out, dead, same_folders=same)
+
+
+def _without_originals(table: pa.Table, ignored: Counter[str]) -> pa.Table:
+    """Files that are not read and have one of the same name beside them that is, converted from them: ignored."""
+    paths = table.column("path")
+    names = pc.utf8_lower(paths)
+    is_foreign = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in FOREIGN_SUFFIXES])
+    if not is_foreign.any():
+        return table
+    read = {posixpath.splitext(path)[0] for path in paths.filter(pa.array(~is_foreign)).to_pylist()}
+    stays = np.ones(len(table), bool)
+    for row in np.flatnonzero(is_foreign).tolist():
+        stem, suffix = posixpath.splitext(paths[row].as_py())
+        if stem in read:
+            stays[row] = False
+            ignored[suffix.lower()] += 1
+    return table.filter(pa.array(stays))
 
 
 def _same_folders(paths: pa.Array, labels: np.ndarray) -> tuple[str, ...]:
@@ -305,7 +323,9 @@ def _repeated(row: dict, first: int, label: str, unused: Sequence[str]) -> str:
 def _inside(path: str, root: str, real: Callable[[str], str]) -> str:
     """The path from `root`, the table's folder without links, on, and maybe out of it: one for each file, however it is
     given, unless by a link inside the corpus."""
-    if posixpath.isabs(path) or ".." in path.split("/"):  # which leads on from where a link leads
+    # Behind a name `..` leads on from where a link leads; before the first it leads up from `root`, which is none.
+    below = re.sub(r"^(\.{1,2}/+)+", "", path)
+    if posixpath.isabs(path) or "/../" in f"/{below}":
         path = posixpath.join(root, path)
         path = posixpath.join(real(posixpath.dirname(path)), posixpath.basename(path))
     return posixpath.relpath(posixpath.join(root, path), root)

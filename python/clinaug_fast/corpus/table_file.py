@@ -30,7 +30,9 @@ OTHER_NAMES = {  # of columns, without what is no letter
     "subject": ("subject", "subjectid", "subjectno", "subjectnumber"),
     "start_s": ("start", "starts", "startsec", "startseconds", "startms", "starttime", "onset", "onsets"),
     "end_s": ("end", "ends", "endsec", "endseconds", "endms", "endtime", "offset", "offsets"),
-} | {name: (name,) for name in ("path", "label", "site", "device")}
+}
+LINE_BREAK = re.compile(r"\r\n|\r|\n")
+LARGEST_CELL = 1 << 30  # characters
 AS_UTF_8 = "Save it as CSV in UTF-8, comma-separated (Excel: 'CSV UTF-8')"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 READ_AT_ONCE = 1 << 20  # bytes
@@ -50,7 +52,7 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
         raise InputError(f"{path} has {' and '.join(twice)} more than once; expected each column once. Drop the others")
     unused = tuple(name for name in names if name not in COLUMNS)
-    _refuse_nearly_known(path, unused)
+    _refuse_nearly_known(path, table)
     if missing := [name for name in ("path", "label") if name not in names]:
         raise InputError(
             f"{path} has the columns {', '.join(names)}; expected path and label, comma-separated, and maybe subject, "
@@ -92,28 +94,47 @@ def _count_rows(path: Path) -> int:
     """Below the header. InputError for a quote that was left open: Arrow reads on to the next one, however many
     recordings lie between."""
     n, header = 0, None
+    most = csv.field_size_limit(LARGEST_CELL)  # of this process
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
             for row in filter(None, reader):
                 n += header is not None
                 header = header or row
-                lines = (line for cell in row for line in cell.splitlines()[1:])
-                if any(line.count(",") >= len(header) - 1 for line in lines):
+                if any(_looks_like_a_row(line, header) for cell in row for line in LINE_BREAK.split(cell)[1:]):
                     raise csv.Error("a line inside its quotes looks like a row of its own")
         except csv.Error as error:
             where = f"line {reader.line_num} of {path}"
             raise InputError(f"{where} is no row: {error}. Close or remove its quote") from None
+        finally:
+            csv.field_size_limit(most)
     return n
 
 
-def _refuse_nearly_known(path: Path, unused: Sequence[str]) -> None:
+def _looks_like_a_row(line: str, header: Sequence[str]) -> bool:
+    cells = line.split(",")
+    at = header.index("path") if "path" in header else 0
+    return len(cells) >= len(header) and re.search(r"\.\w{2,5}$", cells[at].strip(' "')) is not None
+
+
+def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
     """A start or a Subject that is passed over gives other audio its label, or a patient to both sides of a split."""
-    for name in unused:
-        plain = re.sub("[^a-z]", "", name.lower())
-        spelled = (known for known, others in OTHER_NAMES.items() if plain in others or plain == known.replace("_", ""))
-        if (meant := next(spelled, None)) is not None:
-            raise InputError(f"{path} has the column {name!r}; expected {meant!r}. Rename it, or take it out")
+    for field in table.schema:
+        if field.name in COLUMNS:
+            continue
+        plain = field.name.strip().lower()
+        meant = next((known for known in COLUMNS if plain in (known, known.removesuffix("_s"))), None)
+        plain = re.sub("[^a-z0-9]", "", plain)
+        for known, others in OTHER_NAMES.items():
+            is_text = COLUMNS[known] == pa.string()
+            if plain in others and known not in table.column_names and (is_text or _is_number(field.type)):
+                meant = known
+        if meant is not None:
+            raise InputError(f"{path} has the column {field.name!r}; expected {meant!r}. Rename it, or take it out")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -20,8 +20,9 @@ from clinaug_fast.mel import advise_bands
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
 
+PARTS = "train|test|valid|dev|eval|fold|split|part"
 PART_OF_A_CORPUS = re.compile(
-    r"(train|test|valid|dev|eval|fold|split|part)(ing|ation)?[-_ ]?[0-9]{0,4}([-_ ]\w+)?|[0-9]{6,8}", re.IGNORECASE
+    rf"({PARTS})(ing|ation)?([-_ ]?[0-9]{{1,4}})?([-_ ]([a-z]|set|wav))?|(19|20)[0-9]{{6}}", re.IGNORECASE
 )
 NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what tables have where nothing is known
 
@@ -179,8 +180,12 @@ def _settings_for(rate: int, mel: MelConfig) -> str:
     if mel.win_length < mel.n_fft:
         sizes["win_length"] = max(1, mel.win_length // smaller)
     lower = {"sample_rate": rate, "f_max": rate / 2, "win_length": sizes["n_fft"]} | sizes
-    most = advise_bands(mel.with_changes(**lower)).largest_n_mels
-    if most is not None and most < mel.n_mels:
-        sizes["n_mels"] = max(1, most // GAN_STRIDE) * GAN_STRIDE
+    most = None
+    if mel.f_min < rate / 2:
+        most = advise_bands(mel.with_changes(**lower)).largest_n_mels
+    if most is None:
+        return "another --preset"
+    if most < mel.n_mels:
+        sizes["n_mels"] = most // GAN_STRIDE * GAN_STRIDE or most
     options = " ".join(f"--{name.replace('_', '-')} {size}" for name, size in sizes.items())
     return f"--sample-rate {rate} --f-max {rate / 2:g} {options}, or another --preset"
