@@ -90,7 +90,7 @@ def test_a_path_up_from_the_table_and_through_a_link_keeps_its_name(tmp_path: Pa
     table.write_text("path,label\n../data/x.wav,a\n./../data/y.wav,b\n")
     assert [recording.relative for recording in read_corpus(table).recordings] == ["../data/x.wav", "../data/y.wav"]
     table.write_text("path,label\n../data/x.wav,a\n../../proj/data/x.wav,b\n")
-    with pytest.raises(InputError, match="row 2 of .* repeats row 1"):
+    with pytest.raises(InputError, match=r"row 2 of .* repeats row 1"):
         read_corpus(table)
 
 
