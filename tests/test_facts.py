@@ -119,6 +119,18 @@ def test_a_duration_that_tells_the_label_is_seen_in_subjects_of_one_label(n_labe
     assert duration_and_level_shortcut(seconds, *level, classes, subject, "abcde"[:n_labels])["warning"]
 
 
+def test_two_large_subjects_are_two_guesses() -> None:
+    """Each with its own level, beside many of one recording."""
+    warned = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        subject = np.concatenate([np.repeat([0, 1], 30), np.arange(2, 62)])
+        level = rng.standard_normal(62)[subject] + 0.1 * rng.standard_normal(120)
+        same = np.ones(120)
+        warned += bool(duration_and_level_shortcut(same, level, level, subject % 2, subject, "ab")["warning"])
+    assert warned <= 5
+
+
 def test_few_subjects_of_one_label_each_are_no_evidence() -> None:
     """Six subjects of two labels: whatever tells the subjects tells the labels."""
     subject = np.repeat(np.arange(6), 20)

@@ -113,3 +113,15 @@ def test_a_cut_sphere_file_is_told(tmp_path: Path, n_bytes: int):
     with pytest.raises(Rejected, match="the header declares 16000 bytes of samples") as refusal:
         decode(Recording(path, "x.sph", "a"), 8000)
     assert refusal.value.code is Code.TRUNCATED
+
+
+def test_a_file_that_is_named_by_two_ways_outside_is_refused(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables/table.csv"
+    table.write_text("path,label\n../real/x.wav,a\n../link/x.wav,b\n")
+    with pytest.raises(InputError, match=r"row 2 of .* names \.\./link/x\.wav, which is the file \.\./real/x\.wav"):
+        read_corpus(table)
+    table.write_text("path,label,start_s,end_s\n../link/x.wav,a,0,1\n../link/x.wav,b,1,2\n")
+    assert len(read_corpus(table)) == 2

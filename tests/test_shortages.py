@@ -91,7 +91,7 @@ def test_a_shortage_is_no_verdict_on_a_recording(tmp_path: Path, monkeypatch: py
         (RuntimeError("can't start new thread"), 6, "out of memory (can't start new thread)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 6, "out of memory"),
         (ImportError("libx.so: failed to map segment from shared object"), 6, "out of memory (libx.so: failed"),
-        (ImportError("libx.so: cannot allocate memory in static TLS block"), 6, "out of memory"),
+        (ImportError("libx.so: cannot create shared object descriptor: Cannot allocate memory"), 6, "out of memory"),
         (MemoryError(), 6, "out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 6, "out of memory"),
         (OSError(errno.EMFILE, "Too many open files", "x.npy"), 6, "Raise the limit on open files (ulimit -n)"),
@@ -109,3 +109,10 @@ def test_a_shortage_has_its_exit_code_and_a_cure(capsys, error: Exception, exit_
     about = json.loads(capsys.readouterr().out)
     assert about["exit_code"] == exit_code
     assert told in about["message"]
+
+
+@pytest.mark.parametrize("told", ["Operation not permitted", "Permission denied"])
+def test_a_library_that_may_not_be_mapped_is_no_want_of_memory(told: str) -> None:
+    with pytest.raises(typer.Exit) as caught, stage("train", True, True):
+        raise ImportError(f"libx.so: failed to map segment from shared object: {told}")
+    assert caught.value.exit_code == 1

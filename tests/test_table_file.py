@@ -210,3 +210,25 @@ def test_a_date_in_start_time_is_no_segment(tmp_path: Path):
     assert read_corpus(saved(tmp_path, "path,label,start_time\nx.wav,a,12:30 h\ny.wav,b,12:31 h\n")).unused == (
         "start_time",
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'path,label\nr/1,"A\nr/2,B"\nr/4,B\n',
+        'label,path\n"A,1.wav\nB",2.wav\nA,3.wav\n',
+        'path,label,subject\n1.wav,"A,p1\n2.wav,B",p2\n3.wav,A,p3\n',
+        'path,label,subject,note\nr/1,A,p,"5 inch\nr/2,B,q,\nr/3,A,r,6 inch"\nr/4,B,s,\n',
+    ],
+)
+def test_quotes_that_swallow_recordings_are_refused_wherever_they_close(tmp_path: Path, text: str):
+    with pytest.raises(InputError, match=r"is no row: .*Close or remove its quote, or the line break"):
+        read_corpus(saved(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"), [("Start (s)", ("NA", "2.5")), ("onset", ('"1,5"', '"2,5"')), ("End (s)", (1, 2))]
+)
+def test_times_of_another_name_are_refused_though_some_are_no_numbers(tmp_path: Path, name: str, cells: tuple):
+    with pytest.raises(InputError, match=r"has the column .* Rename it, or take it out"):
+        read_corpus(saved(tmp_path, "path,label,{}\nx.wav,a,{}\ny.wav,b,{}\n".format(name, *cells)))

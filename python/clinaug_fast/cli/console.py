@@ -30,6 +30,7 @@ OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
     RuntimeError: ("allocate memory", "CUDA out of memory", "can't start new thread"),
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
+OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -207,7 +208,7 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
     if isinstance(error, OSError):
         return _told(error)
     words = [word for kind, words in OUT_OF_MEMORY.items() if isinstance(error, kind) for word in words]
-    lacks_memory = any(word in str(error) for word in words) and "not permitted" not in str(error)  # as where noexec is
+    lacks_memory = any(word in str(error) for word in words) and not any(word in str(error) for word in OTHER_LACKS)
     if isinstance(error, MemoryError) or lacks_memory:
         return _out_of_memory(error)
     traceback.print_exception(error)

@@ -83,10 +83,13 @@ def cut(file: BinaryIO, n_bytes: int) -> str | None:
 
 def _nist_bytes(head: bytes, n_bytes: int) -> tuple[int, int]:
     """(declared, held); (0, 0) where the header of a SPHERE file tells no numbers."""
+    size = head[8:16].strip()
+    if not size.isdigit():
+        return 0, 0
+    head = head[: int(size)]
     fields = dict(re.findall(rb"(?m)^(\w+) -i ([0-9]{1,15})$", head))
     sizes = [fields.get(name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
-    size = head[8:16].strip()
-    if None in sizes or not size.isdigit() or b"shorten" in head:  # which is packed, and nothing reads
+    if None in sizes or b"shorten" in head:  # which is packed, and nothing reads
         return 0, 0
     return math.prod(map(int, sizes)), max(0, n_bytes - int(size))
 

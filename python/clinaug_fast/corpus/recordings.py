@@ -273,6 +273,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
     seen: dict[str, int] = {}  # the row of each id
+    outside: dict[str, str] = {}  # files that lie there: the path that each was given
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
     for number, row in enumerate(_rows(table), start=1):
         if not any(row.values()):  # as spreadsheets end
@@ -285,6 +286,11 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:
             raise InputError(f"{where} goes from {start_s} to {end_s} s; expected 0 <= start_s < end_s. Correct it")
         relative = _inside(row.pop("path"), root, real)
+        if relative.startswith("../"):  # a link out there is no part of the corpus
+            folder, name = posixpath.split(posixpath.join(root, relative))
+            there = posixpath.join(real(folder), name)
+            if (other := outside.setdefault(there, relative)) != relative:
+                raise InputError(f"{where} names {relative}, which is the file {other}. Give it one path")
         row["subject"] = _subject(pattern, relative) or row["subject"]
         row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:

@@ -54,7 +54,8 @@ def duration_and_level_shortcut(
     by = {name: _macro_f1(votes, classes, len(judged)) for name, votes in near.items()}
     macro_f1, chance = max(by.values()), 1.0 / len(judged)
     # Three standard errors of guessing, were each subject one guess; where they have several labels, fewer are enough.
-    guessing = 3.0 * np.sqrt(chance * (1.0 - chance) / len(np.unique(groups)))
+    _, sizes = np.unique(groups, return_counts=True)
+    guessing = 3.0 * np.sqrt(chance * (1.0 - chance) * np.sum(sizes**2)) / len(groups)
     is_far = macro_f1 >= chance + FAR_ABOVE_CHANCE and (
         macro_f1 >= chance + guessing
         or all(

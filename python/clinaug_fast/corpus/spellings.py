@@ -34,5 +34,7 @@ def as_a_person(name: str) -> str:
     plain = " ".join(seen.split()).casefold()
     if re.fullmatch(r"[0-9](\.[0-9]{1,16})?e\+[0-9]{2}", plain):  # as spreadsheets write it; 1e5 may be a code
         plain = f"{Decimal(plain):f}"
-    number = re.fullmatch(r"0*([0-9]+?)(\.0*)?", plain)
-    return number[1] if number else plain
+    digits, _, zeros = plain.partition(".")
+    if digits.isascii() and digits.isdigit() and not zeros.strip("0"):
+        return digits.lstrip("0") or "0"
+    return plain

@@ -6,7 +6,6 @@ otherwise than it is read is refused.
 
 import csv
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,10 +26,12 @@ COLUMNS = {
     "end_s": pa.float64(),
 }
 OTHER_NAMES = {  # of columns, without what is no letter
-    "subject": ("subject", "subjectid", "subjectno", "subjectnumber"),
-    "start_s": ("start", "starts", "startsec", "startseconds", "startms", "starttime", "onset", "onsets"),
-    "end_s": ("end", "ends", "endsec", "endseconds", "endms", "endtime", "offset", "offsets"),
+    "label": ("labels",),
+    "subject": ("subjects", "subjectid", "subjectno", "subjectnumber"),
+    "start_s": ("start", "starts", "startsec", "startseconds", "startms", "starttime", "starttimes", "onset", "onsets"),
+    "end_s": ("end", "ends", "endsec", "endseconds", "endms", "endtime", "endtimes", "offset", "offsets"),
 }
+SUFFIX = re.compile(r"\.\w{2,5}$")
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 LARGEST_CELL = 1 << 30  # characters
 AS_UTF_8 = "Save it as CSV in UTF-8, comma-separated (Excel: 'CSV UTF-8')"
@@ -93,28 +94,34 @@ def _read_csv(path: Path) -> pa.Table:
 def _count_rows(path: Path) -> int:
     """Below the header. InputError for a quote that was left open: Arrow reads on to the next one, however many
     recordings lie between."""
-    n, header = 0, None
+    n, header, has_suffix = -1, [], True
     most = csv.field_size_limit(LARGEST_CELL)  # of this process
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
             for row in filter(None, reader):
-                n += header is not None
+                n += 1
                 header = header or row
-                if any(_looks_like_a_row(line, header) for cell in row for line in LINE_BREAK.split(cell)[1:]):
-                    raise csv.Error("a line inside its quotes looks like a row of its own")
+                at = header.index("path") if "path" in header else 0
+                if n == 1:
+                    has_suffix = SUFFIX.search("".join(row[at : at + 1])) is not None
+                for name, cell in zip(header, row, strict=False):
+                    _, *lines = LINE_BREAK.split(cell)
+                    if lines and COLUMNS.get(name) == pa.string():
+                        raise csv.Error(f"its {name} goes over several lines")
+                    if any(_looks_like_a_row(line, len(header), at, has_suffix) for line in lines):
+                        raise csv.Error("a line inside its quotes looks like a row of its own")
         except csv.Error as error:
             where = f"line {reader.line_num} of {path}"
-            raise InputError(f"{where} is no row: {error}. Close or remove its quote") from None
+            raise InputError(f"{where} is no row: {error}. Close or remove its quote, or the line break") from None
         finally:
             csv.field_size_limit(most)
-    return n
+    return max(n, 0)
 
 
-def _looks_like_a_row(line: str, header: Sequence[str]) -> bool:
+def _looks_like_a_row(line: str, n_columns: int, at: int, has_suffix: bool) -> bool:
     cells = line.split(",")
-    at = header.index("path") if "path" in header else 0
-    return len(cells) >= len(header) and re.search(r"\.\w{2,5}$", cells[at].strip(' "')) is not None
+    return len(cells) >= n_columns and (not has_suffix or SUFFIX.search(cells[at].strip(' "')) is not None)
 
 
 def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
@@ -127,14 +134,17 @@ def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
         plain = re.sub("[^a-z0-9]", "", plain)
         for known, others in OTHER_NAMES.items():
             is_text = COLUMNS[known] == pa.string()
-            if plain in others and known not in table.column_names and (is_text or _is_number(field.type)):
+            if plain in others and known not in table.column_names and (is_text or _has_numbers(table[field.name])):
                 meant = known
         if meant is not None:
             raise InputError(f"{path} has the column {field.name!r}; expected {meant!r}. Rename it, or take it out")
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+def _has_numbers(column: pa.ChunkedArray) -> bool:
+    """Seconds, of which some may be NA or have a decimal comma; a date is none."""
+    if pa.types.is_string(column.type):
+        return bool(pc.any(pc.match_substring_regex(column, r"^\s*[0-9]+([.,][0-9]+)?\s*$")).as_py())
+    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
 
 
 def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:

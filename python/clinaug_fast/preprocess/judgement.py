@@ -20,9 +20,10 @@ from clinaug_fast.mel import advise_bands
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
 
-PARTS = "train|test|valid|dev|eval|fold|split|part"
+PARTS = "train|test|valid|dev|development|eval|evaluation|fold|split|part"
+KINDS = "[a-z]|set|wav|data|audio|clean|other|noisy"  # of one
 PART_OF_A_CORPUS = re.compile(
-    rf"({PARTS})(ing|ation)?([-_ ]?[0-9]{{1,4}})?([-_ ]([a-z]|set|wav))?|(19|20)[0-9]{{6}}", re.IGNORECASE
+    rf"({PARTS})(ing|ation)?([-_ ]?[0-9]{{1,4}})?([-_ ]?({KINDS}))?|(19|20)[0-9]{{6}}", re.IGNORECASE
 )
 NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what tables have where nothing is known
 
