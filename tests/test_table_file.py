@@ -232,3 +232,9 @@ def test_quotes_that_swallow_recordings_are_refused_wherever_they_close(tmp_path
 def test_times_of_another_name_are_refused_though_some_are_no_numbers(tmp_path: Path, name: str, cells: tuple):
     with pytest.raises(InputError, match=r"has the column .* Rename it, or take it out"):
         read_corpus(saved(tmp_path, "path,label,{}\nx.wav,a,{}\ny.wav,b,{}\n".format(name, *cells)))
+
+
+def test_columns_of_one_name_that_are_not_used_are_told(tmp_path: Path):
+    assert read_corpus(saved(tmp_path, "path,label,note,note\nx.wav,a,1,2\ny.wav,b,3,4\n")).unused == ("note", "note")
+    with pytest.raises(InputError, match="has the column 'onset'; expected 'start_s'"):
+        read_corpus(saved(tmp_path, "path,label,onset,onset\nx.wav,a,1,2\ny.wav,b,3,4\n"))

@@ -25,7 +25,7 @@ COLUMNS = {
     "start_s": pa.float64(),
     "end_s": pa.float64(),
 }
-OTHER_NAMES = {  # of columns, without what is no letter
+OTHER_NAMES = {  # of columns, in small letters and digits alone
     "label": ("labels",),
     "subject": ("subjects", "subjectid", "subjectno", "subjectnumber"),
     "start_s": ("start", "starts", "startsec", "startseconds", "startms", "starttime", "starttimes", "onset", "onsets"),
@@ -40,8 +40,8 @@ READ_AT_ONCE = 1 << 20  # bytes
 
 
 def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
-    """The known columns, those of text without white space around or null, and the names of the others. A subject 007
-    stays text and a label NA stays a label."""
+    """The known columns, blank text being null, and the names of the others. A subject 007 stays text and a label NA
+    stays a label."""
     is_csv = path.suffix.lower() == ".csv"
     try:
         table = _read_csv(path) if is_csv else pa.parquet.read_table(path)
@@ -104,7 +104,7 @@ def _count_rows(path: Path) -> int:
                 header = header or row
                 at = header.index("path") if "path" in header else 0
                 if n == 1:
-                    has_suffix = SUFFIX.search("".join(row[at : at + 1])) is not None
+                    has_suffix = at < len(row) and SUFFIX.search(row[at]) is not None
                 for name, cell in zip(header, row, strict=False):
                     _, *lines = LINE_BREAK.split(cell)
                     if lines and COLUMNS.get(name) == pa.string():
@@ -126,7 +126,7 @@ def _looks_like_a_row(line: str, n_columns: int, at: int, has_suffix: bool) -> b
 
 def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
     """A start or a Subject that is passed over gives other audio its label, or a patient to both sides of a split."""
-    for field in table.schema:
+    for field, column in zip(table.schema, table.columns, strict=True):
         if field.name in COLUMNS:
             continue
         plain = field.name.strip().lower()
@@ -134,7 +134,7 @@ def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
         plain = re.sub("[^a-z0-9]", "", plain)
         for known, others in OTHER_NAMES.items():
             is_text = COLUMNS[known] == pa.string()
-            if plain in others and known not in table.column_names and (is_text or _has_numbers(table[field.name])):
+            if plain in others and known not in table.column_names and (is_text or _has_numbers(column)):
                 meant = known
         if meant is not None:
             raise InputError(f"{path} has the column {field.name!r}; expected {meant!r}. Rename it, or take it out")
