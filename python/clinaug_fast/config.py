@@ -46,6 +46,11 @@ class Settings(BaseModel):
         return type(self)(**self.model_dump(exclude_unset=True) | dict(update or {}))
 
 
+def gan_side(side: int) -> int:
+    """The largest side of a clip that the GAN takes and that is not larger; its smallest where there is none."""
+    return max(GAN_STRIDE, side // GAN_STRIDE * GAN_STRIDE)
+
+
 def _sentence(error: Any) -> str:
     """One pydantic error as "name is value; expected ...", and what to do."""
     message = error["msg"].removeprefix("Value error, ")

@@ -25,8 +25,7 @@ class Bend {
 };
 
 // grad * act'(z), with a slope of one where z is NaN, as relu of torch has it (its leaky_relu has `slope`), by what is known of
-// the sign of z: nothing is asked
-// where act is the identity,
+// the sign of z: nothing is asked where act is the identity,
 template <class T>
 struct Straight {
   using V = Vector<Accumulator<T>>;

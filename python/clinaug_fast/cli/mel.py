@@ -125,12 +125,12 @@ def _changed(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def _show_bands(config: Any, advice: Any, rows: list[dict[str, Any]]) -> str:
-    from clinaug_fast.config import GAN_STRIDE
+    from clinaug_fast.config import GAN_STRIDE, gan_side
 
     empty = [row["band"] for row in rows if not row["fft_bins"]]
     largest = str(advice.largest_n_mels or "none")
     if (advice.largest_n_mels or 0) >= GAN_STRIDE:
-        largest += f" (for train, a multiple of {GAN_STRIDE}: {advice.largest_n_mels // GAN_STRIDE * GAN_STRIDE})"
+        largest += f" (for train, a multiple of {GAN_STRIDE}: {gan_side(advice.largest_n_mels)})"
     lines = [
         config.signature,
         "",

@@ -218,11 +218,15 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     return Corpus(root, root, table, ignored, unlabelled, left_out, dead, same_folders=same)
 
 
+def named(paths: pa.ChunkedArray, suffixes: Iterable[str]) -> np.ndarray:
+    """(n,) bool: whether each ends in one of the suffixes, in capitals or not."""
+    return pc.match_substring_regex(paths, f"(?i)({'|'.join(map(re.escape, suffixes))})$").to_numpy()
+
+
 def _without_originals(table: pa.Table, ignored: Counter[str]) -> pa.Table:
     """Files that are not read and have one of the same name beside them that is, converted from them: ignored."""
     paths = table.column("path")
-    names = pc.utf8_lower(paths)
-    is_foreign = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in FOREIGN_SUFFIXES])
+    is_foreign = named(paths, FOREIGN_SUFFIXES)
     if not is_foreign.any():
         return table
     read = {posixpath.splitext(path)[0] for path in paths.filter(pa.array(~is_foreign)).to_pylist()}

@@ -30,7 +30,7 @@ def composed(name: str) -> str:
 def as_a_person(name: str) -> str:
     """What spellings of one person's name or number have in common: upper and lower case, white space, what is not
     seen, and what programs make of a number: 007, 7, 7.0, 7E+00."""
-    seen = "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
+    seen = name if name.isascii() else "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
     plain = " ".join(seen.split()).casefold()
     if re.fullmatch(r"[0-9](\.[0-9]{1,16})?e\+[0-9]{2}", plain):  # as spreadsheets write it; 1e5 may be a code
         plain = f"{Decimal(plain):f}"

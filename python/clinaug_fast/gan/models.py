@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from clinaug_fast.config import GAN_STRIDE, MelConfig
+from clinaug_fast.config import GAN_STRIDE, MelConfig, gan_side
 from clinaug_fast.errors import InputError
 from clinaug_fast.mel import empty_bands
 from clinaug_fast.ops import ResidualSE
@@ -26,7 +26,7 @@ def check_clip_shape(shape: tuple[int, int], mel: MelConfig | None = None) -> No
         return
     near = [max(GAN_STRIDE, round(side / GAN_STRIDE) * GAN_STRIDE) for side in shape]
     if mel is not None and empty_bands(mel.with_changes(n_mels=near[0])):
-        near[0] = max(GAN_STRIDE, shape[0] // GAN_STRIDE * GAN_STRIDE)
+        near[0] = gan_side(shape[0])
     raise InputError(
         f"clips are {shape[0]} mels x {shape[1]} frames; expected multiples of {GAN_STRIDE}. "
         f"Preprocess again with --n-mels {near[0]} --n-frames {near[1]} (64 and 64 are the paper's)"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
@@ -28,7 +27,7 @@ from clinaug_fast.corpus.audio import (
     wav_rate,
 )
 from clinaug_fast.corpus.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
-from clinaug_fast.corpus.recordings import Recording, recordings_of
+from clinaug_fast.corpus.recordings import Recording, named, recordings_of
 from clinaug_fast.preprocess.double_buffer import DoubleBuffer
 from clinaug_fast.preprocess.memory import Budget
 
@@ -142,13 +141,11 @@ class Recordings:
         segments = None
         if any(rows.column(name).null_count < len(rows) for name in ("start_s", "end_s")):
             segments = list(zip(*(rows.column(name).to_pylist() for name in ("start_s", "end_s")), strict=True))
-        names = pc.utf8_lower(paths)
-        named = np.logical_or.reduce([pc.ends_with(names, suffix).to_numpy() for suffix in WAV_SUFFIXES])
         refused = rows.column("refused").is_valid().to_numpy()
         n_clips = np.maximum(1, 1 + (n_bytes // 2 - settings.length) // settings.stride)
         clip_bytes = 4 * settings.clip_shape[0] * settings.clip_shape[1] * n_clips
         small = (n_bytes <= WAV_BYTES) & ((clip_bytes <= WAV_CLIP_BYTES) | (n_clips == 1))
-        plain = (named & (n_bytes > 0) & small & ~refused).tolist()
+        plain = (named(paths, WAV_SUFFIXES) & (n_bytes > 0) & small & ~refused).tolist()
         return cls(rows, root, [f"{root}/{path}" for path in paths.to_pylist()], segments, n_bytes, n_clips, plain)
 
     @cached_property

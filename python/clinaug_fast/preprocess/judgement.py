@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from clinaug_fast.config import GAN_STRIDE, MelConfig
+from clinaug_fast.config import GAN_STRIDE, MelConfig, gan_side
 from clinaug_fast.corpus.recordings import COLUMNS, Corpus, some_of
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.mel import advise_bands
@@ -73,7 +73,7 @@ def warn_of_odd_clips(shape: tuple[int, int], progress: Progress) -> None:
     """Warn of a (n_mels, n_frames) that `train` does not take, before hours go into it."""
     if odd := [side for side in shape if side % GAN_STRIDE]:
         fitting = " and ".join(
-            f"--{name} {max(GAN_STRIDE, side // GAN_STRIDE * GAN_STRIDE)}"
+            f"--{name} {gan_side(side)}"
             for name, side in zip(("n-mels", "n-frames"), shape, strict=True)
             if side in odd
         )
@@ -141,7 +141,7 @@ def _warn_of_short_recordings(about: Mapping[str, Any], mel: MelConfig, progress
     median_s = about["corpus_facts"]["seconds"]["median"]
     if median_s < clip_s / 2:
         how = "repeated" if about["clip"]["short"] == "tile" else "followed by zeros"
-        fitting = max(1, int(median_s * mel.sample_rate / mel.hop_length) // GAN_STRIDE) * GAN_STRIDE
+        fitting = gan_side(int(median_s * mel.sample_rate / mel.hop_length))
         progress.warn(
             f"half of the recordings are no longer than {_seconds(median_s)} s, and a clip is {_seconds(clip_s)} s "
             f"long: they are {how} to that length, so most of what a clip holds is no sound of its own"
@@ -187,6 +187,6 @@ def _settings_for(rate: int, mel: MelConfig) -> str:
     if most is None:
         return "another --preset"
     if most < mel.n_mels:
-        sizes["n_mels"] = most // GAN_STRIDE * GAN_STRIDE or most
+        sizes["n_mels"] = min(most, gan_side(most))
     options = " ".join(f"--{name.replace('_', '-')} {size}" for name, size in sizes.items())
     return f"--sample-rate {rate} --f-max {rate / 2:g} {options}, or another --preset"
