@@ -78,6 +78,16 @@ def test_residual_is_identity_plus_body():
     torch.testing.assert_close(module(x), (module.body(x) + x).clamp_min(0))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_up_sampling_is_the_nearest_neighbour_and_a_convolution(bias):
+    module, x = UpSample(4, 3, bias).double(), torch.randn(2, 4, 5, 7, dtype=torch.float64, requires_grad=True)
+    doubled = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    expected, y = module.conv(doubled), module(x)
+    torch.testing.assert_close(y, expected)
+    wanted, inputs = torch.randn_like(y), [x, *module.parameters()]
+    torch.testing.assert_close(torch.autograd.grad(y, inputs, wanted), torch.autograd.grad(expected, inputs, wanted))
+
+
 def test_up_sampling_leaves_no_checkerboard_on_what_is_even():
     y = UpSample(4, 3, bias=True)(torch.randn(2, 4, 1, 1).expand(2, 4, 5, 7))
     assert y.shape == (2, 3, 10, 14)

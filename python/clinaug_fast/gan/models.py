@@ -42,6 +42,9 @@ class UpSample(nn.Module):
     Generated 8x8 patches lay nearer to recordings that were not trained on, too: sliced Wasserstein distance 0.086
     against 0.173 and 0.253 against 0.382, real ones lying 0.056 and 0.131 apart. Bilinear up-sampling stayed too smooth
     for noise-like sounds.
+
+    Both are one transposed convolution of 4x4, computed as such: four samples of an output where a 3x3 convolution of
+    the doubled sides reads nine, equal ones among them.
     """
 
     def __init__(self, channels: int, out_channels: int, bias: bool = False):
@@ -51,7 +54,10 @@ class UpSample(nn.Module):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, out_channels, 2H, 2W)
-        return self.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        pad, weight = nn.functional.pad, self.conv.weight.transpose(0, 1).flip(2, 3)
+        over_two_rows = pad(weight, (0, 0, 0, 1)) + pad(weight, (0, 0, 1, 0))
+        over_two_by_two = pad(over_two_rows, (0, 1)) + pad(over_two_rows, (1, 0))
+        return nn.functional.conv_transpose2d(x, over_two_by_two, self.conv.bias, stride=2, padding=1)
 
 
 class Sum(nn.Module):
