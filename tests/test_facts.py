@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
+from clinaug_fast.corpus import facts as module
+from clinaug_fast.corpus.facts import FACTS_SCHEMA
 from clinaug_fast.corpus.shortcut import (
     FOLDS,
     MAX_RECORDINGS,
@@ -21,7 +22,12 @@ from clinaug_fast.corpus.shortcut import (
 def table(*rows: dict) -> pa.Table:
     usual = {"subject": None, "seconds": 3600.0, "file_rate": 8000, "channels": 1, "peak": 0.5, "rms_db": -20.0}
     usual |= {"clipped_share": 0.0, "silent_share": 0.0}
-    return pa.Table.from_pylist([{"recording": f"r{k}"} | usual | row for k, row in enumerate(rows)], FACTS_SCHEMA)
+    named = ({"recording": f"r{k}", "square_sum": float(k)} for k in range(len(rows)))
+    return pa.Table.from_pylist([name | usual | row for name, row in zip(named, rows, strict=True)], FACTS_SCHEMA)
+
+
+def corpus_facts(recordings: pa.Table) -> dict:
+    return module.corpus_facts(recordings, lambda rows: recordings.column("recording").take(rows).to_pylist())
 
 
 def test_hours_rates_levels_and_silence() -> None:

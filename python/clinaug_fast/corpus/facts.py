@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clinaug_fast.corpus.copies import Names, copies
 from clinaug_fast.corpus.shortcut import duration_and_level_shortcut
 
 SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
@@ -24,22 +25,24 @@ FACTS_SCHEMA = pa.schema(
         pa.field("file_rate", pa.int32(), nullable=False),  # Hz
         pa.field("channels", pa.int32(), nullable=False),
         pa.field("peak", pa.float32(), nullable=False),  # largest |sample|, full scale 1
+        pa.field("square_sum", pa.float64(), nullable=False),  # of all samples
         pa.field("rms_db", pa.float32(), nullable=False),  # dB relative to full scale
         pa.field("clipped_share", pa.float32(), nullable=False),  # of samples at full scale
         pa.field("silent_share", pa.float32(), nullable=False),  # of samples below SILENCE_DB
     ]
 )
+NUMBERS = [field.name for field in FACTS_SCHEMA if not pa.types.is_string(field.type)]
 
 
-def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
-    """`corpus_facts` of features.json from a table of FACTS_SCHEMA with at least one row. Draws with a fixed seed."""
-    names = ("seconds", "file_rate", "channels", "peak", "rms_db", "clipped_share", "silent_share")
-    column = {name: recordings.column(name).to_numpy() for name in names}
+def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
+    """`corpus_facts` of features.json from a table of FACTS_SCHEMA with at least one row; `names` gives what stands in
+    `recording` in some rows, and is asked for few. Draws with a fixed seed."""
+    column = {name: recordings.column(name).to_numpy() for name in NUMBERS}
     labels, of_label = _coded(recordings.column("label"))
-    seconds = column["seconds"]
+    subjects, seconds = _groups(recordings.column("subject")), column["seconds"]
     column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
     shortcut = duration_and_level_shortcut(  # first: it needs the most memory
-        seconds, column["rms_db"], column["peak"], of_label, _groups(recordings.column("subject")), labels
+        seconds, column["rms_db"], column["peak"], of_label, subjects, labels
     )
     silent = column["silent_share"] * seconds
     clipped = column["clipped_share"] > 0
@@ -71,6 +74,7 @@ def corpus_facts(recordings: pa.Table) -> dict[str, Any]:
         "silent_share": _round(silent.sum() / seconds.sum()),
         "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
         "shortcut": shortcut,
+        "copies": copies(column, of_label, subjects, names),
     }
 
 

@@ -85,6 +85,8 @@ def _facts(about: Mapping[str, Any]) -> str:
         + _table(("of a recording", "least", "5 %", "median", "95 %", "most"), rows, "lrrrrr")
         + "\n\n"
         + _shortcut(facts["shortcut"])
+        + "\n\n"
+        + _copies(facts["copies"])
     )
 
 
@@ -100,6 +102,17 @@ def _shortcut(found: Mapping[str, Any]) -> str:
     if found["labels_left_out"]:
         text += f" Left out, with one subject or recording: {', '.join(map(_escape, found['labels_left_out']))}."
     return text + (f"\n\n> **Warning:** {found['warning']}." if found["warning"] else "")
+
+
+def _copies(found: Mapping[str, Any]) -> str:
+    if not found["sounds"]:
+        return "**Copies.** No two recordings hold the same samples."
+    pairs = "; ".join(" and ".join(map(_escape, pair)) for pair in found["examples"])
+    return (
+        f"**Copies.** {found['recordings']} recordings hold the same samples as another, {found['sounds']} sounds in "
+        f"all: {found['of_several_labels']} under more than one label, {found['of_one_label_and_several_subjects']} "
+        f"under one label and no one subject. Such as {pairs}."
+    )
 
 
 def _rejected(about: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ Takes the blocks' sidecar files, whoever made them; leaves the set's other files
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.corpus.audio import Code
-from clinaug_fast.corpus.facts import FACTS_SCHEMA, corpus_facts
+from clinaug_fast.corpus.facts import FACTS_SCHEMA, NUMBERS, corpus_facts
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, fingerprint_with
@@ -56,7 +56,8 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
     clips, index = _write_index(folder / "index.parquet", files, n_blocks)
     _refuse_too_little(name, sorted(clips), rejected)
     give_back()
-    facts = _read_facts(files, n_blocks, sum(block["found"] - len(block["rejected"]) for block in blocks))
+    kept = [block["found"] - len(block["rejected"]) for block in blocks]
+    facts = _read_facts(files, kept)
     write_json_lines(folder / "rejected.jsonl", rejected)
     rates, n_of_rate = np.unique(facts.column("file_rate").to_numpy(), return_counts=True)
     seen = made_with["corpus"]
@@ -73,8 +74,12 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
         file_rates={str(rate): int(n) for rate, n in zip(rates, n_of_rate, strict=True)},
         audio_seconds=round(float(np.sum(facts.column("seconds").to_numpy())), 3),
     )
+
+    def names(rows: np.ndarray) -> list[str]:
+        return [_name(files, kept, row) for row in rows.tolist()]
+
     about = {"schema_version": SCHEMA_VERSION} | {key: value for key, value in made_with.items() if key != "corpus"}
-    about |= {"labels": sorted(counts.clips), "counts": asdict(counts), "corpus_facts": corpus_facts(facts)}
+    about |= {"labels": sorted(counts.clips), "counts": asdict(counts), "corpus_facts": corpus_facts(facts, names)}
     about |= {"n_clips": sum(counts.clips.values())}
     about["rejected"] = {"file": "rejected.jsonl", "blake2b_64": fingerprint_file(folder / "rejected.jsonl")}
     about["shards"] = [
@@ -102,16 +107,17 @@ def _write_index(path: Path, files: BlockFiles, n_blocks: int) -> tuple[Counter[
     return clips, digest.hexdigest()
 
 
-def _read_facts(files: BlockFiles, n_blocks: int, n_rows: int) -> pa.Table:
-    """FACTS_SCHEMA but for `recording`, of all blocks: it grows with the corpus, so each number is held once."""
+def _read_facts(files: BlockFiles, kept: Sequence[int]) -> pa.Table:
+    """FACTS_SCHEMA but for `recording`, of all blocks: it grows with the corpus, so each number is held once.
+
+    kept: recordings of each block.
+    """
     texts: dict[str, list[pa.Array]] = {"label": [], "subject": []}
     numbers = {
-        field.name: np.empty(n_rows, pa.array([], field.type).to_numpy().dtype)
-        for field in FACTS_SCHEMA
-        if not pa.types.is_string(field.type)
+        name: np.empty(sum(kept), pa.array([], FACTS_SCHEMA.field(name).type).to_numpy().dtype) for name in NUMBERS
     }
     at = 0
-    for block in range(n_blocks):
+    for block in range(len(kept)):
         rows = _read(files.facts(block), [*texts, *numbers])
         for name, chunks in texts.items():
             chunks += rows.column(name).chunks
@@ -120,6 +126,15 @@ def _read_facts(files: BlockFiles, n_blocks: int, n_rows: int) -> pa.Table:
         at += rows.num_rows
     columns = {name: pa.chunked_array(chunks, pa.string()) for name, chunks in texts.items()}
     return pa.table(columns | {name: pa.array(values) for name, values in numbers.items()})
+
+
+def _name(files: BlockFiles, kept: Sequence[int], row: int) -> str:
+    """What stands in `recording` in a row of the facts."""
+    block = 0
+    while row >= kept[block]:
+        row -= kept[block]
+        block += 1
+    return _read(files.facts(block), ["recording"]).column("recording")[row].as_py()
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:

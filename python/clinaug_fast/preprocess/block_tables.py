@@ -54,6 +54,7 @@ def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Ta
         "file_rate": measured["rate"].astype(np.int32),
         "channels": measured["channels"].astype(np.int32),
         "peak": measured["peak"].astype(np.float32),
+        "square_sum": measured["square_sum"],
         "rms_db": np.round(rms_db, 3).astype(np.float32),
         "clipped_share": (measured["clipped"] / n).astype(np.float32),
         "silent_share": (measured["silent"] / n).astype(np.float32),

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clinaug_fast.corpus.facts import FACTS_SCHEMA
 from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import REPEATING
 from clinaug_fast.features.shards import fingerprint_shard
@@ -92,7 +93,9 @@ class BlockFiles:
             return False
         try:
             digests = self.read(number)["digests"]
-            return digests == self._digests(number, fingerprint_shard(self.shard(number)))
+            if digests != self._digests(number, fingerprint_shard(self.shard(number))):
+                return False
+            return pq.read_schema(self.facts(number)) == FACTS_SCHEMA  # an older build measured less
         except (OSError, InputError):
             return False
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from clinaug_fast.config import GAN_STRIDE, MelConfig, gan_side
+from clinaug_fast.corpus import copies
 from clinaug_fast.corpus.recordings import COLUMNS, Corpus, some_of
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.mel import advise_bands
@@ -113,6 +114,9 @@ def judge(
     _warn(counts, unlabelled, mel, progress)
     _warn_of_short_recordings(about, mel, progress)
     if warning := about["corpus_facts"]["shortcut"]["warning"]:
+        progress.warn(warning)
+    found = about["corpus_facts"].get("copies")  # None: an older build made the set
+    if found and (warning := copies.warning(found)):
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out, _where_told(out, about))
 

@@ -1,0 +1,74 @@
+"""Recordings that are there more than once under different names: a split may part them, and then tests on what was
+trained on; under two labels, one of them is wrong.
+
+Takes what was measured of the recordings while they were decoded; leaves counts and examples. The sum of all squares
+is a whole number of 16-bit samples, so it tells sounds apart as a digest would, and no file is read again. Copies that
+were encoded anew with losses, cut or made louder are not found.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+MEASURED = ("square_sum", "seconds", "file_rate", "channels", "peak", "silent_share")
+EXAMPLES = 3  # sounds that are named, by two recordings each
+
+Names = Callable[[np.ndarray], list[str]]  # rows -> the recordings' names
+
+
+def copies(measured: Mapping[str, np.ndarray], of_label: np.ndarray, subjects: np.ndarray, names: Names) -> dict:
+    """`copies` of the corpus facts: recordings that sound like another to the last sample.
+
+    measured: (n,) of each name in MEASURED; of_label: (n,) int; subjects: (n,) int, a number of its own where the
+    subject is not known.
+    """
+    several_labels, several_subjects, within = [], [], []
+    groups = same_sound(measured)
+    for rows in groups:
+        if np.any(of_label[rows] != of_label[rows[0]]):
+            several_labels.append(rows)
+        elif np.any(subjects[rows] != subjects[rows[0]]):
+            several_subjects.append(rows)
+        else:
+            within.append(rows)
+    told = (several_labels + several_subjects + within)[:EXAMPLES]
+    return {
+        "recordings": sum(map(len, groups)),
+        "sounds": len(groups),
+        "of_several_labels": len(several_labels),
+        "of_one_label_and_several_subjects": len(several_subjects),
+        "examples": [names(_two(rows, of_label, subjects)) for rows in told],
+    }
+
+
+def same_sound(measured: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The rows of each sound that two or more recordings hold, ascending; digital silence is none."""
+    order = np.argsort(measured["square_sum"], kind="stable")
+    columns = [measured[name][order] for name in MEASURED]
+    as_before = np.all([column[1:] == column[:-1] for column in columns], axis=0) & (columns[0][1:] > 0.0)
+    edges = np.diff(np.concatenate([[False], as_before, [False]]).astype(np.int8))
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [order[begin : end + 1] for begin, end in zip(begins, ends, strict=True)]
+
+
+def _two(rows: np.ndarray, of_label: np.ndarray, subjects: np.ndarray) -> np.ndarray:
+    """The first, and the first that differs from it in what the group is told for."""
+    for coded in (of_label, subjects):
+        if len(other := rows[coded[rows] != coded[rows[0]]]):
+            return np.array([rows[0], other[0]])
+    return rows[:2]
+
+
+def warning(found: Mapping[str, Any]) -> str | None:
+    """What a person is told of `copies`; None where every copy stays with its subject and label."""
+    labels, subjects = found["of_several_labels"], found["of_one_label_and_several_subjects"]
+    if not labels + subjects:
+        return None
+    first = found["examples"][0]
+    what = [f"{labels} under more than one label"] if labels else []
+    what += [f"{subjects} under no one subject, so that a split may test on what was trained on"] if subjects else []
+    return (
+        f"{found['recordings']} recordings hold the same sound as another, such as {first[0]} and {first[1]}: of "
+        f"{found['sounds']} such sounds, {' and '.join(what)}. Take the copies out, or name one subject for them"
+    )
