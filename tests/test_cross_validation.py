@@ -341,7 +341,7 @@ def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     evaluate(few, make_folds(few, 2), {}, tmp_path / "out", config, only_folds=[1], progress=loud)
     grouped, thin = loud.warnings
     assert "grouped by recording" in grouped
-    assert "few test files: 2 of across in fold 1, 2 of along in fold 1;" in thin
+    assert "few test recordings: 2 of across in fold 1, 2 of along in fold 1;" in thin
     evaluate(few, make_folds(few, 4), {}, tmp_path / "four", config, progress=loud)
     assert "1 of across in fold 0, 1 of along in fold 0," in loud.warnings[-1]
     assert "1 of across in fold 2 and 3 more; with fewer than" in loud.warnings[-1]

@@ -5,9 +5,11 @@ another. A wrong value raises `SettingsError` with the value, what was expected 
 """
 
 import json
+import operator
 import sys
 from collections.abc import Mapping
 from functools import cached_property
+from numbers import Integral
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -44,6 +46,26 @@ class Settings(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """pydantic's, checked anew: a plain one keeps what was worked out of the old fields. None means the default."""
         return type(self)(**self.model_dump(exclude_unset=True) | dict(update or {}))
+
+    def copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """`model_copy` by its old name."""
+        return self.model_copy(update=update, deep=deep)
+
+
+def whole_number(name: str, value: Any, least: int | None = None) -> int:
+    """An int of Python's, whose or numpy's `value` may be; SettingsError for any other number, or a smaller one."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise SettingsError(f"{name} is {value!r}; expected a whole number") from None
+    if least is not None and number < least:
+        raise SettingsError(f"{name} is {number}; expected at least {least}")
+    return number
+
+
+def _not_of_numpy(number: int) -> int:
+    """numpy's integers of few bits overflow; symbolic ones of torch stay what they are."""
+    return int(number) if isinstance(number, Integral) else number
 
 
 def gan_side(side: int) -> int:
@@ -186,11 +208,13 @@ class MelConfig(Settings):
 
     def n_frames(self, n_samples: int) -> int:
         """Frames of a waveform of `n_samples`; an empty waveform has none."""
+        n_samples = _not_of_numpy(n_samples)
         padded = n_samples + 2 * (self.n_fft // 2) * self.center
         return 0 if n_samples <= 0 or padded < self.n_fft else 1 + (padded - self.n_fft) // self.hop_length
 
     def n_samples(self, n_frames: int) -> int:
         """The shortest waveform that has exactly `n_frames` frames; SettingsError where none has."""
+        n_frames = _not_of_numpy(n_frames)
         span = self.n_fft + (n_frames - 1) * self.hop_length
         n_samples = max(1, span - 2 * (self.n_fft // 2) * self.center)
         if self.n_frames(n_samples) != n_frames:  # centred frames at every sample: even one sample has two

@@ -79,7 +79,7 @@ def log_mel(
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
     Returns `out`. Raises TypeError or ValueError naming what was given and what is expected.
     """
-    if not isinstance(x, np.ndarray) or _DTYPE_NAMES.get(x.dtype) not in IN_DTYPES:
+    if not isinstance(x, np.ndarray) or _DTYPE_NAMES.get(x.dtype) not in IN_DTYPES or isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"x is {_kind(x)}; expected a numpy array of {', '.join(IN_DTYPES)}. Convert it with astype")
     if x.ndim not in (1, 2):
         raise ValueError(f"x has shape {x.shape}; expected (T,) or (B, T). Mix channels down or flatten the batch")
@@ -197,6 +197,7 @@ def wav_log_mel(
     is not the contract's, where it is shorter than clip.min_seconds or longer than max_seconds, holds a NaN or cannot
     be read, and where only a part of a large file is wanted. Files are held in memory whole, one at a time.
     """
+    _refuse_text("paths", paths)
     length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
     tile, ratio = clip.short == "tile", quiet_ratio(clip.quiet_db)
     times = None if segments is None else list(segments)
@@ -226,6 +227,7 @@ def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 
 
     Undecodable names are text as `os.fsdecode` gives it. Raises OSError for a folder that cannot be listed.
     """
+    _refuse_text("suffixes", suffixes)
     names, offsets, n_bytes, *rest = _native.list_audio(root, list(suffixes), threads)
     return Listing(np.asarray(names).view(np.uint8), np.asarray(offsets), np.asarray(n_bytes), *rest)
 
@@ -289,6 +291,12 @@ def loud_windows(windows: np.ndarray, quiet_db: float) -> np.ndarray:
 def quiet_ratio(quiet_db: float) -> float:
     """The fraction of the loudest window's energy below which a window is quiet."""
     return 10.0 ** (-quiet_db / 10.0)
+
+
+def _refuse_text(name: str, values: object) -> None:
+    """Each letter would be taken for one of them."""
+    if isinstance(values, str | bytes | os.PathLike):
+        raise TypeError(f"{name} is {values!r}; expected several, such as [{values!r}]")
 
 
 def _kind(value: object) -> str:

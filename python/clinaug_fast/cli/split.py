@@ -7,8 +7,6 @@ import typer
 
 from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
 
-UNEVEN = 2  # times as many test recordings in one fold as in another
-
 
 def split(
     features: Annotated[
@@ -32,22 +30,20 @@ def split(
         from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.features.folds import Folds, make_folds, show_table, write_folds
 
-        path = out or features / "folds.json"
-        written = write_folds(make_folds(FeatureSet.open(features), folds, seed), path)
+        path, real = out or features / "folds.json", FeatureSet.open(features)
+        written = write_folds(make_folds(real, folds, seed), path)
         made = Folds.load(path)
         table = np.array([fold["test_recordings"] for fold in made.about["folds"]])
         group_by = made.about["group_by"]
         if group_by != "subject":
+            recordings, subjects = real.index.column("recording"), real.index.column("subject")
+            unknown, n = len(recordings.filter(subjects.is_null()).unique()), len(recordings.unique())
             say.warn(
-                f"the folds keep each {group_by.split(', else ')[-1]} together, not each patient: subjects are not "
-                "known. Give preprocess --subject-pattern, or a table with a subject column"
+                "the folds keep each recording together, not each patient, where the subject is not known: of "
+                f"{unknown} of {n} recordings. Give preprocess --subject-pattern, or a table with subjects"
             )
-        tested = table.sum(axis=1)
-        if tested.max() > UNEVEN * tested.min():
-            say.warn(
-                f"fold {tested.argmax()} tests {tested.max()} recordings and fold {tested.argmin()} {tested.min()}: "
-                "subjects differ much in size, or there are few. The interval that evaluate gives is too narrow then"
-            )
+        if uneven := made.uneven():
+            say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")
         state = "is written" if written else "was made before with these settings: nothing to do"
         where = f" --folds {quoted(path)}" if out else ""
         text = (

@@ -68,14 +68,16 @@ def duration_and_level_shortcut(
         "by": {name: round(value, 3) for name, value in by.items()},
         "macro_f1": round(macro_f1, 3),
         "chance": round(chance, 3),
-        "warning": _warning(macro_f1, chance) if is_far else None,
+        "warning": _warning(macro_f1, chance, len(sizes) == len(groups)) if is_far else None,
     }
 
 
-def _warning(macro_f1: float, chance: float) -> str:
+def _warning(macro_f1: float, chance: float, one_by_one: bool) -> str:
     return (
         f"duration and level alone predict the label: macro-F1 {round(macro_f1, 3):.2f}, chance {chance:.2f}. "
-        "Fix the length, normalise the level of each clip, and distrust a classifier that does little better"
+        + ("No two recordings are known to be of one subject, and those that are raise it. " if one_by_one else "")
+        + "Clips have one length, and evaluate's classifier takes the level of each away; distrust one that does "
+        "little better"
     )
 
 

@@ -36,7 +36,7 @@ ABOUT = {  # what evaluation.json tells
     "settings": {"arms": dict, "seeds": int},
 }
 LONGEST_NAME = 255  # of a folder, in bytes
-FEW_FILES = 5  # fewer of a label in a test part, and one moves its recall by more than a fifth
+FEW = 5  # subjects of a label in a test part; of fewer one moves its recall by more than a fifth
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def evaluate(
     with other settings, SettingsError for an unusable arm name or fold.
     """
     out, device, progress = Path(out), torch.device(device), progress or Silent()
-    chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
+    chosen = folds.chosen(only_folds)
     _check_real(features, folds, chosen)
     lacking = _check_synthetic(features, folds, synthetic, chosen)
     evaluation = _begin(out, features, folds, synthetic, config)
-    _warn(folds, chosen, progress)
+    _warn(features, folds, chosen, progress)
     for warning in lacking:
         progress.warn(warning)
 
@@ -212,24 +212,28 @@ def _check_finite(features: FeatureSet, rows: np.ndarray) -> None:
         )
 
 
-def _warn(folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
+def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
     if folds.about["group_by"] != "subject":
         progress.warn(
             f"grouped by {folds.about['group_by']}: where the subject is not known, one patient may be on both sides "
             "of a fold, and scores are then too high. Give preprocess --subject-pattern, or a table with subjects"
         )
-    thin = [
-        f"{n} of {label} in fold {fold}"
-        for fold in chosen
-        for label, n in zip(folds.about["labels"], folds.about["folds"][fold]["test_recordings"], strict=True)
-        if n < FEW_FILES
-    ]
+    thin = []
+    for fold in chosen:
+        _, test = folds.rows(features, fold)
+        for number, label in enumerate(features.labels):
+            tested = len(set(features.groups[test[features.classes[test] == number]]))
+            if tested < FEW:
+                thin.append(f"{tested} of {label} in fold {fold}")
     if thin:
         more = f" and {len(thin) - 5} more" if len(thin) > 5 else ""
+        unit = folds.about["group_by"].replace(", else ", " or ")
         progress.warn(
-            f"few test files: {', '.join(thin[:5])}{more}; with fewer than {FEW_FILES} a single file moves the score. "
-            "Use fewer folds or record more"
+            f"few test {unit}s: {', '.join(thin[:5])}{more}; with fewer than {FEW} a single one moves the score, "
+            f"however many recordings it has. {'Use fewer folds or record' if len(folds) > 2 else 'Record'} more"
         )
+    if uneven := folds.uneven():
+        progress.warn(f"{uneven}, so the interval of a difference is too narrow")
 
 
 def _warn_of_other_machinery(stored_on: Sequence[str], here: str | None, progress: Progress) -> None:

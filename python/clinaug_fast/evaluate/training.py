@@ -51,7 +51,8 @@ def train_classifier(
     device: torch.device,
     on_step: Callable[[], None] = lambda: None,
 ) -> ResNet18:
-    """A ResNet-18 after exactly `config.steps` steps of AdamW under a one-cycle rate, ready to judge.
+    """A ResNet-18 after exactly `config.steps` steps of AdamW under a one-cycle rate, ready to judge. As OneCycleLR has
+    it, beta1 falls from 0.95 to 0.85 while the rate rises, and back while it falls.
 
     `clips` is (n, n_mels, n_frames) float32, `classes` (n,) int64 in [0, n_labels). `seed` decides the first weights
     and the order of the clips; global random state is left as it was. `on_step` is called after each step.

@@ -84,19 +84,24 @@ def _facts(about: Mapping[str, Any]) -> str:
         f"{facts['mostly_silent_recordings']} recordings are so for more than half.\n\n"
         + _table(("of a recording", "least", "5 %", "median", "95 %", "most"), rows, "lrrrrr")
         + "\n\n"
-        + _shortcut(facts["shortcut"])
+        + _shortcut(facts["shortcut"], about["counts"])
         + "\n\n"
         + _copies(facts["copies"])
     )
 
 
-def _shortcut(found: Mapping[str, Any]) -> str:
+def _shortcut(found: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     if found["macro_f1"] is None:
         return "**Shortcut check.** Not done: fewer than two labels come from two subjects or recordings."
+    together = "a subject's recordings left out together"
+    if counts["without_subject"] == counts["kept"]:
+        together = "one by one, since no subject is known: recordings of one patient raise it"
+    elif counts["without_subject"]:
+        together += ", those of unknown subjects one by one"
     text = (
         "**Shortcut check.** From duration, level and peak alone, the label is predicted with a macro-F1 of "
         f"{found['macro_f1']:.2f}; chance is {found['chance']:.2f} (nearest neighbours, cross-validated over "
-        f"{found['recordings']} recordings, a subject's recordings left out together; from duration "
+        f"{found['recordings']} recordings, {together}; from duration "
         f"{found['by']['duration']:.2f}, from level {found['by']['level']:.2f})."
     )
     if found["labels_left_out"]:

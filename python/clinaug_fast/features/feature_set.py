@@ -7,7 +7,7 @@ a Parquet index with one row a clip, and `features.json` with the mel contract, 
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.config import MelConfig
+from clinaug_fast.config import MelConfig, whole_number
 from clinaug_fast.errors import SHORTAGES, InputError
 from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
@@ -63,6 +63,10 @@ class FeatureSet:
     path: Path
     about: dict[str, Any]  # features.json
     index: pa.Table  # INDEX_SCHEMA
+    _folder: Path = field(init=False, repr=False)  # `path`, wherever the process goes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_folder", self.path.absolute())
 
     @classmethod
     def open(cls, path: Path) -> "FeatureSet":
@@ -142,7 +146,7 @@ class FeatureSet:
     def _shard(self, number: int) -> np.ndarray:
         """Mapped anew each time, since a map keeps its file open, and a process may have few."""
         entry = self.about["shards"][number]
-        path = self.path / entry["file"]
+        path = self._folder / entry["file"]
         try:
             shard = np.load(regular(path), mmap_mode="r", allow_pickle=False)
             if not isinstance(shard, np.ndarray):
@@ -173,7 +177,12 @@ class FeatureSet:
 
     def clips(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """(n, n_mels, n_frames) float32: the clips of these index rows (or mask), copied; all of them by default."""
-        rows = np.arange(len(self))[slice(None) if rows is None else rows]
+        if not isinstance(rows, slice):
+            rows = slice(None) if rows is None else np.asarray(rows)
+            if isinstance(rows, np.ndarray) and rows.ndim != 1:
+                raise ValueError(f"rows are of shape {rows.shape}; expected (n,), such as [0]")
+            rows = rows.astype(np.int64) if isinstance(rows, np.ndarray) and not len(rows) else rows
+        rows = np.arange(len(self))[rows]
         out = np.empty((len(rows), *self.clip_shape), np.float32)
         shard, row = self.column("shard")[rows], self.column("row")[rows]
         for number in np.unique(shard):
@@ -237,14 +246,22 @@ class FeatureSetWriter:
 
     def add(self, clip: np.ndarray, **columns: Any) -> None:
         """One clip, float32 (n_mels, n_frames), with its index columns; those left out are null."""
-        if clip.shape != self._clip_shape or clip.dtype != np.float32:
-            raise ValueError(f"a clip is {clip.dtype} {clip.shape}; expected float32 {self._clip_shape}")
+        if clip.shape != self._clip_shape or clip.dtype != np.float32 or isinstance(clip, np.ma.MaskedArray):
+            kind = type(clip).__name__
+            raise ValueError(f"a clip is a {kind} of {clip.dtype} {clip.shape}; expected float32 {self._clip_shape}")
+        if unknown := columns.keys() - {*INDEX_SCHEMA.names}:
+            raise ValueError(
+                f"the column {min(unknown)!r} is not of an index; expected some of {', '.join(INDEX_SCHEMA.names)}"
+            )
+        if columns["label"] not in self.about["labels"]:
+            listed = ", ".join(self.about["labels"])
+            raise InputError(f"the label {columns['label']!r} is not of this set; expected one of {listed}")
         if columns["id"] in self._ids:
             raise InputError(f"two clips have the id {columns['id']!r}; expected each once. Rename one recording")
         self._ids.add(columns["id"])
         row = dict.fromkeys(INDEX_SCHEMA.names) | columns
         self._rows.append(row | {"shard": len(self._shards), "row": len(self._pending)})
-        self._pending.append(clip)
+        self._pending.append(clip.copy())  # its maker may use the memory again
         if len(self._pending) == self._shard_rows:
             self._flush()
 
@@ -289,10 +306,12 @@ def new_feature_set(
     `lineage` says what the clips were made from: `{"kind": "corpus", ...}` or `{"kind": "generated", ...}`.
     Other files of the maker go into `writer.folder` and appear with the rest.
     """
+    if len(set(labels)) < len(labels):
+        raise InputError(f"the labels are {', '.join(labels)}; expected each once")
     about = {
         "schema_version": SCHEMA_VERSION,
         "mel": mel.model_dump(),
-        "n_frames": n_frames,
+        "n_frames": whole_number("n_frames", n_frames),
         "labels": list(labels),
         "lineage": dict(lineage),
     }

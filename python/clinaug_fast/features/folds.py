@@ -4,7 +4,7 @@ Takes a feature set; leaves one JSON file that train and evaluate quote by its f
 every fold has every label on both sides, or the split is refused with the table that shows why.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import misfit, read_versioned, write_json
@@ -24,6 +25,7 @@ ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds"
 FOLD = {"test_groups": [str], "test_recordings": [int]}  # by label
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
+UNEVEN = 2  # times as many test recordings in one fold as in another
 SHUFFLES = 16
 DEALS = 4000
 COMPARED = 32  # of them, for evenness: the best of all would be the same for every seed
@@ -76,6 +78,24 @@ class Folds:
         """The groups (`FeatureSet.groups`) that are tested in this fold."""
         return set(self.about["folds"][fold]["test_groups"])
 
+    def uneven(self) -> str | None:
+        """A sentence where one fold tests much more than another, which intervals over folds know nothing of."""
+        tested = np.array([sum(fold["test_recordings"]) for fold in self.about["folds"]])
+        if tested.max() <= UNEVEN * tested.min():
+            return None
+        return (
+            f"fold {tested.argmax()} tests {tested.max()} recordings and fold {tested.argmin()} {tested.min()}: "
+            "subjects differ much in size, or there are few"
+        )
+
+    def chosen(self, only: Iterable[int] | None) -> list[int]:
+        """The folds of these numbers, each once, in order; all of them by default."""
+        if only is None:
+            return list(range(len(self)))
+        if not (isinstance(only, Iterable) and (numbers := {whole_number("a fold", number) for number in only})):
+            raise SettingsError(f"the folds are {only!r}; expected numbers, such as [0, 1], or None for all of them")
+        return sorted(numbers)
+
     def rows(self, features: FeatureSet, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """(train, test): int64 index rows of the feature set. InputError where the split is of another set."""
         if not 0 <= fold < len(self):
@@ -97,6 +117,7 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     scores. Raises InputError for generated clips and, with the label x fold table, when some fold would lack a label in
     its training or its test part.
     """
+    n_folds, seed = whole_number("folds", n_folds), whole_number("seed", seed, least=0)
     if n_folds < 2:
         raise SettingsError(f"folds is {n_folds}; expected at least 2")
     features.refuse_generated("Split the feature set that they were generated from")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds
@@ -54,10 +55,13 @@ def generate(
     features or folds, or `out` was made otherwise; SettingsError for an unusable number or fold.
     """
     out, progress, trained = Path(out), progress or Silent(), Run.open(run)
-    if n_per_label is not None and not 1 <= n_per_label <= MOST_PER_LABEL:
-        raise SettingsError(f"n_per_label is {n_per_label}; expected 1 to {MOST_PER_LABEL}")
+    seed = whole_number("seed", seed, least=0)
+    if n_per_label is not None:
+        n_per_label = whole_number("n_per_label", n_per_label)
+        if not 1 <= n_per_label <= MOST_PER_LABEL:
+            raise SettingsError(f"n_per_label is {n_per_label}; expected 1 to {MOST_PER_LABEL}")
     trained.check(features, folds)
-    chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
+    chosen = folds.chosen(only_folds)
     lineage = generated_lineage(features, folds, trained.fingerprint, chosen)
     _refuse_missing(trained, chosen, len(folds))
     lineage |= {"generators": {str(fold): trained.digest(fold) for fold in chosen}}

@@ -7,12 +7,13 @@ Datasets), but for how it up-samples (UpSample); `res-cwgan-gp` adds a residual 
 """
 
 from itertools import pairwise
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from clinaug_fast.config import GAN_STRIDE, MelConfig, gan_side
-from clinaug_fast.errors import InputError
+from clinaug_fast.config import GAN_STRIDE, GanConfig, MelConfig, gan_side
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.mel import empty_bands
 from clinaug_fast.ops import ResidualSE
 
@@ -96,6 +97,8 @@ class Generator(nn.Module):
 
     def __init__(self, model: str, clip_shape: tuple[int, int], n_labels: int, width: int, latent_dim: int):
         super().__init__()
+        if model not in (models := get_args(GanConfig.model_fields["model"].annotation)):
+            raise SettingsError(f"model is {model!r}; expected one of {', '.join(models)}")
         check_clip_shape(clip_shape)
         self.latent_dim, self.n_labels = latent_dim, n_labels
         self.seed_shape = (8 * width, clip_shape[0] // GAN_STRIDE, clip_shape[1] // GAN_STRIDE)

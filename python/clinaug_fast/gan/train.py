@@ -61,8 +61,8 @@ def train(
     Two calls for different folds may share one RUN folder at the same time. Raises InputError for unusable clips or a
     RUN of other settings, SettingsError for an unusable fold or a training that diverges.
     """
-    progress = progress or Silent()
-    chosen = sorted(set(only_folds)) if only_folds else list(range(len(folds)))
+    progress, device = progress or Silent(), torch.device(device)
+    chosen = folds.chosen(only_folds)
     check_clip_shape(features.clip_shape, features.mel)
     for fold in chosen:
         _check(features, folds, fold)
@@ -89,7 +89,7 @@ def train(
             len(features.labels),
             config,
             fold,
-            device=torch.device(device),
+            device=device,
             on_step=on_step,
         )
         state = {
@@ -99,7 +99,7 @@ def train(
             "clips_per_label": np.bincount(classes, minlength=len(features.labels)).tolist(),
             "generator_parameters": parameter_count(generator),
             "critic_parameters": parameter_count(critic),
-            "device": device,
+            "device": str(device),
             "threads": torch.get_num_threads(),
             "provenance": provenance() | {"torch": torch.__version__},
         }

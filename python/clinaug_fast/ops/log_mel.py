@@ -221,7 +221,7 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
     place = source.unfold(0, config.n_fft, config.hop_length).narrow(*held)  # (F, win_length)
     kept = torch.where(place >= 0, grad_frames, grad_frames.new_zeros(()))
     zeros = waves.new_zeros(waves.shape)
-    return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.reshape(len(kept), -1)).reshape(x.shape)
+    return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.reshape(kept.shape[0], -1)).reshape(x.shape)
 
 
 class _LogMel(torch.autograd.Function):

@@ -21,6 +21,7 @@ from clinaug_fast.ops.residual_se_inputs import (
     DTYPES,
     check,
     check_act,
+    check_act_kinds,
     check_backward,
     check_kinds,
     computed_in,
@@ -57,6 +58,8 @@ def residual_se(
     act: str = "relu",
     slope: float = 0.0,
 ) -> torch.Tensor:
+    if isinstance(slope, torch.Tensor):  # a schema would take it as a number, and give it no gradient
+        check_kinds(x, w1, b1, w2, b2, skip, act, slope)
     try:
         return _OPERATOR(x, w1, b1, w2, b2, skip, act, slope)
     except (AttributeError, RuntimeError, TypeError):
@@ -106,6 +109,7 @@ class ResidualSE(torch.nn.Module):
         super().__init__()
         if channels < 1 or reduction < 1:
             raise ValueError(f"channels is {channels}, reduction is {reduction}; expected both at least 1")
+        check_act_kinds(act, slope)
         check_act(act, slope)
         self.act, self.slope = act, slope
         squeeze = torch.nn.Linear(channels, max(1, channels // reduction))

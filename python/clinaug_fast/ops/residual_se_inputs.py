@@ -21,6 +21,11 @@ def check_kinds(x, w1, b1, w2, b2, skip, act, slope) -> None:
             )
     if skip is not None and not isinstance(skip, torch.Tensor):
         raise TypeError(f"skip is of type {type(skip).__name__}; expected a tensor or None")
+    check_act_kinds(act, slope)
+
+
+def check_act_kinds(act, slope) -> None:
+    """Raises TypeError."""
     if not isinstance(act, str):
         raise TypeError(f"act is {act!r}; expected one of {', '.join(ACTIVATIONS)}")
     if not isinstance(slope, (Real, torch.SymFloat)):
