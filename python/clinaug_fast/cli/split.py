@@ -39,8 +39,8 @@ def split(
             recordings, subjects = real.index.column("recording"), real.index.column("subject")
             unknown, n = len(recordings.filter(subjects.is_null()).unique()), len(recordings.unique())
             say.warn(
-                "the folds keep each recording together, not each patient, where the subject is not known: of "
-                f"{unknown} of {n} recordings. Give preprocess --subject-pattern, or a table with subjects"
+                f"the folds keep each recording together, not each patient: the subject of {unknown} of {n} is not "
+                "known. Give preprocess --subject-pattern, or a table with a subject column"
             )
         if uneven := made.uneven():
             say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")
