@@ -11,7 +11,7 @@ import pytest
 import clinaug_fast
 
 PACKAGE = Path(clinaug_fast.__file__).parent
-ROOT = PACKAGE.parents[1]
+ROOT = Path(__file__).parents[1]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import those to its left. The foundation is seen by all and sees none of the rooms.

@@ -57,6 +57,12 @@ def test_prints_the_table_and_goes_on_from_what_is_stored(cli, tmp_path, tiny_fe
     assert "training" not in again.stderr
 
 
+def test_a_path_that_is_not_utf_8_is_told(cli, tmp_path, tiny_features):
+    result = cli("evaluate", tiny_features.path, tmp_path / "out", "--synthetic", "gan=bad\udcffgen")
+    assert result.exit_code == 2
+    assert "is not UTF-8; expected it all the way" in result.stderr
+
+
 def test_json_holds_the_scores(cli, tmp_path, tiny_features, generated):
     result = cli(
         "evaluate", tiny_features.path, tmp_path / "out", "--synthetic", f"gan={generated}", "--fold", 1, "--fold", 2,

@@ -1,6 +1,7 @@
 """`clinaug-fast verify`: exit code 0 and 3, and which files are named."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from clinaug_fast.config import ClipConfig
 from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess.pipeline import preprocess
+from conftest import MEL
 
 
 @pytest.fixture
@@ -45,3 +49,12 @@ def test_no_folder_ends_in_3(cli: Callable[..., Result], tmp_path: Path) -> None
     result = cli("verify", tmp_path / "none")
     assert result.exit_code == 3
     assert "error:" in result.stderr
+
+
+def test_a_pipe_is_not_waited_for(cli: Callable[..., Result], tiny_corpus: Path, tmp_path: Path) -> None:
+    preprocess(tiny_corpus, tmp_path / "set", MEL, ClipConfig(n_frames=32))
+    (tmp_path / "set/rejected.jsonl").unlink()
+    os.mkfifo(tmp_path / "set/rejected.jsonl")
+    result = cli("verify", tmp_path / "set")
+    assert result.exit_code == 3
+    assert "is a pipe or a device" in result.stdout

@@ -14,9 +14,8 @@ from clinaug_fast.corpus.copies import MEASURED, copies, same_sound, warning
 from clinaug_fast.features.card import CARD
 from clinaug_fast.features.feature_set import feature_set_fingerprint
 from clinaug_fast.preprocess import blocks
-from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.pipeline import preprocess
-from conftest import MEL, SUBJECT_PATTERN, files
+from conftest import MEL, SUBJECT_PATTERN
 from test_merge import Heard
 
 CLIP = ClipConfig(n_frames=32)
@@ -127,24 +126,6 @@ def test_names_come_from_the_right_block(corpus: Path, tmp_path: Path, monkeypat
     one, many = (json.loads((tmp_path / f"{name}/features.json").read_text()) for name in ("one", "many"))
     assert len(many["shards"]) > 3
     assert one["corpus_facts"]["copies"] == many["corpus_facts"]["copies"]
-
-
-def test_blocks_of_an_older_build_are_made_again(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_square_sums(self: BlockFiles, number: int, draft: Path, digest: str, index, facts, about) -> None:
-        complete(self, number, draft, digest, index, facts.drop_columns(["square_sum"]), about)
-
-    def run(out: Path) -> None:
-        preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN)
-
-    complete = BlockFiles.complete
-    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 4)
-    run(tmp_path / "whole")
-    with monkeypatch.context() as older:
-        older.setattr(BlockFiles, "complete", without_square_sums)
-        with pytest.raises(KeyError, match="square_sum"):
-            run(tmp_path / "out")
-    run(tmp_path / "out")
-    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 def test_a_set_of_an_older_build_is_told_nothing(corpus: Path, tmp_path: Path) -> None:

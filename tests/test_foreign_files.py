@@ -276,6 +276,24 @@ def test_what_a_terminal_would_obey_is_shown_as_escapes(cli, tiny_corpus: Path, 
     assert json.loads((tmp_path / "out/features.json").read_text())["labels"][0] == "\x1b[31mh\u202eum\n"
 
 
+def test_line_breaks_in_names_forge_no_lines(cli, tiny_corpus: Path, tmp_path: Path):
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    (corpus / ".hidden\nerror: forged").mkdir()
+    (corpus / "top\nwarning: forged.wav").write_bytes(b"RIFF")
+    (corpus / "hum/x.odd\nerror: forged").write_bytes(b"")
+    (corpus / "N\nerror: forged").mkdir()
+    (corpus / "N\nerror: forged/p0_0.wav").write_bytes(b"no audio")
+    shutil.copy(corpus / "hum/p0_0.wav", corpus / "hiss/p7\nerror: forged.wav")
+    options = ("--sample-rate", "8000", "--n-fft", "256", "--n-mels", "32", "--n-frames", "32")
+    made = cli("preprocess", corpus, tmp_path / "out", *options, "--max-bad", "1")
+    assert made.exit_code == 0
+    failed = cli("preprocess", corpus, tmp_path / "other", *options, "--on-error", "fail")
+    assert failed.exit_code == 4
+    for text in (made.output, made.stderr, failed.stderr):
+        assert "forged" in text
+        assert not [line for line in text.splitlines() if line.startswith(("error: forged", "warning: forged"))]
+
+
 def test_settings_that_make_no_run_and_weights_of_another_type_are_told(tiny_features, tiny_folds, tmp_path: Path):
     config = GanConfig(width=2, latent_dim=8, steps=1, batch_size=6, n_critic=1)
     run = tmp_path / "run"

@@ -167,3 +167,17 @@ def test_a_compiled_gradient_does_not_know_its_batch() -> None:
         module(x).sum().backward()
         assert x.grad.shape == x.shape
     assert len(graphs) <= 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (("avx2", "GNU 12.2.0"), ("avx512", "GNU 14.2.0"), True),
+        (("avx2", "Clang 19.1.7"), ("avx512", "Clang 19.1.7"), False),
+        (("avx2", "Clang 19.1.7"), ("avx2", "GNU 12.2.0"), False),
+        (("baseline", "GNU 12.2.0"), ("avx2", "GNU 12.2.0"), False),
+        (("avx2", "Clang 14.0.6"), ("avx2", "Clang 19.1.7"), False),
+    ],
+)
+def test_builds_that_give_other_bits_have_other_names(one: tuple, other: tuple, alike: bool) -> None:
+    assert (native.arithmetic(*one) == native.arithmetic(*other)) is alike

@@ -98,6 +98,21 @@ def test_a_library_takes_the_sizes_of_the_other(order: int) -> None:
     assert set(found.fields) == {"mel_scale", "norm", "pad_mode"}
 
 
+@pytest.mark.parametrize("changes", [{"power": 1}, {"center": False}, {"window": "hamming"}])
+def test_a_library_has_its_own_spectra(tmp_path: Path, changes: dict) -> None:
+    other = MelConfig(like="librosa", sample_rate=8000, n_fft=512, n_mels=32, **changes)
+    (tmp_path / "features.json").write_text(json.dumps({"mel": other.model_dump()}))
+    found = mel_diff(str(tmp_path), "librosa")
+    assert set(found.fields) == set(changes)
+    assert not found.equal
+
+
+def test_a_contract_that_is_none_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "features.json").write_text(json.dumps({"mel": MelConfig().model_dump() | {"bogus": 1}}))
+    with pytest.raises(InputError, match=r"has a mel contract that is none: bogus is not a setting"):
+        read_mel(str(tmp_path))
+
+
 def test_a_diff_can_be_written_as_json() -> None:
     assert len(json.loads(json.dumps(compare(SMALL, SMALL.with_changes(mel_scale="htk")).by_band))) == 32
 

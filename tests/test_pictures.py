@@ -50,5 +50,9 @@ def test_the_colours_are_those_of_the_clips_that_are_shown(tmp_path: Path, monke
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
 
 
+def test_what_turns_text_round_is_told_as_a_number():
+    assert pictures._title("rtl\u202egnp") == "rtl\\u202egnp"
+
+
 def test_hundreds_of_labels_are_not_drawn():
     assert 6 <= pictures.MOST_LABELS <= 60

@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 import typer
 
 from clinaug_fast.cli.console import stage
-from clinaug_fast.corpus import audio
+from clinaug_fast.corpus import audio, recordings
 from clinaug_fast.corpus.audio import decode
-from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.recordings import Recording, read_corpus
 from clinaug_fast.errors import InputError
-from clinaug_fast.features import feature_set
+from clinaug_fast.features import feature_set, verify
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from conftest import MEL
 
@@ -116,3 +118,37 @@ def test_a_library_that_may_not_be_mapped_is_no_want_of_memory(told: str) -> Non
     with pytest.raises(typer.Exit) as caught, stage("train", True, True):
         raise ImportError(f"libx.so: failed to map segment from shared object: {told}")
     assert caught.value.exit_code == 1
+
+
+def short(*arguments, **how):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_shortage_is_no_damage(many_shards: FeatureSet, monkeypatch: pytest.MonkeyPatch):
+    for name in ("fingerprint_shard", "feature_set_fingerprint"):
+        with monkeypatch.context() as lacking:
+            lacking.setattr(verify, name, short)
+            with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+                verify.verify(many_shards.path)
+    assert verify.verify(many_shards.path).whole
+
+
+def test_want_of_memory_is_no_fault_of_a_table_or_an_index(
+    many_shards: FeatureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def lacking(*arguments, **how):
+        raise pa.ArrowMemoryError("malloc of size 857984 failed")
+
+    (tmp_path / "t.csv").write_text("path,label\nx.wav,a\ny.wav,b\n")
+    monkeypatch.setattr(pa.csv, "read_csv", lacking)
+    monkeypatch.setattr(feature_set.pq, "read_table", lacking)
+    for read in (lambda: read_corpus(tmp_path / "t.csv"), lambda: FeatureSet.open(many_shards.path)):
+        with pytest.raises(MemoryError, match="malloc"):
+            read()
+
+
+def test_a_shortage_is_no_fault_of_a_folder(tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recordings.native, "list_audio", short)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)) as caught:
+        read_corpus(tiny_corpus)
+    assert not isinstance(caught.value, InputError)

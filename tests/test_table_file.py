@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import Result
 
@@ -238,3 +240,23 @@ def test_columns_of_one_name_that_are_not_used_are_told(tmp_path: Path):
     assert read_corpus(saved(tmp_path, "path,label,note,note\nx.wav,a,1,2\ny.wav,b,3,4\n")).unused == ("note", "note")
     with pytest.raises(InputError, match="has the column 'onset'; expected 'start_s'"):
         read_corpus(saved(tmp_path, "path,label,onset,onset\nx.wav,a,1,2\ny.wav,b,3,4\n"))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.large_string())], ids=str
+)
+def test_times_of_another_name_are_refused_whatever_arrow_calls_text(tmp_path: Path, kind: pa.DataType):
+    onsets = pa.array(["0.00", "0.71"]).cast(kind)
+    pq.write_table(pa.table({"path": ["x.wav", "y.wav"], "label": ["a", "b"], "onset": onsets}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="has the column 'onset'; expected 'start_s'"):
+        read_corpus(tmp_path / "t.parquet")
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"path": [f"{k}.wav" for k in range(4000)], "label": ["a", "b"] * 2000}), path)
+    content = bytearray(path.read_bytes())
+    content[40:400] = bytes(360)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.parquet cannot be read as a table"):
+        read_corpus(path)

@@ -6,11 +6,16 @@ the sentence and exits. Anything else that escapes is a bug (exit code 1).
 
 import errno
 
-SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the process or the machine: no fault of a file
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the process or the machine
 
 EXIT_BUG = 1
 EXIT_STOPPED = 75  # EX_TEMPFAIL: the same command goes on
 EXIT_INTERRUPTED = 130
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether the process or the machine lacks something: no fault of a file, and no verdict on it."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES)
 
 
 class ClinaugError(Exception):

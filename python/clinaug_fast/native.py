@@ -36,9 +36,21 @@ CLIPPED_FROM: float = _native.clipped_from  # the size of a sample at full scale
 LARGE_WAV_BYTES: int = _native.large_wav_bytes  # of a file: `wav_log_mel` leaves larger ones alone
 SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end behind its file, where it is cut
 
-# Where it is the same, log-mels are the same to the bit: AVX2 and AVX-512 round alike. The number counts up where a
-# change of the kernels changes bits.
-ARITHMETIC: str = ("x86-64-v3" if INSTRUCTION_SET != "baseline" else f"baseline {platform.machine()}") + " 4"
+# Counts up where a change changes bits, of the kernels, of what is decoded or rejected, or of what is measured of a
+# recording.
+BITS = 5
+
+
+def arithmetic(instruction_set: str, compiler: str) -> str:
+    """Where it is the same, feature sets are the same to the bit: compiled by g++, AVX2 and AVX-512 round alike; other
+    compilers fuse other products into sums, and others for each of the two."""
+    name = f"baseline {platform.machine()}" if instruction_set == "baseline" else instruction_set
+    if not compiler.startswith("GNU "):
+        return f"{name} {compiler} {BITS}"
+    return f"{name if instruction_set == 'baseline' else 'x86-64-v3'} {BITS}"
+
+
+ARITHMETIC: str = arithmetic(INSTRUCTION_SET, _native.compiler)
 
 
 @lru_cache(maxsize=64)
@@ -64,7 +76,7 @@ def log_mel(
 ) -> np.ndarray:
     """Log-mel of one waveform or a batch: ``log(max(M |STFT(x)|^power, floor))``.
 
-    x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides.
+    x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides of whole elements.
     out: (n_mels, n_frames) or (B, n_mels, n_frames), float32, float64 or float16, any strides; made (float64 for
         float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
         else in single precision, with pre-emphasis or double precision for the frames that need it: within 2e-4 dB

@@ -14,12 +14,13 @@ def shown(text: str, keep: str = "") -> str:
 
 def shown_in_json(text: str) -> str:
     """One line of JSON in the escapes that JSON has."""
-    return text if text.isprintable() else "".join(f"\\u{ord(c):04x}" if _is_obeyed(c) else c for c in text)
+    return text if text.isprintable() else "".join(f"\\u{ord(c):04x}" if is_obeyed(c) else c for c in text)
 
 
 def _shown(c: str) -> str:
-    return c.encode("unicode_escape").decode() if _is_obeyed(c) else c
+    return c.encode("unicode_escape").decode() if is_obeyed(c) else c
 
 
-def _is_obeyed(c: str) -> bool:
+def is_obeyed(c: str) -> bool:
+    """Whether a terminal, or whoever draws text, does something for this character in place of showing it."""
     return unicodedata.category(c) in OBEYED or ord(c) in TURNS

@@ -90,7 +90,7 @@ class Say:
     def advance(self, steps: int = 1, note: str = "") -> None:
         if self.came:  # somebody has swallowed it
             raise KeyboardInterrupt
-        self._done += steps
+        self._done, note = self._done + steps, shown(note)
         now = time.monotonic()
         rate = f"{self._done / max(now - self._begun, 1e-3):.3g}/s"
         if self._bar is not None:

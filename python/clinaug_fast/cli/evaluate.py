@@ -108,9 +108,10 @@ def _arms(synthetic: list[str]) -> dict[str, Path]:
     for given in synthetic:
         name, separator, path = given.partition("=")
         path = path if separator else given
-        if not path:
-            raise SettingsError(f"synthetic is {given!r}: it is empty; expected a path. Is a variable unset?")
-        path = Path(path)
+        try:
+            path = some_path(path)
+        except typer.BadParameter as error:
+            raise SettingsError(f"synthetic is {given!r}: {error.message}") from None
         name = name if separator else path.resolve().name
         if name in arms:
             raise SettingsError(

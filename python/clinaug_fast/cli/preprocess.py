@@ -241,7 +241,7 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     rows += [("  rejected", bad, f"reasons in {out / 'rejected.jsonl'}" if bad else "")]
     rows += [(f"    {code}", n, "") for code, n in counts.rejected.items()]
     if counts.ignored:
-        suffixes = ", ".join(f"{n} {suffix}" for suffix, n in counts.ignored.items())
+        suffixes = ", ".join(f"{n} {shown(suffix)}" for suffix, n in counts.ignored.items())
         rows += [("other files ignored", sum(counts.ignored.values()), suffixes)]
     rows += [("subjects known", counts.subjects, "")]
     rows += [("clips", sum(counts.clips.values()), f"{mel.n_mels} mels x {n_frames} frames, {seconds:.2f} s each")]

@@ -29,7 +29,7 @@ from miniaudio import lib as dr
 from clinaug_fast import native
 from clinaug_fast.corpus import containers, mpeg
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
-from clinaug_fast.errors import SHORTAGES
+from clinaug_fast.errors import is_shortage
 
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
@@ -388,6 +388,6 @@ def _looked_at() -> Iterator[None]:
     except PermissionError:
         raise Unopened(Code.PERMISSION, "reading it is not permitted") from None
     except OSError as error:
-        if error.errno in SHORTAGES:  # of the process; no verdict on a file
+        if is_shortage(error):
             raise
         raise Unopened(Code.UNREADABLE, error.strerror or str(error)) from None

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from clinaug_fast.shown import shown
+
 MEASURED = ("square_sum", "seconds", "file_rate", "channels", "peak", "silent_share")
 EXAMPLES = 3  # sounds that are named, by two recordings each
 
@@ -65,10 +67,10 @@ def warning(found: Mapping[str, Any]) -> str | None:
     labels, subjects = found["of_several_labels"], found["of_one_label_and_several_subjects"]
     if not labels + subjects:
         return None
-    first = found["examples"][0]
+    one, other = map(shown, found["examples"][0])
     what = [f"{labels} under more than one label"] if labels else []
     what += [f"{subjects} under no one subject, so that a split may test on what was trained on"] if subjects else []
     return (
-        f"{found['recordings']} recordings hold the same sound as another, such as {first[0]} and {first[1]}: of "
+        f"{found['recordings']} recordings hold the same sound as another, such as {one} and {other}: of "
         f"{found['sounds']} such sounds, {' and '.join(what)}. Take the copies out, or name one subject for them"
     )

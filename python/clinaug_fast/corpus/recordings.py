@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 from clinaug_fast import native
 from clinaug_fast.corpus.spellings import as_a_person, composed, refuse_two_spellings
 from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, read_table
-from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.errors import InputError, SettingsError, is_shortage
 from clinaug_fast.runs import fingerprint
+from clinaug_fast.shown import shown
 
 AUDIO_SUFFIXES = frozenset(
     (
@@ -182,7 +183,7 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
 
 def some_of(names: Sequence[str]) -> str:
     """The first of them, as a sentence tells them."""
-    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+    return ", ".join(map(shown, names[:5])) + (" ..." if len(names) > 5 else "")
 
 
 def _and_dead(links: Sequence[str]) -> str:
@@ -194,6 +195,8 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     try:
         found = native.list_audio(root, sorted(AUDIO_SUFFIXES | FOREIGN_SUFFIXES), threads)
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
     ignored: Counter[str] = Counter()
     for suffix, n in found.ignored.items():

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, is_shortage
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 COLUMNS = {
@@ -47,7 +47,9 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
         table = _read_csv(path) if is_csv else pa.parquet.read_table(path)
         table.validate(full=True)
         names = table.column_names
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if is_shortage(error) or (isinstance(error, OSError) and error.errno is not None):
+            raise
         mend = AS_UTF_8 if is_csv else "Check its format"
         raise InputError(f"{path} cannot be read as a table: {error}. {mend}") from None
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
@@ -142,6 +144,10 @@ def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
 
 def _has_numbers(column: pa.ChunkedArray) -> bool:
     """Seconds, of which some may be NA or have a decimal comma; a date is none."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
     if pa.types.is_string(column.type):
         return bool(pc.any(pc.match_substring_regex(column, r"^\s*[0-9]+([.,][0-9]+)?\s*$")).as_py())
     return pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)

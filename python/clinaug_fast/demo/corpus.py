@@ -14,7 +14,7 @@ from clinaug_fast.demo.room import Procedure
 from clinaug_fast.demo.sources import SOUNDS
 from clinaug_fast.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
-from clinaug_fast.json_files import read_json, write_json
+from clinaug_fast.json_files import read_record, write_json
 from clinaug_fast.runs import Progress, Silent, atomic_folder, refuse_changed, write_text
 
 LABELS = sorted(SOUNDS)
@@ -79,7 +79,7 @@ def write_demo_corpus(
 
 
 def _refuse_other(out: Path, settings: dict[str, int], names: dict[str, tuple[int, str, int]]) -> None:
-    stored = read_json(out / SETTINGS_FILE, f"the {SETTINGS_FILE} of a demo corpus")
+    stored = read_record(out / SETTINGS_FILE, f"the {SETTINGS_FILE} of a demo corpus", {})
     refuse_changed(out, stored, settings)
     missing = [name for name in names if not (out / name).is_file()]
     if missing:

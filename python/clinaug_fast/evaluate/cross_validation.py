@@ -26,6 +26,7 @@ from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.json_files import as_json, read_versioned
 from clinaug_fast.runs import Progress, Silent, begun, claim, fingerprint, provenance, refuse_changed, write_text
 from clinaug_fast.seeds import derived_seed
+from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 2
 IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to
@@ -224,7 +225,7 @@ def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: P
         for number, label in enumerate(features.labels):
             tested = len(set(features.groups[test[features.classes[test] == number]]))
             if tested < FEW:
-                thin.append(f"{tested} of {label} in fold {fold}")
+                thin.append(f"{tested} of {shown(label)} in fold {fold}")
     if thin:
         more = f" and {len(thin) - 5} more" if len(thin) > 5 else ""
         unit = folds.about["group_by"].replace(", else ", " or ")

@@ -170,4 +170,4 @@ def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]], align: str) -> st
 
 def _escape(text: str) -> str:
     """`text` as Markdown shows it, also in a table."""
-    return shown("".join("\\" + c if c in "\\`*_[]<>|#" else " " if c in "\r\n" else c for c in text))
+    return shown("".join("\\" + c if c in "\\`*_[]<>|#~&" else " " if c in "\r\n" else c for c in text))

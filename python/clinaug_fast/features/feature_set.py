@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig, whole_number
-from clinaug_fast.errors import SHORTAGES, InputError
+from clinaug_fast.errors import InputError, is_shortage
 from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
@@ -81,6 +81,8 @@ class FeatureSet:
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
             index.validate(full=True)
         except (OSError, KeyError, pa.ArrowException) as error:  # KeyError: a column that is there twice
+            if is_shortage(error):
+                raise
             raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. {MEND}") from None
         if about.get("fingerprint") != digest:
             raise InputError(
@@ -154,7 +156,7 @@ class FeatureSet:
         except InputError:
             raise
         except Exception as error:  # numpy's reader of headers raises whatever comes
-            if isinstance(error, OSError) and error.errno in SHORTAGES:
+            if is_shortage(error):
                 raise
             raise InputError(f"{path} cannot be read: {error}. {MEND}") from None
         expected = (entry["rows"], *self.clip_shape)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, is_shortage
 from clinaug_fast.features.feature_set import (
     INDEX_SCHEMA,
     MEND,
@@ -30,7 +30,7 @@ from clinaug_fast.features.feature_set import (
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_versioned
-from clinaug_fast.runs import Progress, Silent, fingerprint_file
+from clinaug_fast.runs import Progress, Silent, fingerprint_file, regular
 
 
 @dataclass
@@ -69,8 +69,12 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
         try:
             report.problems += [{"file": of, "problem": problem} for of, problem in problems]
         except (InputError, OSError, pa.ArrowException) as error:
+            if is_shortage(error):
+                raise
             report.problems.append({"file": file, "problem": f"it cannot be read: {error}"})
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        except KeyError as error:
+            report.problems.append({"file": file, "problem": f"it lacks {error}; an earlier build may have made it"})
+        except (IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             report.problems.append({"file": file, "problem": f"{name} cannot be checked: {error!r}"})
 
     try:
@@ -84,6 +88,8 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     try:
         index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
     except (OSError, KeyError, pa.ArrowException) as error:
+        if is_shortage(error):
+            raise
         report.problems.append({"file": "index.parquet", "problem": f"it cannot be read: {error}"})
         return report
     shards = about.get("shards")
@@ -100,7 +106,7 @@ def _fingerprint(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]
     digest = feature_set_fingerprint(about, path / "index.parquet")
     if about["fingerprint"] != digest:
         told = f"the fingerprint is {about['fingerprint']}; expected {digest}: one of the two files was changed"
-        yield "features.json or index.parquet", told
+        yield "features.json or index.parquet", f"{told}, or an earlier build made them"
 
 
 def _shards(path: Path, about: dict[str, Any], threads: int, progress: Progress) -> Iterator[tuple[str, str]]:
@@ -130,6 +136,8 @@ def _shard(path: Path, about: dict[str, Any], entry: dict[str, Any]) -> str | No
     except FileNotFoundError:
         return "it is missing"
     except (OSError, ValueError, EOFError) as error:
+        if is_shortage(error):
+            raise
         return f"it cannot be read: {error}"
 
 
@@ -167,7 +175,7 @@ def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]
 
 
 def _rejected(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    with open(path / "rejected.jsonl", encoding="utf-8") as lines:
+    with open(regular(path / "rejected.jsonl"), encoding="utf-8") as lines:
         codes = dict(Counter(json.loads(line).get("code") for line in lines))
     digest, counted = fingerprint_file(path / "rejected.jsonl"), about["counts"]["rejected"]
     if codes != counted:

@@ -13,6 +13,7 @@ from matplotlib.font_manager import findfont, get_font
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import band_edges_hz
+from clinaug_fast.shown import is_obeyed
 
 CLIPS_A_LABEL = 2  # of each kind
 LABELS_A_BAND = 6  # labels beside each other; more go below
@@ -79,7 +80,8 @@ def _printable_units(text: str) -> list[str]:
     for character in text:
         code = ord(character)
         number = f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
-        shown = character if font.get_char_index(code) else number
+        is_drawn = font.get_char_index(code) and not is_obeyed(character)
+        shown = character if is_drawn else number
         if units and unicodedata.combining(character):
             units[-1] += shown
         else:

@@ -24,6 +24,7 @@ from clinaug_fast.json_files import write_json, write_json_lines
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.memory import give_back
 from clinaug_fast.runs import fingerprint_file, provenance
+from clinaug_fast.shown import shown
 
 
 @dataclass(frozen=True)
@@ -146,24 +147,26 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
 def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[str, Any]]) -> None:
     """Nothing is worth writing without recordings of two labels."""
     rows = ((row.get("path", row.get("recording")), row["code"], row.get("reason")) for row in rejected[:3])
-    first = "; ".join(f"{path}: {code}" + (f", {reason}" if reason else "") for path, code, reason in rows)
+    first = shown("; ".join(f"{path}: {code}" + (f", {reason}" if reason else "") for path, code, reason in rows))
     if rejected and "path" not in rejected[0]:
         first += " (names and reasons without --deidentify, in another output folder)"
     if not labels:
         raise RejectedError(
             f"all {len(rejected)} recordings of {corpus} were rejected, nothing was written. The first reasons: "
-            f"{first.rstrip('.')}. {_cure(rejected)}"
+            f"{first.rstrip('.')}. {_cure(rejected, corpus)}"
         )
     if len(labels) < 2:
         raise InputError(
             f"only the label {labels[0]!r} of {corpus} has recordings that can be used; expected two or more. "
-            f"The first reasons: {first.rstrip('.')}. {_cure(rejected)}"
+            f"The first reasons: {first.rstrip('.')}. {_cure(rejected, corpus)}"
         )
 
 
-def _cure(rejected: list[dict[str, Any]]) -> str:
+def _cure(rejected: list[dict[str, Any]], corpus: object) -> str:
     lengths = {Code.TOO_SHORT: "lower --min-seconds", Code.TOO_LONG: "raise --max-duration"}
     codes = {row["code"] for row in rejected}
+    if codes == {Code.MISSING} and isinstance(corpus, Path) and corpus.is_dir():
+        return "They are links that lead nowhere: mend or remove them"
     if codes == {Code.MISSING}:
         cure = "Correct the table's paths, which start at its folder and are spelled as the files are"
         if any("\\" in row.get("path", "") for row in rejected):

@@ -21,8 +21,10 @@ from clinaug_fast.json_files import read_json, read_record, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.parts import MERGED
 from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
+from clinaug_fast.shown import shown
 
 SETTINGS = "a draft's settings.json"
+LONGEST_NAME = 255 - len(".receipt.json")  # of what is made, in bytes
 
 
 class Draft:
@@ -57,7 +59,7 @@ class Draft:
 
     def add(self, path: Path, value: Any) -> None:
         """Put JSON in or beside what was published. It is made in the draft, where a killed process leaves no trace."""
-        made = self.folder / path.name
+        made = self.folder / "added.json"
         write_json(made, value)
         os.replace(made, path)
 
@@ -74,6 +76,11 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
     """
     if out.is_symlink() and not out.exists():
         raise InputError(f"{out} is a link to {out.readlink()}, which is not there; expected a new folder. Remove it")
+    if (length := len(os.fsencode(out.name))) > LONGEST_NAME:
+        raise InputError(
+            f"the name {shown(out.name)} has {length} bytes; expected at most {LONGEST_NAME}, since files beside it "
+            "are named after it. Choose a shorter one"
+        )
     folder = draft_of(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(out, folder)

@@ -20,6 +20,7 @@ from clinaug_fast.errors import RejectedError
 from clinaug_fast.mel import advise_bands
 from clinaug_fast.preprocess.assemble import Counts
 from clinaug_fast.runs import Progress
+from clinaug_fast.shown import shown
 
 PARTS = "train|test|valid|dev|development|eval|evaluation|fold|split|part"
 KINDS = "[a-z]|set|wav|data|audio|clean|other|noisy"  # of one
@@ -32,9 +33,8 @@ NOBODY = {"na", "n/a", "nan", "none", "null", "unknown", "?", "-"}  # what table
 def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
     """Warn of columns, links, folders and names that may be meant otherwise than they are read."""
     if corpus.unused:
-        progress.warn(
-            f"{corpus.path} has columns that are not used: {', '.join(corpus.unused)}. Used are {', '.join(COLUMNS)}"
-        )
+        unused = shown(", ".join(corpus.unused))
+        progress.warn(f"{corpus.path} has columns that are not used: {unused}. Used are {', '.join(COLUMNS)}")
     if corpus.dead_links:
         progress.warn(
             f"links that lead nowhere are left out, and all behind them: {some_of(corpus.dead_links)}. Mount or "
@@ -103,7 +103,7 @@ def judge(
         progress.warn(
             f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {some_of(left_out)}"
             if len(left_out) > 1
-            else f"the folder {left_out[0]}, hidden or a link to another in the corpus, is left out"
+            else f"the folder {shown(left_out[0])}, hidden or a link to another in the corpus, is left out"
         )
     if lost := sorted(set(labels) - set(about["labels"])):
         progress.warn(

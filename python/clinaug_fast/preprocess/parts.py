@@ -31,6 +31,7 @@ MADE_WITH = {
     "clip": dict,
     "corpus": {"ignored": dict, "unlabelled": int},
 }
+MOST_DIGITS = 9
 SLURM, WHOLE = "slurm", "none"
 MERGED = "all, by merge"  # what a draft of a merge has in place of a part
 
@@ -51,7 +52,7 @@ class Part:
         if text == SLURM:
             return _of_slurm_array(os.environ)
         number, slash, count = text.partition("/")
-        if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        if not (slash and _is_number(number) and _is_number(count) and int(number) < int(count)):
             raise SettingsError(
                 f"shard is {text!r}; expected I/N with I from 0 to N - 1, such as 0/4, {SLURM} or {WHOLE}"
             )
@@ -99,7 +100,7 @@ def _of_slurm_array(environment: Mapping[str, str]) -> Part:
     task, count, least = (environment.get(name, "") for name in names)
     least = least or "0"
     step = environment.get("SLURM_ARRAY_TASK_STEP") or "1"
-    if not all(value.isdecimal() for value in (task, count, least, step)):
+    if not all(map(_is_number, (task, count, least, step))):
         raise SettingsError(
             f"shard is {SLURM}, but SLURM_ARRAY_TASK_ID is {task!r} and SLURM_ARRAY_TASK_COUNT is {count!r}; expected "
             "the numbers of an array job. Submit with sbatch --array=0-N, or give I/N"
@@ -111,6 +112,10 @@ def _of_slurm_array(environment: Mapping[str, str]) -> Part:
             "Submit with sbatch --array=0-N, or give I/N"
         )
     return Part(number, int(count))
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def part_files(folder: Path) -> BlockFiles:

@@ -117,7 +117,7 @@ def preprocess(
                     "of one number. To repeat a task give --shard I/N as it was: SLURM counts each array's tasks anew"
                 )
             out = part.path(out)
-        counts, receipt = _standing(out, made_with, part), None
+        counts, receipt = _standing(out, made_with, part, max_bad), None
         already_done = out.exists()
         if already_done:
             remove_left(out)
@@ -130,7 +130,7 @@ def preprocess(
             run = Receipt()
             with open_draft(out, _settings(made_with, part, cutting())) as draft:
                 if draft is None:  # another process has just made it
-                    return PreprocessResult(out, _standing(out, made_with, part), True, None)
+                    return PreprocessResult(out, _standing(out, made_with, part, max_bad), True, None)
                 files = draft.files(sidecars_stay=part is not None)
                 job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key, device)
                 table = _in_public_order(source.table, deidentify_key)
@@ -214,16 +214,21 @@ def _settings(made_with: Mapping[str, Any], part: Part | None, block: str) -> di
     return flat_settings(made_with) | {"shard": None if part is None else str(part), "block": block}
 
 
-def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None) -> Counts | None:
-    """The counts of a feature set that stands at `out`; InputError where it was made with other settings."""
+def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None, max_bad: float) -> Counts | None:
+    """The counts of a feature set that stands at `out`; InputError where it was made with other settings, or has lost
+    something. A part that stands takes over `max_bad`, which is the merge's."""
     if not out.exists():
         return None
     if part is None:
-        return Counts(**refuse_other_set(out, flat_settings(made_with)).about["counts"])
+        stands = refuse_other_set(out, flat_settings(made_with))
+        stands.refuse_lost_shards()
+        return Counts(**stands.about["counts"])
     about = read_part(out)
     made = Part(about["number"], about["count"])
     refuse_changed(out, _settings(about["made_with"], made, about["block"]), _settings(made_with, part, cutting()))
     refuse_used_up(out, about)
+    if about["max_bad"] != max_bad:
+        write_part(out, made, about["n_blocks"], about["made_with"], max_bad)
     return None
 
 

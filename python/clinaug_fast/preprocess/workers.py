@@ -29,6 +29,7 @@ from clinaug_fast.preprocess.double_buffer import DoubleBuffer, Lane
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, Budget, keep_freed
 from clinaug_fast.preprocess.stopping import CAME, FINISHING
 from clinaug_fast.runs import Progress
+from clinaug_fast.shown import shown
 
 BATCH_RECORDINGS = 64
 BATCH_BYTES = 8 << 20  # of files and their log-mels, as far as the listing tells
@@ -207,9 +208,10 @@ class _Block:
     def _refuse_rejected(self, rows: range) -> None:
         for row in rows:
             if reason := self.verdicts.rejected.get(row):
+                path, told = shown(self.recordings.paths[row]), shown(f"{reason.code}: {reason}")
                 raise RejectedError(
-                    f"{self.recordings.paths[row]} was rejected ({reason.code}: {reason}), and --on-error is fail. "
-                    "Repair it or take it out, or give --on-error skip"
+                    f"{path} was rejected ({told}), and --on-error is fail. Repair it or take it out, or give "
+                    "--on-error skip"
                 )
 
     def take_turn(self, batch: int) -> None:

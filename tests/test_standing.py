@@ -1,0 +1,53 @@
+"""A command repeated where its output stands: what was lost is told, what is asked for anew holds, names fit."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clinaug_fast.config import ClipConfig
+from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.preprocess.draft import LONGEST_NAME
+from clinaug_fast.preprocess.merge import merge
+from clinaug_fast.preprocess.parts import Part
+from clinaug_fast.preprocess.pipeline import preprocess
+from conftest import MEL, write_corpus
+
+CLIP = ClipConfig(n_frames=32)
+
+
+def test_a_set_that_has_lost_a_shard_is_not_called_made(tiny_corpus: Path, tmp_path: Path) -> None:
+    preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP)
+    (tmp_path / "out/shards/00000.npy").unlink()
+    with pytest.raises(InputError, match=r"00000\.npy cannot be read: .* Restore it, or remove the feature set"):
+        preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP)
+
+
+def test_a_part_that_stands_takes_the_limit_that_is_asked_for(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "hum/p0_0.wav").write_bytes(b"no audio")
+    made = preprocess(corpus, tmp_path / "out", MEL, CLIP, part=Part(0, 1), max_bad=0.0).out
+    with pytest.raises(RejectedError, match="expected at most 0"):
+        merge([made], tmp_path / "out")
+    for folder in tmp_path.glob("out*"):
+        if folder != made:
+            folder.rename(tmp_path / f"strict {folder.name}")
+    again = preprocess(corpus, tmp_path / "other", MEL, CLIP, part=Part(0, 1), max_bad=0.0)
+    again = preprocess(corpus, tmp_path / "other", MEL, CLIP, part=Part(0, 1), max_bad=0.5)
+    assert again.already_done
+    assert json.loads((again.out / "part.json").read_text())["max_bad"] == 0.5
+    assert merge([again.out], tmp_path / "other").kept == 17
+
+
+def test_a_name_that_leaves_no_room_for_others_is_refused_before_any_work(tiny_corpus: Path, tmp_path: Path) -> None:
+    assert preprocess(tiny_corpus, tmp_path / ("o" * LONGEST_NAME), MEL, CLIP).counts.kept == 18
+    assert len(list(tmp_path.iterdir())) == 2  # the receipt beside it
+    with pytest.raises(InputError, match=f"has {LONGEST_NAME + 1} bytes; expected at most {LONGEST_NAME}"):
+        preprocess(tiny_corpus, tmp_path / ("o" * (LONGEST_NAME + 1)), MEL, CLIP)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("text", ["1/" + "9" * 5000, "9" * 5000 + "/1"])
+def test_a_part_of_endless_digits_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected I/N"):
+        Part.parse(text)
