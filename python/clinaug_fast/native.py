@@ -91,8 +91,10 @@ def log_mel(
     A NaN or infinity makes exactly the frames whose window holds it NaN or infinite.
     Returns `out`. Raises TypeError or ValueError naming what was given and what is expected.
     """
-    if not isinstance(x, np.ndarray) or _DTYPE_NAMES.get(x.dtype) not in IN_DTYPES or isinstance(x, np.ma.MaskedArray):
+    if not isinstance(x, np.ndarray) or _DTYPE_NAMES.get(x.dtype) not in IN_DTYPES:
         raise TypeError(f"x is {_kind(x)}; expected a numpy array of {', '.join(IN_DTYPES)}. Convert it with astype")
+    if hasattr(x, "mask"):  # not by numpy.ma, whose import, late as it is, a forked child may not survive
+        raise TypeError("x is a masked array; expected a plain one. Fill it with .filled(0)")
     if x.ndim not in (1, 2):
         raise ValueError(f"x has shape {x.shape}; expected (T,) or (B, T). Mix channels down or flatten the batch")
     if not isinstance(config, MelConfig):
