@@ -40,8 +40,14 @@ def copies(measured: Mapping[str, np.ndarray], of_label: np.ndarray, subjects: n
         "sounds": len(groups),
         "of_several_labels": len(several_labels),
         "of_one_label_and_several_subjects": len(several_subjects),
-        "examples": [names(_two(rows, of_label, subjects)) for rows in told],
+        "examples": _named([_two(rows, of_label, subjects) for rows in told], names),
     }
+
+
+def _named(pairs: list[np.ndarray], names: Names) -> list[list[str]]:
+    """Asked for at once, since a name may be read from disk."""
+    each = names(np.concatenate(pairs)) if pairs else []
+    return [each[at : at + 2] for at in range(0, len(each), 2)]
 
 
 def same_sound(measured: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ Takes the blocks' sidecar files, whoever made them; leaves the set's other files
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,12 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
         file_rates={str(rate): int(n) for rate, n in zip(rates, n_of_rate, strict=True)},
         audio_seconds=round(float(np.sum(facts.column("seconds").to_numpy())), 3),
     )
-
-    def names(rows: np.ndarray) -> list[str]:
-        return [_name(files, kept, row) for row in rows.tolist()]
-
     about = {"schema_version": SCHEMA_VERSION} | {key: value for key, value in made_with.items() if key != "corpus"}
-    about |= {"labels": sorted(counts.clips), "counts": asdict(counts), "corpus_facts": corpus_facts(facts, names)}
+    about |= {
+        "labels": sorted(counts.clips),
+        "counts": asdict(counts),
+        "corpus_facts": corpus_facts(facts, partial(_names, files, kept)),
+    }
     about |= {"n_clips": sum(counts.clips.values())}
     about["rejected"] = {"file": "rejected.jsonl", "blake2b_64": fingerprint_file(folder / "rejected.jsonl")}
     about["shards"] = [
@@ -129,13 +130,13 @@ def _read_facts(files: BlockFiles, kept: Sequence[int]) -> pa.Table:
     return pa.table(columns | {name: pa.array(values) for name, values in numbers.items()})
 
 
-def _name(files: BlockFiles, kept: Sequence[int], row: int) -> str:
-    """What stands in `recording` in a row of the facts."""
-    block = 0
-    while row >= kept[block]:
-        row -= kept[block]
-        block += 1
-    return _read(files.facts(block), ["recording"]).column("recording")[row].as_py()
+def _names(files: BlockFiles, kept: Sequence[int], rows: np.ndarray) -> list[str]:
+    """What stands in `recording` in some rows of the facts."""
+    ends = np.cumsum(kept)
+    blocks = np.searchsorted(ends, rows, "right").tolist()
+    columns = {block: _read(files.facts(block), ["recording"]).column("recording") for block in {*blocks}}
+    places = [row - (ends[block] - kept[block]) for row, block in zip(rows.tolist(), blocks, strict=True)]
+    return [columns[block][int(place)].as_py() for block, place in zip(blocks, places, strict=True)]
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
