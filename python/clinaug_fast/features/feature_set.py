@@ -177,13 +177,16 @@ class FeatureSet:
         for number in range(len(self.about["shards"])):
             self._shard(number)
 
-    def clips(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def clips(self, rows: Sequence[int] | np.ndarray | slice | None = None) -> np.ndarray:
         """(n, n_mels, n_frames) float32: the clips of these index rows (or mask), copied; all of them by default."""
-        if not isinstance(rows, slice):
-            rows = slice(None) if rows is None else np.asarray(rows)
-            if isinstance(rows, np.ndarray) and rows.ndim != 1:
+        if rows is None:
+            rows = slice(None)
+        elif not isinstance(rows, slice):
+            rows = np.asarray(rows)  # of a tuple numpy would take each number for an axis
+            if rows.ndim != 1:
                 raise ValueError(f"rows are of shape {rows.shape}; expected (n,), such as [0]")
-            rows = rows.astype(np.int64) if isinstance(rows, np.ndarray) and not len(rows) else rows
+            if not len(rows):  # of an empty list numpy makes floats
+                rows = rows.astype(np.int64)
         rows = np.arange(len(self))[rows]
         out = np.empty((len(rows), *self.clip_shape), np.float32)
         shard, row = self.column("shard")[rows], self.column("row")[rows]

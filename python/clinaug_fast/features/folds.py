@@ -23,9 +23,9 @@ from clinaug_fast.shown import shown
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
 FOLD = {"test_groups": [str], "test_recordings": [int]}  # by label
+UNEVEN = 2  # times as many test recordings in one fold as in another
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
-UNEVEN = 2  # times as many test recordings in one fold as in another
 SHUFFLES = 16
 DEALS = 4000
 COMPARED = 32  # of them, for evenness: the best of all would be the same for every seed
