@@ -60,9 +60,8 @@ def test_what_a_split_may_part_comes_first() -> None:
         "examples": [["r4", "r5"], ["r2", "r3"], ["r0", "r1"]],
     }
     assert warning(found) == (
-        "6 recordings hold the same sound as another, such as r4 and r5: of 3 such sounds, 1 under more than one label "
-        "and 1 under no one subject, so that a split may test on what was trained on. Take the copies out, or name one "
-        "subject for them"
+        "6 recordings hold the same sound as another, such as r4 and r5; sounds under more than one label: 1; sounds of "
+        "one label that a split may both train on and test on: 1. Take the copies out, or name one subject for them"
     )
 
 

@@ -74,9 +74,9 @@ def warning(found: Mapping[str, Any]) -> str | None:
     if not labels + subjects:
         return None
     one, other = map(shown, found["examples"][0])
-    what = [f"{labels} under more than one label"] if labels else []
-    what += [f"{subjects} under no one subject, so that a split may test on what was trained on"] if subjects else []
+    what = [f"sounds under more than one label: {labels}"] if labels else []
+    what += [f"sounds of one label that a split may both train on and test on: {subjects}"] if subjects else []
     return (
-        f"{found['recordings']} recordings hold the same sound as another, such as {one} and {other}: of "
-        f"{found['sounds']} such sounds, {' and '.join(what)}. Take the copies out, or name one subject for them"
+        f"{found['recordings']} recordings hold the same sound as another, such as {one} and {other}; "
+        f"{'; '.join(what)}. Take the copies out, or name one subject for them"
     )

@@ -114,9 +114,9 @@ def _copies(found: Mapping[str, Any]) -> str:
         return "**Copies.** No two recordings hold the same samples."
     pairs = "; ".join(" and ".join(map(_escape, pair)) for pair in found["examples"])
     return (
-        f"**Copies.** {found['recordings']} recordings hold the same samples as another, {found['sounds']} sounds in "
-        f"all: {found['of_several_labels']} under more than one label, {found['of_one_label_and_several_subjects']} "
-        f"under one label and no one subject. Such as {pairs}."
+        f"**Copies.** {found['recordings']} recordings hold the same samples as another, such as {pairs}. Different "
+        f"sounds among them: {found['sounds']}; under more than one label: {found['of_several_labels']}; under one "
+        f"label, but not of one known subject: {found['of_one_label_and_several_subjects']}."
     )
 
 
