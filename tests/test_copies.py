@@ -40,6 +40,18 @@ def test_rows_that_differ_in_anything_are_not(name: str) -> None:
     assert same_sound(measured(5.0, 5.0, **{name: [1.0, 2.0]})) == []
 
 
+def test_sums_that_others_come_near_may_agree_by_chance() -> None:
+    step = 2.0**-30
+    assert groups(same_sound(measured(5.0, 5.0, 5.0 + 2000 * step, 5.0 - 2000 * step))) == [[0, 1]]
+    for near in (5.0 + 900 * step, 5.0 - 900 * step):
+        assert same_sound(measured(5.0, 5.0, near)) == []
+    rng = np.random.default_rng(0)
+    whispers = rng.integers(-1, 2, (300, 24_000))
+    sums = np.sum(whispers.astype(float) ** 2, axis=1) * step
+    assert len(set(sums)) < 290
+    assert same_sound(measured(*sums)) == []
+
+
 def test_digital_silence_is_nobodys_copy() -> None:
     assert same_sound(measured(0.0, 0.0, 0.0)) == []
 

@@ -55,6 +55,8 @@ class Settings(BaseModel):
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
     """An int of Python's, whose or numpy's `value` may be; SettingsError for any other number, or a smaller one."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise SettingsError(f"{name} is {value!r}; expected a whole number") from None

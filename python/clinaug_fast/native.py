@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import re
 import reprlib
 import sys
 from collections.abc import Sequence
@@ -43,9 +44,9 @@ BITS = 5
 
 def arithmetic(instruction_set: str, compiler: str) -> str:
     """Where it is the same, feature sets are the same to the bit: compiled by g++, AVX2 and AVX-512 round alike; other
-    compilers fuse other products into sums, and others for each of the two."""
+    compilers, and builds for debugging, fuse other products into sums, maybe others for each of the two."""
     name = f"baseline {platform.machine()}" if instruction_set == "baseline" else instruction_set
-    if not compiler.startswith("GNU "):
+    if not re.fullmatch(r"GNU [0-9.]+", compiler):
         return f"{name} {compiler} {BITS}"
     return f"{name if instruction_set == 'baseline' else 'x86-64-v3'} {BITS}"
 

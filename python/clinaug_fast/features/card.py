@@ -111,12 +111,13 @@ def _shortcut(found: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
 
 def _copies(found: Mapping[str, Any]) -> str:
     if not found["sounds"]:
-        return "**Copies.** No two recordings hold the same samples."
+        return "**Copies.** No two recordings agree in length, level, peak and silence to the last digit."
     pairs = "; ".join(" and ".join(map(_escape, pair)) for pair in found["examples"])
     return (
-        f"**Copies.** {found['recordings']} recordings hold the same samples as another, such as {pairs}. Different "
-        f"sounds among them: {found['sounds']}; under more than one label: {found['of_several_labels']}; under one "
-        f"label, but not of one known subject: {found['of_one_label_and_several_subjects']}."
+        f"**Copies.** {found['recordings']} recordings hold the same samples as another, as far as length, level, "
+        f"peak and silence tell, such as {pairs}. Different sounds among them: {found['sounds']}; under more than one "
+        f"label: {found['of_several_labels']}; under one label, but not of one known subject: "
+        f"{found['of_one_label_and_several_subjects']}."
     )
 
 

@@ -92,7 +92,11 @@ class Folds:
         """The folds of these numbers, each once, in order; all of them by default."""
         if only is None:
             return list(range(len(self)))
-        if not (isinstance(only, Iterable) and (numbers := {whole_number("a fold", number) for number in only})):
+        try:
+            numbers = {whole_number("a fold", number) for number in only}
+        except TypeError:  # a number, say
+            numbers = set()
+        if not numbers:
             raise SettingsError(f"the folds are {only!r}; expected numbers, such as [0, 1], or None for all of them")
         return sorted(numbers)
 
