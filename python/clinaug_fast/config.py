@@ -94,9 +94,10 @@ def _sentence(error: Any) -> str:
 # What each library calls a log-mel, apart from its sizes. librosa: feature.melspectrogram + power_to_db(top_db=None),
 # 0.10 and later; torchaudio: transforms.MelSpectrogram + AmplitudeToDB("power"). It takes its last bin for
 # sample_rate // 2, so its filters lie elsewhere where n_fft or the rate is odd, mostly by tenths of dB: we do not.
+OF_BOTH = {"window": "hann", "center": True, "power": 2, "log": "db", "floor": 1e-10}
 CONVENTIONS: dict[str, dict[str, Any]] = {
-    "librosa": {"mel_scale": "slaney", "norm": "slaney", "pad_mode": "constant", "log": "db", "floor": 1e-10},
-    "torchaudio": {"mel_scale": "htk", "norm": "none", "pad_mode": "reflect", "log": "db", "floor": 1e-10},
+    "librosa": OF_BOTH | {"mel_scale": "slaney", "norm": "slaney", "pad_mode": "constant"},
+    "torchaudio": OF_BOTH | {"mel_scale": "htk", "norm": "none", "pad_mode": "reflect"},
 }
 
 

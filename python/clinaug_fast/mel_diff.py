@@ -19,7 +19,6 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.json_files import read_json
 from clinaug_fast.mel import band_edges_hz, refuse_empty_bands
 
-OF_BOTH_LIBRARIES = {"window": "hann", "center": True, "power": 2}  # whatever the other contract has
 SIGNAL_S = 4.0
 SIGNAL_SEED = 20
 N_FFTS = 2  # the signal is at least this many FFTs long
@@ -81,7 +80,7 @@ def read_mel(name: str, sizes: MelConfig | None = None) -> MelConfig:
         raise SettingsError("the name of a contract is empty; expected a path or a word. Is a variable unset?")
     path = Path(name)
     if _is_word(name, CONVENTIONS):
-        return (sizes or MelConfig()).with_changes(**OF_BOTH_LIBRARIES | CONVENTIONS[name])
+        return (sizes or MelConfig()).with_changes(**CONVENTIONS[name])
     if _is_word(name, PRESETS):
         return PRESETS[name].mel
     if not path.exists():

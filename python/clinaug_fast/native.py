@@ -45,10 +45,11 @@ BITS = 5
 def arithmetic(instruction_set: str, compiler: str) -> str:
     """Where it is the same, feature sets are the same to the bit: compiled by g++, AVX2 and AVX-512 round alike; other
     compilers, and builds for debugging, fuse other products into sums, maybe others for each of the two."""
-    name = f"baseline {platform.machine()}" if instruction_set == "baseline" else instruction_set
-    if not re.fullmatch(r"GNU [0-9.]+", compiler):
-        return f"{name} {compiler} {BITS}"
-    return f"{name if instruction_set == 'baseline' else 'x86-64-v3'} {BITS}"
+    is_known = re.fullmatch(r"GNU [0-9.]+", compiler) is not None
+    name = f"baseline {platform.machine()}"
+    if instruction_set != "baseline":
+        name = "x86-64-v3" if is_known else instruction_set
+    return f"{name} {BITS}" if is_known else f"{name} {compiler} {BITS}"
 
 
 ARITHMETIC: str = arithmetic(INSTRUCTION_SET, _native.compiler)

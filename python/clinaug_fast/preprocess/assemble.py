@@ -132,11 +132,11 @@ def _read_facts(files: BlockFiles, kept: Sequence[int]) -> pa.Table:
 
 def _names(files: BlockFiles, kept: Sequence[int], rows: np.ndarray) -> list[str]:
     """What stands in `recording` in some rows of the facts."""
-    ends = np.cumsum(kept)
-    blocks = np.searchsorted(ends, rows, "right").tolist()
-    columns = {block: _read(files.facts(block), ["recording"]).column("recording") for block in {*blocks}}
-    places = [row - (ends[block] - kept[block]) for row, block in zip(rows.tolist(), blocks, strict=True)]
-    return [columns[block][int(place)].as_py() for block, place in zip(blocks, places, strict=True)]
+    starts = np.cumsum([0, *kept])
+    blocks = np.searchsorted(starts, rows, "right") - 1
+    places = zip(blocks.tolist(), (rows - starts[blocks]).tolist(), strict=True)
+    columns = {block: _read(files.facts(block), ["recording"]).column("recording") for block in {*blocks.tolist()}}
+    return [columns[block][place].as_py() for block, place in places]
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
