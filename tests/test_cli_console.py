@@ -92,18 +92,32 @@ def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None
     assert (tmp_path / "out/features.json").exists()
 
 
-def test_an_interrupt_while_the_command_line_is_loaded_is_told() -> None:
-    code = (
-        "import sys\n"
-        "class Interrupted:\n"
+def run_command(before: str, *x: str) -> subprocess.CompletedProcess:
+    """A command in a process of its own that listens to Ctrl-C, although the suite's may not."""
+    listen = "import atexit, os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = f"{listen}{before}\nfrom clinaug_fast.cli.entry import run\nrun()\n"
+    return subprocess.run([sys.executable, "-c", code, *x], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "code"), [("SIGINT", "interrupted", 130), ("SIGTERM", "stopped by SIGTERM", 75)]
+)
+def test_a_signal_while_the_command_line_is_loaded_is_told(name: str, word: str, code: int) -> None:
+    kills = (
+        "class Kills:\n"
         "    def find_spec(self, name, *x):\n"
-        "        if name == 'typer': raise KeyboardInterrupt\n"
-        "from clinaug_fast.cli.entry import run\n"
-        "sys.meta_path.insert(0, Interrupted())\n"
-        "run()\n"
+        f"        if name == 'typer': os.kill(os.getpid(), signal.{name})\n"
+        "sys.meta_path.insert(0, Kills())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (130, "error: interrupted: nothing was begun\n")
+    done = run_command(kills, "mel", "bands", "heart")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"error: {word}: nothing was begun\n")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_after_the_result_changes_nothing(name: str) -> None:
+    done = run_command(f"atexit.register(os.kill, os.getpid(), signal.{name})", "mel", "bands", "heart")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "largest n_mels without empty bands" in done.stdout
 
 
 def test_the_version_is_printed() -> None:

@@ -57,8 +57,14 @@ def command(corpus: Path, out: Path, moment: float, *options: str) -> list[str]:
     return [sys.executable, "-c", code, "preprocess", str(corpus), str(out), *OPTIONS, *options]
 
 
-def start(*x, **how) -> subprocess.Popen:
-    return subprocess.Popen(command(*x), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+def listen_to_ctrl_c() -> None:
+    """Also where the suite runs in a shell's background, whose children inherit that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(*x, preexec_fn=listen_to_ctrl_c, **how) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command(*x), preexec_fn=preexec_fn, **pipes, **how)
 
 
 @pytest.fixture(scope="module")

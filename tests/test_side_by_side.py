@@ -11,7 +11,7 @@ import pytest
 from clinaug_fast.config import ClassifierConfig, GanConfig
 from clinaug_fast.errors import InputError
 from clinaug_fast.evaluate import cross_validation, predictions
-from clinaug_fast.evaluate.cross_validation import evaluate
+from clinaug_fast.evaluate.cross_validation import _warn_of_other_machinery, evaluate
 from clinaug_fast.evaluate.predictions import Cell
 from clinaug_fast.gan import run_folder
 from clinaug_fast.gan.generate import generate
@@ -213,3 +213,21 @@ def test_cells_of_other_machines_are_told_each_time(tiny_features, tiny_folds, t
     for _ in range(2):
         (told,) = warned()
         assert "1 of the 3 stored cells were made on 1 thread of the CPU by torch 9 on ABACUS, the others on 1" in told
+        assert "Give --threads" not in told  # which no other processor makes
+
+
+def test_cells_of_several_machines_are_told_one_by_one():
+    def told(here: str | None, *stored_on: str) -> str:
+        recorder = Recorder()
+        _warn_of_other_machinery(stored_on, here, recorder)
+        return "".join(recorder.warnings)
+
+    one, two, cuda = "1 thread of the CPU by torch 9 on A", "2 threads of the CPU by torch 9 on A", "cuda by torch 9"
+    assert told(one, one, one) == told(None, one, one) == ""
+    assert told(one, *(two,) * 3, cuda, one).startswith(
+        f"3 of the 5 stored cells were made on {two}, 1 on {cuda}, the others are made on {one}: scores differ by"
+    )
+    assert told(None, two, one, one, cuda).startswith(
+        f"1 of the 4 stored cells were made on {two}, 1 on {cuda}, the others on {one}: scores differ by"
+    )
+    assert told(one, two).endswith("Give --threads and --device as before to avoid it")

@@ -21,6 +21,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from clinaug_fast.cli.entry import nothing_begun
 from clinaug_fast.errors import SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError
 from clinaug_fast.shown import shown, shown_in_json
 
@@ -245,8 +246,8 @@ def _signals_raise(came: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler in before.items():  # a process that only has to end, which takes torch half a second, ends
+            signal.signal(number, signal.SIG_IGN if handler is nothing_begun else handler)
 
 
 def _forget(stream: TextIO) -> None:

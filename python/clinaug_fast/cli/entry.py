@@ -1,14 +1,27 @@
-"""Where the console script begins: Ctrl-C is told in a sentence even while the command line is still being loaded."""
+"""Where the console script begins: signals are told in a sentence even while the command line is still being loaded."""
 
-import sys
+import os
+import signal
+from types import FrameType
 
-from clinaug_fast.errors import EXIT_INTERRUPTED
+from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED
+
+WORDS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
+
+
+def nothing_begun(number: int, frame: FrameType | None) -> None:
+    """Answers a signal until the command does. At once, since code that is being imported swallows what is raised; once
+    a command has ended, `console` has its signals ignored: what it told stands."""
+    word, exit_code = WORDS[signal.Signals(number)]
+    os.write(2, f"error: {word}: nothing was begun\n".encode())
+    os._exit(exit_code)
 
 
 def run() -> None:
-    try:
-        from clinaug_fast.cli.main import run as run_command
-    except KeyboardInterrupt:
-        print("error: interrupted: nothing was begun", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    signal.signal(signal.SIGTERM, nothing_begun)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background
+        signal.signal(signal.SIGINT, nothing_begun)
+
+    from clinaug_fast.cli.main import run as run_command
+
     run_command()

@@ -5,6 +5,7 @@ fingerprints), the predictions of every cell (arm, fold, seed) and `scores.json`
 alone. A killed evaluation goes on from the cells that are stored.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -241,14 +242,20 @@ def _warn_of_other_machinery(stored_on: Sequence[str], here: str | None, progres
     """Rounding differs between numbers of threads, devices, processors and versions of torch, and training enlarges it.
 
     here: what the cells that are missing will be made on; None where there are none."""
-    usual = here or max(stored_on, key=stored_on.count)
-    elsewhere = [there for there in stored_on if there != usual]
-    if elsewhere:
+    counted = Counter(stored_on)
+    usual = here or max(counted, key=counted.__getitem__)
+    if elsewhere := [there for there in counted if there != usual]:
+        made = ", ".join(f"{counted[there]} on {there}" for there in elsewhere[1:])
+        made = f"{counted[elsewhere[0]]} of the {len(stored_on)} stored cells were made on {elsewhere[0]}, {made}"
         others = f"the others are made on {usual}" if here else f"the others on {usual}"
-        progress.warn(
-            f"{len(elsewhere)} of the {len(stored_on)} stored cells were made on {elsewhere[0]}, {others}: scores "
-            "differ by rounding, as between seeds. Give --threads and --device as before to avoid it"
-        )
+        by_options = any(_threads_of(there) != _threads_of(usual) for there in elsewhere)
+        mend = ". Give --threads and --device as before to avoid it" if by_options else ""
+        progress.warn(f"{made.rstrip(', ')}, {others}: scores differ by rounding, as between seeds{mend}")
+
+
+def _threads_of(machinery: str) -> str:
+    """What options decide of it: threads and device."""
+    return machinery.partition(" by torch")[0]
 
 
 def _begin(

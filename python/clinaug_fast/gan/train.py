@@ -34,7 +34,8 @@ from clinaug_fast.seeds import derived_seed
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
 FEWEST_CLIPS = 2  # of a label in a training part
 REESTIMATION_BATCHES = 20
-METRICS_BYTES = 200  # of a step
+METRICS_BYTES = 256  # of a step, at most
+OTHER_BYTES = 64 << 10  # a header, state.json, and what fills a file's last block
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,11 @@ def _refuse_without_room(run: Run, features: FeatureSet, config: GanConfig) -> N
     with torch.device("meta"):
         shape, n_labels = features.clip_shape, len(features.labels)
         generator = Generator(config.model, shape, n_labels, config.width, config.latent_dim)
+    weights = sum(tensor.nbytes for tensor in generator.state_dict().values())
+    n_bytes = weights + METRICS_BYTES * config.steps + OTHER_BYTES
     with tempfile.TemporaryFile(dir=run.path) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, 4 * parameter_count(generator) + METRICS_BYTES * config.steps)
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve anything
                 raise
