@@ -21,12 +21,13 @@ MAY_IMPORT = {
     "mel_diff": {"native"},
     "ops": {"native"},
     "corpus": {"native"},
+    "audit": {"corpus"},
     "features": {"native"},
     "preprocess": {"native", "corpus", "features"},
     "gan": {"ops", "features"},
     "evaluate": {"features"},
     "demo": {"preprocess", "features", "gan", "evaluate"},
-    "cli": {"native", "mel_diff", "ops", "preprocess", "features", "gan", "evaluate", "demo"},
+    "cli": {"native", "mel_diff", "audit", "ops", "preprocess", "features", "gan", "evaluate", "demo"},
 }
 
 

@@ -1,11 +1,14 @@
 """What a GAN's steps are given: labels, rates, seeds, and every setting."""
 
+import os
+
 import pytest
 import torch
 
+from clinaug_fast.config import GanConfig
 from clinaug_fast.gan.losses import wasserstein_estimate
 from clinaug_fast.gan.models import Generator
-from clinaug_fast.gan.train import train, train_fold
+from clinaug_fast.gan.train import METRICS_BYTES, train, train_fold
 from test_gan_train import SMALL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,3 +67,13 @@ def test_folds_do_not_share_their_draws(tiny_features, tiny_folds, monkeypatch, 
     train(tiny_features, tiny_folds, tmp_path / "run", SMALL)
     purposes = ("steps of a GAN", "first weights of a GAN")
     assert seeds == [(purpose, SMALL.seed, fold) for fold in range(3) for purpose in purposes]
+
+
+def test_the_room_that_is_asked_for_holds_all_that_a_fold_writes(tiny_features, tiny_folds, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda file, begin, n_bytes: asked.append(n_bytes))
+    config = GanConfig(width=2, latent_dim=8, steps=100, batch_size=2, n_critic=1)
+    run = train(tiny_features, tiny_folds, tmp_path / "run", config, only_folds=[0]).run
+    taken = sum(path.stat().st_blocks * 512 for path in (run.path / "fold_0").iterdir())
+    assert 0.3 * asked[0] < taken <= asked[0]
+    assert max(map(len, (run.path / "fold_0/metrics.jsonl").read_text().splitlines())) < METRICS_BYTES

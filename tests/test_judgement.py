@@ -8,12 +8,12 @@ import pytest
 from typer.testing import Result
 
 from clinaug_fast.config import PRESETS, MelConfig
+from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.recordings import read_corpus
 from clinaug_fast.mel import empty_bands
 from clinaug_fast.preprocess.judgement import (
     _settings_for,
     _warn_of_short_recordings,
-    warn_of_misreading,
     warn_of_odd_clips,
 )
 from conftest import MEL, MEL_OPTIONS, write_corpus

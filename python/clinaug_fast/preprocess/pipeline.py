@@ -18,6 +18,7 @@ import pyarrow as pa
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.corpus.long_recording import COPIES
+from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.overlaps import refuse_shared_sound
 from clinaug_fast.corpus.recordings import Corpus, read_corpus
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
@@ -29,7 +30,7 @@ from clinaug_fast.preprocess.blocks import BlockFiles, cut_into_blocks, cutting
 from clinaug_fast.preprocess.clips import ClipSettings, Seconds
 from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_digest, public_pattern, public_suffixes
 from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a_name
-from clinaug_fast.preprocess.judgement import judge, warn_of_misreading, warn_of_odd_clips
+from clinaug_fast.preprocess.judgement import judge, warn_of_odd_clips
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
 from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_used_up, write_part
 from clinaug_fast.preprocess.receipt import Receipt

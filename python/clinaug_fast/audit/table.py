@@ -1,0 +1,52 @@
+"""The audited corpus as a table that `preprocess` takes, its subjects keeping each source together."""
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinaug_fast.audit.sources import Audit
+from clinaug_fast.corpus.table_file import TABLE_SUFFIXES
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.runs import atomic_file, write_text
+
+
+def refuse_target(corpus: Path, table: Path) -> None:
+    """Before hours go into what could not be written."""
+    if table.suffix.lower() not in TABLE_SUFFIXES:
+        raise SettingsError(f"the table is {table}; expected a name that ends in {' or '.join(TABLE_SUFFIXES)}")
+    if os.path.lexists(table):
+        raise InputError(f"{table} exists; expected a new table. Name another, or remove it")
+    if not table.parent.is_dir():
+        raise InputError(f"{table.parent} is no folder; expected one for the table. Make it")
+
+
+def write_subjects(found: Audit, table: Path) -> list[str]:
+    """Write the table; the ids that no table can name: of files whose names are not UTF-8 or go over several lines."""
+    columns = found.table()
+    ids, paths = found.corpus.table.column("id").to_pylist(), columns.column("path").to_pylist()
+    refused = found.corpus.table.column("refused").is_valid().to_numpy()
+    unnamed = refused | np.array(["\n" in path or "\r" in path for path in paths], bool)
+    folder = os.path.realpath(table.parent)
+    paths = [os.path.relpath(os.path.join(os.path.abspath(found.corpus.root), path), folder) for path in paths]
+    columns = columns.set_column(0, "path", pa.array(paths, pa.string())).filter(pa.array(~unnamed))
+    # Columns that say nothing would only be in a reader's way.
+    columns = columns.select([name for name in columns.column_names if columns.column(name).null_count < len(columns)])
+    if table.suffix.lower() == ".csv":
+        write_text(table, _csv(columns))
+    else:
+        with atomic_file(table) as draft:
+            pq.write_table(columns, draft)
+    return [ids[row] for row in np.flatnonzero(unnamed)]
+
+
+def _csv(columns: pa.Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns.column_names)
+    writer.writerows(zip(*(column.to_pylist() for column in columns.itercolumns()), strict=True))
+    return text.getvalue()

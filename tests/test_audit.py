@@ -1,0 +1,151 @@
+"""Recordings that share a stretch of sound are found whatever was done to them, and others are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+import soxr
+
+from clinaug_fast.audit.alike import HEARD, alike, has_enough
+from clinaug_fast.audit.flat_sound import MOST_SECONDS, ORDER, RATE, flat, read_flat
+from clinaug_fast.audit.sources import AT_LEAST, audit
+from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.runs import Silent
+
+SECOND = RATE
+
+
+def noise(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(round(seconds * rate))
+
+
+def falling(seconds: float, seed: int = 0) -> np.ndarray:
+    """As hearts and lungs do: nearly all power in the lowest hundredth of the band."""
+    return scipy.signal.lfilter([1.0], [1.0, -0.99], noise(seconds, seed))
+
+
+def score(one: np.ndarray, other: np.ndarray, at_least: float = 0.2) -> float:
+    pairs = alike([flat(one), flat(other)], at_least, 1, Silent())
+    return float(pairs.score[0]) if len(pairs.score) else 0.0
+
+
+def brute_force(one: np.ndarray, other: np.ndarray) -> float:
+    """The definition, distance by distance."""
+    best = 0.0
+    for begin in range(-len(one) + 1, len(other)):
+        a = one[max(0, -begin) :][: max(0, len(other) - max(0, begin))]
+        b = other[max(0, begin) :][: len(a)]
+        a = a[: len(b)]
+        energies = float(a @ a), float(b @ b)
+        if min(energies) >= HEARD:
+            best = max(best, abs(float(a @ b)) / np.sqrt(energies[0] * energies[1]))
+    return best
+
+
+@pytest.mark.parametrize("lengths", [(1500, 1500), (1501, 2048), (1050, 3333), (3000, 1200)])
+def test_scores_are_those_of_the_definition(lengths: tuple[int, int]) -> None:
+    rng = np.random.default_rng(lengths[0])
+    one, other = (rng.standard_normal(n).astype(np.float32) for n in lengths)
+    other[100:700] += one[-600:]
+    pairs = alike([one, other], 0.05, 1, Silent())
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([0], [1])
+    assert pairs.score[0] == pytest.approx(brute_force(one.astype(float), other.astype(float)), abs=1e-5)
+
+
+def test_pairs_are_the_same_whatever_the_threads_and_the_order() -> None:
+    rng = np.random.default_rng(3)
+    sounds = [flat(noise(float(seconds), seed)) for seed, seconds in enumerate(rng.uniform(0.8, 4.0, 150))]
+    for row in (10, 90, 149):
+        sounds[row] = sounds[5][200:].copy()
+    pairs = alike(sounds, AT_LEAST, 1, Silent())
+    found = list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found == [(a, b) for a in (5, 10, 90, 149) for b in (5, 10, 90, 149) if a < b]
+    threaded = alike(sounds, AT_LEAST, 3, Silent())
+    for name in ("first", "second", "score"):
+        assert np.array_equal(getattr(pairs, name), getattr(threaded, name))
+    turned = alike(sounds[::-1], AT_LEAST, 2, Silent())
+    assert {(149 - b, 149 - a) for a, b in zip(turned.first, turned.second, strict=True)} == set(found)
+
+
+@pytest.mark.parametrize("sound", [noise, falling])
+def test_what_was_done_to_a_copy_hides_it_not(sound) -> None:
+    x = sound(6.0, 1)
+    one, other = x[: 4 * SECOND], x[2 * SECOND :]  # two cuts that share two seconds
+    there_and_back = soxr.resample(soxr.resample(other, RATE, 44100), 44100, RATE)
+    assert score(one, other) > 0.98
+    assert score(one, -0.01 * other) > 0.98
+    assert score(one, there_and_back + 0.2) > 0.9
+    assert score(one, scipy.signal.lfilter([1.0, 0.5], [1.0, -0.4], other)) > 0.9  # another microphone
+    assert score(one, other + 0.5 * np.std(np.diff(other)) * noise(4.0, 2)) > 0.5
+    assert score(one, other * np.linspace(0.1, 3.0, len(other))) > 0.95  # a hand on the volume
+
+
+def test_chance_stays_below_what_may_be_asked_for() -> None:
+    sounds = [flat((noise if k % 2 else falling)(0.7 + 0.02 * k, k)) for k in range(100)]
+    assert all(map(has_enough, sounds))
+    assert len(alike(sounds, 0.2, 1, Silent()).score) == 0
+
+
+def test_clicks_constants_and_silence_are_not_alike() -> None:
+    quiet = np.zeros(3 * SECOND)
+    clicks = [np.concatenate([quiet[:k], [1.0], quiet[k:]]) for k in (100, 2000)]
+    steps = [np.where(np.arange(3 * SECOND) < k, 0.0, 0.3) for k in (100, 2000)]
+    for sound in (quiet, quiet + 0.25, *clicks, *steps, np.ones(1), np.ones(0), noise(0.3)):
+        assert not has_enough(flat(sound))
+        assert np.isfinite(flat(sound)).all()
+    # A word in silence beside an offset: the offset is no sound.
+    assert score(np.concatenate([noise(1.0, 1), quiet + 0.1]), np.concatenate([noise(1.0, 2), quiet + 0.1])) == 0.0
+
+
+def test_the_flat_sound_is_flat() -> None:
+    x = falling(4.0) * np.linspace(0.2, 2.0, 4 * SECOND)
+    made = flat(x)
+    assert (made.dtype, len(made)) == (np.float32, len(x) - ORDER - 1)
+    assert np.mean(made**2) == pytest.approx(1.0, abs=0.1)
+    _, power = scipy.signal.welch(made, RATE, nperseg=128)
+    assert power[4:-4].max() < 3.0 * power[4:-4].min()
+    assert np.mean(made[:2000] ** 2) == pytest.approx(np.mean(made[-2000:] ** 2), rel=0.15)
+
+
+def test_of_long_recordings_the_middle_is_read(tmp_path: Path) -> None:
+    x = 0.1 * noise(50.0, rate=8000)
+    soundfile.write(tmp_path / "long.wav", x, 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "long.flac", x, 8000)
+    soundfile.write(tmp_path / "middle.wav", x[10 * 8000 : 40 * 8000], 8000, subtype="FLOAT")
+    long, flac, middle = (
+        read_flat(Recording(tmp_path / name, name, "x")) for name in ("long.wav", "long.flac", "middle.wav")
+    )
+    assert len(long) == MOST_SECONDS * RATE - ORDER - 1
+    assert np.array_equal(long, middle)
+    assert np.corrcoef(flac, long)[0, 1] > 0.99
+    segment = read_flat(Recording(tmp_path / "long.wav", "long.wav", "x", start_s=5.0, end_s=45.0))
+    assert np.array_equal(segment, middle)
+
+
+@pytest.mark.parametrize("at_least", [0.1, 1.5, float("nan")])
+def test_a_limit_that_chance_reaches_is_refused(tmp_path: Path, at_least: float) -> None:
+    with pytest.raises(SettingsError, match=r"expected 0.2 \(chance reaches less\) to 1"):
+        audit(tmp_path, at_least=at_least)
+
+
+@pytest.mark.corpus
+def test_what_is_known_of_esc10_is_found(corpora: Path) -> None:
+    found = audit(corpora / "esc10", threads=2)
+    ids = found.corpus.table.column("id")
+    pairs = {
+        tuple(
+            ids[int(rows[number])].as_py().rpartition("/")[2][:-4] for rows in (found.pairs.first, found.pairs.second)
+        )
+        for number in range(len(found.pairs.score))
+    }
+    assert pairs == {
+        ("2-28314-A", "2-30322-A"),
+        ("2-28314-B", "2-30322-B"),
+        ("3-142601-A", "3-142605-A"),
+        ("3-151080-A", "5-151085-A"),
+    }
+    assert found.not_compared == {"TOO_QUIET": 6}
+    assert [len(rows) for rows in found.groups] == [2, 2, 2, 2]

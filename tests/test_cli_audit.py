@@ -1,0 +1,171 @@
+"""`clinaug-fast audit`: what it tells, and the table whose subjects keep what is alike on one side of a split."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from typer.testing import Result
+
+from clinaug_fast.audit.sources import audit
+from clinaug_fast.corpus.recordings import read_corpus
+
+Cli = Callable[..., Result]
+RATE = 4000
+
+
+def cut(path: Path, seed: int, begin_s: float = 0.0) -> None:
+    """Two seconds of the sound of this seed."""
+    x = 0.1 * np.random.default_rng(seed).standard_normal(6 * RATE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, x[round(begin_s * RATE) :][: 2 * RATE], RATE)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Three cuts of one sound, two of another under two labels, three sounds of their own, an empty file."""
+    folder = tmp_path / "corpus"
+    for k in range(3):
+        cut(folder / f"hum/a{k}.wav", 1, 0.7 * k)
+    cut(folder / "hum/b.wav", 2)
+    cut(folder / "saw/b again.wav", 2, 1.0)
+    for k in range(3):
+        cut(folder / f"saw/{k}.wav", 10 + k)
+    (folder / "saw/empty.wav").write_bytes(b"")
+    return folder
+
+
+def table_of(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(["path,label,subject", *rows]) + "\n")
+    return path
+
+
+def subjects(table: Path) -> dict[str, str | None]:
+    read = read_corpus(table).table
+    return dict(zip(read.column("path").to_pylist(), read.column("subject").to_pylist(), strict=True))
+
+
+def test_what_it_tells(cli: Cli, corpus: Path) -> None:
+    done = cli("audit", corpus)
+    assert done.exit_code == 0, done.output
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[:5] == [
+        "recordings 9",
+        "not compared 1 1 EMPTY",
+        "pairs alike 4 a correlation of 0.35 or more",
+        "in groups 5 2 groups, the largest of 3",
+        "sources told apart 6 each group and each other one",
+    ]
+    assert lines[6:9] == ["label recordings sources", "hum 4 2", "saw 5 5"]
+    assert lines[10] == "most alike:"
+    assert len(lines) == 15
+    warning = "1 pair is alike, such as hum/b.wav and saw/b again.wav (0.99"
+    assert warning in done.stderr
+    assert "between labels: chance, or one of the labels is wrong" in done.stderr
+    assert list(corpus.parent.iterdir()) == [corpus]
+
+
+def test_the_table_keeps_a_source_together_and_claims_no_other_subject(cli: Cli, corpus: Path) -> None:
+    table = corpus / "audited.csv"
+    done = cli("audit", corpus, table, "--json", "--quiet")
+    told = json.loads(done.stdout)
+    assert (told["pairs"], told["pairs_between_labels"], told["pairs_between_subjects"], told["sources"]) == (
+        4,
+        1,
+        0,
+        6,
+    )
+    assert told["groups"] == [["hum/a0.wav", "hum/a1.wav", "hum/a2.wav"], ["hum/b.wav", "saw/b again.wav"]]
+    assert told["labels"] == {"hum": {"recordings": 4, "sources": 2}, "saw": {"recordings": 5, "sources": 5}}
+    found = subjects(table)
+    assert found == {
+        **dict.fromkeys(("hum/a0.wav", "hum/a1.wav", "hum/a2.wav"), "alike-1"),
+        **dict.fromkeys(("hum/b.wav", "saw/b again.wav"), "alike-2"),
+        **dict.fromkeys(("saw/0.wav", "saw/1.wav", "saw/2.wav", "saw/empty.wav")),
+    }
+    made = cli(
+        "preprocess", table, corpus.parent / "features", "--preset", "heart", "--n-frames", "32", "--max-bad", "1"
+    )
+    assert made.exit_code == 0, made.output
+    index = pq.read_table(corpus.parent / "features/index.parquet")
+    assert (
+        {row["recording"]: row["subject"] for row in index.to_pylist()} == found | {}
+        if "saw/empty.wav" in {row["recording"] for row in index.to_pylist()}
+        else {name: subject for name, subject in found.items() if name != "saw/empty.wav"}
+    )
+
+
+@pytest.mark.parametrize("name", ["audited.csv", "audited.parquet"])
+def test_subjects_that_are_known_are_kept_and_joined(cli: Cli, corpus: Path, tmp_path: Path, name: str) -> None:
+    rows = ["hum/a0.wav,hum,P1", "hum/a1.wav,hum,P2", "hum/b.wav,hum,P2", "hum/a2.wav,hum,", "saw/b again.wav,saw,"]
+    rows += ["saw/0.wav,saw,P3", "saw/1.wav,saw,P3", "saw/2.wav,saw,alike-1"]
+    table = tmp_path / "there" / name
+    table.parent.mkdir()
+    done = cli("audit", table_of(corpus / "known.csv", *rows), table)
+    assert done.exit_code == 0, done.output
+    assert "1 pair is alike, such as hum/a0.wav and hum/a1.wav (0.99" in done.stderr
+    assert "between subjects: chance, or one patient under two names" in done.stderr
+    joined = ("hum/a0.wav", "hum/a1.wav", "hum/a2.wav", "hum/b.wav", "saw/b again.wav")
+    expected = dict.fromkeys(joined, "P1 + P2") | {"saw/0.wav": "P3", "saw/1.wav": "P3", "saw/2.wav": "alike-1"}
+    assert subjects(table) == {f"../corpus/{name}": subject for name, subject in expected.items()}
+    again = audit(table)
+    assert not again.between("subject").any()
+    assert {name: subject for name, subject in subjects(table).items()} == dict(
+        zip(again.corpus.table.column("path").to_pylist(), again.subjects, strict=True)
+    )
+
+
+def test_new_names_are_nobodys(corpus: Path) -> None:
+    rows = ["hum/a0.wav,hum,", "hum/a1.wav,hum,", "saw/0.wav,saw,alike-1", "saw/b again.wav,saw,", "hum/b.wav,hum,"]
+    found = audit(table_of(corpus / "known.csv", *rows))
+    assert found.subjects == ["alike-2", "alike-2", "alike-3", "alike-1", "alike-3"]
+
+
+def test_segments_of_a_file_are_one_source_and_no_group(corpus: Path) -> None:
+    (corpus / "cut.csv").write_text(
+        "path,label,start_s,end_s\nhum/a0.wav,hum,0,1\nhum/a0.wav,hum,1,2\nsaw/0.wav,saw,0,1\nsaw/1.wav,saw,,\n"
+    )
+    found = audit(corpus / "cut.csv")
+    assert (found.sources.tolist(), found.groups, found.subjects) == ([0, 0, 1, 2], [], [None] * 4)
+
+
+def test_names_that_no_table_can_hold_are_told(cli: Cli, corpus: Path) -> None:
+    cut(corpus / "saw/two\nlines.wav", 20)
+    os.rename(corpus / "saw/2.wav", os.fsencode(corpus / "saw") + b"/\xff.wav")
+    done = cli("audit", corpus, corpus / "audited.csv")
+    assert done.exit_code == 0, done.output
+    assert "2 recordings are not in" in done.stderr
+    assert "Rename them" in done.stderr
+    assert "1 EMPTY, 1 NAME" in done.stdout
+    assert len(subjects(corpus / "audited.csv")) == 8
+
+
+@pytest.mark.parametrize(
+    ("table", "exit_code", "sentence"),
+    [
+        ("audited.txt", 2, "expected a name that ends in .csv or .parquet"),
+        ("known.csv", 3, "exists; expected a new table. Name another, or remove it"),
+        ("nowhere/audited.csv", 3, "is no folder; expected one for the table. Make it"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_read(
+    cli: Cli, corpus: Path, table: str, exit_code: int, sentence: str
+) -> None:
+    known = table_of(corpus / "known.csv", "gone.wav,hum,", "gone too.wav,saw,")
+    text = known.read_text()
+    done = cli("audit", known, corpus / table)
+    assert done.exit_code == exit_code
+    assert sentence in done.stderr
+    assert known.read_text() == text
+
+
+def test_a_corpus_of_which_nothing_can_be_compared_is_told(cli: Cli, tmp_path: Path) -> None:
+    table = table_of(tmp_path / "gone.csv", "gone.wav,hum,", "gone too.wav,saw,")
+    done = cli("audit", table, tmp_path / "audited.csv")
+    assert done.exit_code == 0, done.output
+    assert "2 MISSING" in done.stdout
+    assert subjects(tmp_path / "audited.csv") == {"gone.wav": None, "gone too.wav": None}
