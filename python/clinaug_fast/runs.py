@@ -13,15 +13,20 @@ import json
 import os
 import platform
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 from clinaug_fast.errors import InputError
+
+_PROCESS = secrets.token_hex(4)  # beside its number, which in a container each process may have
+_DRAFTS = count()
 
 
 class Progress(Protocol):
@@ -138,18 +143,18 @@ def flush(path: Path) -> None:
 
 
 def _draft_of(path: Path) -> Path:
-    """A hidden name beside `path` that no other process or machine has, free of what a killed process left there."""
+    """A hidden name beside `path` that no other thread, process or machine has, free of what a killed process left."""
     ours = f".{path.name}.{platform.node()}."
-    left = re.compile(re.escape(ours) + r"(\d+)\.draft")
+    left = re.compile(re.escape(ours) + r"(\d+)(?:-([0-9a-f]+)-\d+)?\.draft")
     for other in path.parent.iterdir():
         match = left.fullmatch(other.name)
-        if match is None or (int(match[1]) != os.getpid() and _alive(int(match[1]))):
+        if match is None or (match[2] == _PROCESS if int(match[1]) == os.getpid() else _alive(int(match[1]))):
             continue
         if other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
         else:
             other.unlink(missing_ok=True)
-    return path.with_name(f"{ours}{os.getpid()}.draft")
+    return path.with_name(f"{ours}{os.getpid()}-{_PROCESS}-{next(_DRAFTS)}.draft")
 
 
 def _alive(pid: int) -> bool:

@@ -1,6 +1,11 @@
 """Seeds: whatever is drawn has a stream of its own, named by its purpose."""
 
+import threading
+
 import numpy as np
+
+# Held while layers draw their first weights: from torch's global generator, which is one for all threads.
+FIRST_WEIGHTS = threading.Lock()
 
 
 def derived_seed(purpose: str, *numbers: int) -> int:

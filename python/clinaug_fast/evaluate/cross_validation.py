@@ -130,19 +130,22 @@ def score_stored(out: Path) -> dict[str, Any]:
     """Score the stored predictions of an evaluation, every fold that is complete, and write `scores.json`."""
     about = _read(out)
     labels, arms, seeds = about["labels"], [BASELINE, *about["settings"]["arms"]], about["settings"]["seeds"]
-    complete = [
-        fold
-        for fold in range(about["n_folds"])
-        if all(Cell(arm, fold, seed).path(out).exists() for arm in arms for seed in range(seeds))
-    ]
-    evaluation = _identity(about)
-    scores = score(
-        lambda cell: read_predictions(out, cell, evaluation, labels), arms, complete, about["n_folds"], seeds, labels
-    )
-    scores |= {"group_by": about["group_by"]}
-    path, text = out / "scores.json", as_json(scores)
-    if not path.exists() or path.read_bytes() != text.encode():  # a finished evaluation may lie where nobody may write
-        write_text(path, text)
+
+    def complete() -> list[int]:
+        def is_complete(fold: int) -> bool:
+            return all(Cell(arm, fold, seed).path(out).exists() for arm in arms for seed in range(seeds))
+
+        return list(filter(is_complete, range(about["n_folds"])))
+
+    evaluation, path, scored = _identity(about), out / "scores.json", None
+    while scored != (scored := complete()):  # another process may have added a fold, and written before this one
+        scores = score(
+            lambda cell: read_predictions(out, cell, evaluation, labels), arms, scored, about["n_folds"], seeds, labels
+        )
+        scores |= {"group_by": about["group_by"]}
+        text = as_json(scores)
+        if not path.exists() or path.read_bytes() != text.encode():  # it may lie finished where nobody may write
+            write_text(path, text)
     return scores
 
 
@@ -229,7 +232,7 @@ def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: P
                 thin.append(f"{tested} of {shown(label)} in fold {fold}")
     if thin:
         more = f" and {len(thin) - 5} more" if len(thin) > 5 else ""
-        unit = folds.about["group_by"].replace(", else ", " or ")
+        unit = folds.about["group_by"].replace(", else ", "s or ")
         progress.warn(
             f"few test {unit}s: {', '.join(thin[:5])}{more}; with fewer than {FEW} a single one moves the score, "
             f"however many recordings it has. {'Use fewer folds or record' if len(folds) > 2 else 'Record'} more"

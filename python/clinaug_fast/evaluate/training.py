@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.evaluate.classifier import ResNet18
-from clinaug_fast.seeds import derived_seed
+from clinaug_fast.seeds import FIRST_WEIGHTS, derived_seed
 
 TEST_BATCH = 256
 
@@ -77,7 +77,7 @@ def train_classifier(
 
 
 def _new_model(n_labels: int, width: int, seed: int) -> ResNet18:
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from the global generator
+    with FIRST_WEIGHTS, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed("first weights of a classifier", seed))
         return ResNet18(n_labels, width)
 

@@ -16,8 +16,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
-from clinaug_fast.json_files import misfit, read_versioned, write_json
-from clinaug_fast.runs import fingerprint, refuse_changed
+from clinaug_fast.json_files import as_json, misfit, read_versioned
+from clinaug_fast.runs import claim, fingerprint, refuse_changed
 from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
@@ -248,7 +248,8 @@ def write_folds(folds: Folds, path: Path) -> bool:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file, such as {path / 'folds.json'}. Name one")
-    if path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() or not claim(path, as_json(folds.about)):
         keys = ("features", "seed")
         stored = Folds.load(path).about
         refuse_changed(
@@ -258,6 +259,4 @@ def write_folds(folds: Folds, path: Path) -> bool:
             "remove it and split again, or name another file",
         )
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, folds.about)
     return True

@@ -29,7 +29,7 @@ from clinaug_fast.gan.run_folder import METRICS, SCALING, WEIGHTS, Run, scaling_
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import write_json, write_json_lines
 from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, made_meanwhile, provenance
-from clinaug_fast.seeds import derived_seed
+from clinaug_fast.seeds import FIRST_WEIGHTS, derived_seed
 
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
 FEWEST_CLIPS = 2  # of a label in a training part
@@ -170,7 +170,7 @@ def train_fold(
     """
     rng = torch.Generator().manual_seed(derived_seed("steps of a GAN", config.seed, fold))
     shape = tuple(clips.shape[2:])
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw their first weights from the global generator
+    with FIRST_WEIGHTS, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed("first weights of a GAN", config.seed, fold))
         generator = Generator(config.model, shape, n_labels, config.width, config.latent_dim)
         critic = Critic(shape, n_labels, config.width)

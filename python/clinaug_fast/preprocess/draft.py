@@ -24,6 +24,7 @@ from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
 from clinaug_fast.shown import shown
 
 SETTINGS = "a draft's settings.json"
+LOCK = "lock"
 LONGEST_NAME = 255 - len(".receipt.json")  # of what is made, in bytes
 
 
@@ -64,7 +65,20 @@ class Draft:
         os.replace(made, path)
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
+
+
+def _remove(folder: Path) -> None:
+    """The lock last: whoever takes it next may fill the folder at once, which then stays. The settings before it: they
+    tell whose the rest is, should this be killed."""
+    with contextlib.suppress(OSError):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.is_file(follow_symlinks=False)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:
+                os.unlink(entry)
+        os.unlink(folder / LOCK)
+        os.rmdir(folder)
 
 
 @contextlib.contextmanager
@@ -86,7 +100,7 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
     lock = _lock(out, folder)
     try:
         if out.exists():
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             yield None
             return
         _end_work(folder)
@@ -102,7 +116,9 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         yield Draft(out, folder, settings)
     finally:
         if not _has_blocks(folder):  # nothing to go on from
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_UN)  # or a child that was forked meanwhile would keep it
         os.close(lock)
 
 
@@ -151,8 +167,9 @@ def draft_of(out: Path) -> Path:
 def _lock(out: Path, folder: Path) -> int:
     """An open file that is locked for as long as this process lives."""
     while True:
-        folder.mkdir(exist_ok=True)
-        path = folder / "lock"
+        with contextlib.suppress(FileExistsError):  # which mkdir's own exist_ok looks at, when it may be gone again
+            folder.mkdir()
+        path = folder / LOCK
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError:  # its process has just finished and removed the folder

@@ -15,6 +15,8 @@ LEAST_BYTES = 384 << 20
 DEFAULT_BYTES = 2 << 30
 KEPT_BYTES = 32 << 20  # by a thread's allocator
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_FRUGAL = threading.Lock()
+_frugal_runs, _pool_before = 0, None  # of this process
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -43,13 +45,21 @@ class Budget:
 
 @contextmanager
 def frugal_arrow() -> Iterator[None]:
-    """Arrow's own allocators keep what is freed; the system's gives it back, and tables here are few and small."""
-    before = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
+    """Arrow's own allocators keep what is freed; the system's gives it back, and tables here are few and small. Until
+    the last of several runs in one process has ended."""
+    global _frugal_runs, _pool_before
+    with _FRUGAL:
+        if not _frugal_runs:
+            _pool_before = pa.default_memory_pool()
+            pa.set_memory_pool(pa.system_memory_pool())
+        _frugal_runs += 1
     try:
         yield
     finally:
-        pa.set_memory_pool(before)
+        with _FRUGAL:
+            _frugal_runs -= 1
+            if not _frugal_runs:
+                pa.set_memory_pool(_pool_before)
 
 
 def keep_freed() -> None:

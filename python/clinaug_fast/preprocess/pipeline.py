@@ -118,8 +118,8 @@ def preprocess(
                     "of one number. To repeat a task give --shard I/N as it was: SLURM counts each array's tasks anew"
                 )
             out = part.path(out)
-        counts, receipt = _standing(out, made_with, part, max_bad), None
-        already_done = out.exists()
+        already_done = out.exists()  # asked once: another process may make it between two answers
+        counts, receipt = _standing(out, made_with, part, max_bad) if already_done else None, None
         if already_done:
             remove_left(out)
             if fail_at_first and counts is not None:
@@ -218,8 +218,6 @@ def _settings(made_with: Mapping[str, Any], part: Part | None, block: str) -> di
 def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None, max_bad: float) -> Counts | None:
     """The counts of a feature set that stands at `out`; InputError where it was made with other settings, or has lost
     something. A part that stands takes over `max_bad`, which is the merge's."""
-    if not out.exists():
-        return None
     if part is None:
         stands = refuse_other_set(out, flat_settings(made_with))
         stands.refuse_lost_shards()
