@@ -40,7 +40,8 @@ def split(
             unknown, n = len(recordings.filter(subjects.is_null()).unique()), len(recordings.unique())
             say.warn(
                 f"the folds keep each recording together, not each patient: the subject of {unknown} of {n} is not "
-                "known. Give preprocess --subject-pattern, or a table with a subject column"
+                "known. Give preprocess --subject-pattern, or a table with a subject column; clinaug-fast audit finds "
+                "what is alike"
             )
         if uneven := made.uneven():
             say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")

@@ -115,7 +115,8 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
     if counts.without_subject:
         progress.warn(
             f"the subject of {counts.without_subject} of {counts.kept} recordings is not known, so clips of one "
-            "patient may land on both sides of a split. Give --subject-pattern, or a table with a subject column"
+            "patient may land on both sides of a split. Give --subject-pattern, or a table with a subject column; "
+            "clinaug-fast audit finds what is alike"
         )
     low = {int(rate): n for rate, n in counts.file_rates.items() if int(rate) / 2 < mel.f_max}
     if low:
