@@ -82,7 +82,7 @@ def log_mel(
     out: (n_mels, n_frames) or (B, n_mels, n_frames), float32, float64 or float16, any strides; made (float64 for
         float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
         else in single precision, with pre-emphasis or double precision for the frames that need it: within 6e-4 dB
-        on recordings (2e-4 dB where bands are several bins wide), 2e-3 dB on a loud high tone beside weak falling noise.
+        on recordings (2e-4 where bands are several bins wide), 2e-3 dB on a loud high tone beside weak falling noise.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
     glance: look at one of 32 frames of each clip first; where many of these need pre-emphasis or double precision, the
         clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 256 frames or more is
