@@ -158,9 +158,40 @@ def test_a_table_that_cannot_be_written_is_refused_before_anything_is_read(
     assert known.read_text() == text
 
 
-def test_a_corpus_of_which_nothing_can_be_compared_is_told(cli: Cli, tmp_path: Path) -> None:
+def test_a_corpus_of_which_nothing_can_be_compared_is_refused(cli: Cli, tmp_path: Path) -> None:
     table = table_of(tmp_path / "gone.csv", "gone.wav,hum,", "gone too.wav,saw,")
     done = cli("audit", table, tmp_path / "audited.csv")
+    assert done.exit_code == 3
+    assert "can be compared (2 MISSING)" in done.stderr
+    assert not (tmp_path / "audited.csv").exists()
+
+
+def test_names_of_any_kind_are_told_and_written(cli: Cli, tmp_path: Path) -> None:
+    names = ["hum/two  blanks.wav", 'saw/-x, "y" .wav', "saw/\u00e4 b.wav"]
+    for name in names:
+        cut(tmp_path / "corpus" / name, 1)
+    done = cli("audit", tmp_path / "corpus", tmp_path / "audited.csv")
     assert done.exit_code == 0, done.output
-    assert "2 MISSING" in done.stdout
-    assert subjects(tmp_path / "audited.csv") == {"gone.wav": None, "gone too.wav": None}
+    assert "hum/two  blanks.wav  saw/-x" in done.stdout
+    assert "1 group, the largest of 3" in done.stdout
+    assert subjects(tmp_path / "audited.csv") == {f"corpus/{name}": "alike-1" for name in names}
+
+
+def test_paths_behind_links_lead_to_the_same_files(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cut(tmp_path / f"real/deep/sound/{name}.wav", 1)
+    (tmp_path / "real/deep/tables").mkdir()
+    table_of(tmp_path / "real/deep/tables/t.csv", "../sound/a.wav,hum,", "../sound/b.wav,saw,")
+    (tmp_path / "link").symlink_to("real/deep/tables")
+    done = cli("audit", tmp_path / "link/t.csv", tmp_path / "audited.csv", "--json")
+    assert json.loads(done.stdout)["pairs"] == 1
+    assert subjects(tmp_path / "audited.csv") == {f"real/deep/sound/{name}.wav": "alike-1" for name in "ab"}
+
+
+def test_a_table_that_could_name_nothing_is_not_written(cli: Cli, tmp_path: Path) -> None:
+    for label in ("hum", "saw"):
+        cut(tmp_path / f"corpus/{label}/two\nlines.wav", 1)
+    done = cli("audit", tmp_path / "corpus", tmp_path / "audited.csv")
+    assert done.exit_code == 3
+    assert "no table can name the recordings, such as hum/two\\nlines.wav" in done.stderr
+    assert not (tmp_path / "audited.csv").exists()

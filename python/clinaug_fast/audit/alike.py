@@ -17,6 +17,7 @@ from clinaug_fast.audit.flat_sound import RATE
 from clinaug_fast.runs import Progress
 
 HEARD = RATE // 2  # samples of sound that two must share: in less, clicks and single notes are alike
+ROUNDING = 1e-4  # of scores, at most
 ROWS = 64  # sounds that are laid over one at a time, or fewer long ones
 VALUES = 1 << 20  # of their correlations
 
@@ -43,7 +44,7 @@ class _Tile:
 
 def has_enough(sound: np.ndarray) -> bool:
     """Whether there is so much sound that it can be compared."""
-    return float(np.dot(sound, sound)) >= HEARD
+    return len(sound) >= HEARD and float(np.dot(sound, sound)) >= HEARD
 
 
 def alike(sounds: Sequence[np.ndarray], at_least: float, threads: int, progress: Progress) -> Pairs:
@@ -57,8 +58,7 @@ def alike(sounds: Sequence[np.ndarray], at_least: float, threads: int, progress:
     with ThreadPoolExecutor(threads) as pool:
         for last, numbers in enumerate(tiles):
             # Two sounds that share less than HEARD samples may be laid over each other twice at once.
-            length = len(sounds[numbers[-1]])
-            size = scipy.fft.next_fast_len(max(2 * length - HEARD, length), real=True)
+            size = scipy.fft.next_fast_len(2 * len(sounds[numbers[-1]]) - HEARD, real=True)
             these = _tile(sounds, numbers, size)
             for others in tiles[: last + 1]:
                 same = others is numbers
@@ -87,6 +87,7 @@ def _laid_over(those: _Tile, these: _Tile, at_least: float, row: int) -> list[tu
     if begin == len(these.numbers):
         return []
     products = scipy.fft.irfft(those.spectra[row].conj() * these.spectra[begin:], these.size, axis=1, overwrite_x=True)
+    at_least -= ROUNDING
     least = at_least * HEARD  # what is below it can reach no score, whatever the energies that it is divided by
     largest = np.maximum(products.max(axis=1), -products.min(axis=1))
     found = []
@@ -110,7 +111,7 @@ def _best(products: np.ndarray, least: float, those: _Tile, row: int, these: _Ti
     energy, other_energy = those.energies[row], these.energies[other]
     of_ours = energy[np.minimum(ours + n, length)] - energy[np.minimum(ours, length)]
     of_theirs = other_energy[np.minimum(theirs + n, other_length)] - other_energy[np.minimum(theirs, other_length)]
-    enough = np.minimum(of_ours, of_theirs) >= HEARD
+    enough = (n >= HEARD) & (np.minimum(of_ours, of_theirs) >= HEARD)  # pulses have more than 1 a sample
     if not enough.any():
         return 0.0
-    return float(np.max(np.abs(products[at][enough]) / np.sqrt(of_ours[enough] * of_theirs[enough])))
+    return min(1.0, float(np.max(np.abs(products[at][enough]) / np.sqrt(of_ours[enough] * of_theirs[enough]))))

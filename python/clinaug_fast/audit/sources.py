@@ -22,12 +22,12 @@ from clinaug_fast.audit.flat_sound import read_flat
 from clinaug_fast.corpus.audio import Rejected
 from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import Progress, Silent
 
-AT_LEAST = 0.35  # of both public corpora 3 of 16 666 pairs that reach it bear two labels, none of those above 0.4
+AT_LEAST = 0.35  # of both public corpora 3 of 16 667 pairs that reach it bear two labels, none of those above 0.4
 LEAST = 0.2  # noise of half a second reaches this by chance, once in a million pairs
-TOO_QUIET = "TOO_QUIET"  # of what is not compared, beside audio.Code
+TOO_LITTLE = "TOO_LITTLE_SOUND"  # of what is not compared, beside audio.Code
 AT_ONCE = 64  # recordings
 
 
@@ -114,10 +114,11 @@ def audit(
     """Compare all recordings of a corpus (a folder or a table, as for `preprocess`) with each other.
 
     at_least: of the normalised correlation of two flat sounds at their best distance in time, over all that they then
-    share, which is half a second of sound or more. Recordings of more than 30 s are compared by their middle. The
+    share, which is more than half a second of sound. Recordings of more than 30 s are compared by their middle. The
     result depends neither on threads nor on the order of files.
 
-    Raises InputError for a corpus that cannot be read, SettingsError for `at_least` outside LEAST to 1.
+    Raises InputError for a corpus that cannot be read, or of which nothing can be compared; SettingsError for
+    `at_least` outside LEAST to 1.
     """
     if not LEAST <= at_least <= 1.0:
         raise SettingsError(f"at_least is {at_least!r}; expected {LEAST} (chance reaches less) to 1 (the same sound)")
@@ -125,10 +126,16 @@ def audit(
     read = read_corpus(corpus, subject_pattern, threads)
     warn_of_misreading(read, progress)
     sounds, verdicts = _read(read.recordings, threads, progress)
+    counted = dict(sorted(Counter(verdicts).items()))
+    if len(verdicts) == len(sounds):
+        codes = ", ".join(f"{n} {code}" for code, n in counted.items())
+        raise InputError(
+            f"no recording of {corpus} can be compared ({codes}). clinaug-fast preprocess tells why of each"
+        )
     rows = np.array([row for row, sound in enumerate(sounds) if sound is not None], np.int64)
     pairs = alike([sounds[row] for row in rows], at_least, threads, progress)
     of_rows = Pairs(rows[pairs.first], rows[pairs.second], pairs.score)
-    return Audit(read, at_least, of_rows, dict(sorted(Counter(verdicts).items())))
+    return Audit(read, at_least, of_rows, counted)
 
 
 def _read(
@@ -155,4 +162,4 @@ def _sound(recording: Recording) -> np.ndarray | str:
         sound = read_flat(recording)
     except Rejected as verdict:
         return str(verdict.code)
-    return sound if has_enough(sound) else TOO_QUIET
+    return sound if has_enough(sound) else TOO_LITTLE

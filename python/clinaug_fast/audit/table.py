@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from clinaug_fast.audit.sources import Audit
 from clinaug_fast.corpus.table_file import TABLE_SUFFIXES
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import atomic_file, write_text
+from clinaug_fast.shown import shown
 
 
 def refuse_target(corpus: Path, table: Path) -> None:
@@ -26,13 +28,23 @@ def refuse_target(corpus: Path, table: Path) -> None:
 
 
 def write_subjects(found: Audit, table: Path) -> list[str]:
-    """Write the table; the ids that no table can name: of files whose names are not UTF-8 or go over several lines."""
+    """Write the table, and return the ids that no table can name: of files whose names are not UTF-8, or go over
+    several lines."""
     columns = found.table()
     ids, paths = found.corpus.table.column("id").to_pylist(), columns.column("path").to_pylist()
     refused = found.corpus.table.column("refused").is_valid().to_numpy()
     unnamed = refused | np.array(["\n" in path or "\r" in path for path in paths], bool)
     folder = os.path.realpath(table.parent)
-    paths = [os.path.relpath(os.path.join(os.path.abspath(found.corpus.root), path), folder) for path in paths]
+    if unnamed.all():
+        raise InputError(
+            f"no table can name the recordings, such as {shown(ids[0])}; expected UTF-8 in one line. Rename them"
+        )
+    # Without links first: a `..` behind one leads on from where it leads.
+    real = lru_cache(os.path.realpath)
+    full = [os.path.join(found.corpus.root, path) for path in paths]
+    paths = [
+        os.path.relpath(os.path.join(real(os.path.dirname(path)), os.path.basename(path)), folder) for path in full
+    ]
     columns = columns.set_column(0, "path", pa.array(paths, pa.string())).filter(pa.array(~unnamed))
     # Columns that say nothing would only be in a reader's way.
     columns = columns.select([name for name in columns.column_names if columns.column(name).null_count < len(columns)])

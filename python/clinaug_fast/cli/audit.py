@@ -71,6 +71,11 @@ def audit(
                 f"{' ...' if len(left_out) > 1 else ''}. Rename them"
             )
         labels, subjects = found.between("label"), found.between("subject")
+        if found.not_compared:
+            codes = ", ".join(f"{n} {code}" for code, n in found.not_compared.items())
+            say.warn(
+                f"{sum(found.not_compared.values())} recordings could not be compared, and count as sources: {codes}"
+            )
         if labels.any():
             say.warn(f"{_of(found, labels)} between labels: chance, or one of the labels is wrong")
         if subjects.any():
@@ -81,10 +86,11 @@ def audit(
         say.result("\n".join(lines), out=None if table is None else str(table), **_fields(found, labels, subjects))
 
 
-def _named(found: "Audit", number: int) -> str:
+def _named(found: "Audit", number: int) -> tuple[str, str, str]:
+    """Score and names of a pair."""
     ids = found.corpus.table.column("id")
     one, other = (ids[int(rows[number])].as_py() for rows in (found.pairs.first, found.pairs.second))
-    return f"{found.pairs.score[number]:.3f}  {shown(one)}  {shown(other)}"
+    return f"{found.pairs.score[number]:.3f}", shown(one), shown(other)
 
 
 def _of(found: "Audit", chosen: "np.ndarray") -> str:
@@ -92,7 +98,7 @@ def _of(found: "Audit", chosen: "np.ndarray") -> str:
     import numpy as np
 
     number = int(np.argmax(np.where(chosen, found.pairs.score, -1.0)))
-    score, one, other = _named(found, number).split("  ")
+    score, one, other = _named(found, number)
     n = int(np.count_nonzero(chosen))
     return f"{n} pair{'s are' if n > 1 else ' is'} alike, such as {one} and {other} ({score}),"
 
@@ -108,7 +114,11 @@ def _lines(found: "Audit") -> list[str]:
         ("recordings", n, ""),
         ("  not compared", not_compared, codes),
         ("pairs alike", pairs, f"a correlation of {found.at_least:g} or more"),
-        ("in groups", sum(map(len, groups)), f"{len(groups)} groups, the largest of {largest}" if groups else ""),
+        (
+            "in groups",
+            sum(map(len, groups)),
+            f"{len(groups)} group{'s' * (len(groups) > 1)}, the largest of {largest}" if groups else "",
+        ),
         ("sources told apart", len(np.unique(found.sources)), "" if not groups else "each group and each other one"),
     ]
     width = max(12, *(len(shown(label)) + 2 for label in found.corpus.labels), *(len(name) for name, *_ in rows))
@@ -118,7 +128,7 @@ def _lines(found: "Audit") -> list[str]:
         lines.append(f"{shown(label):<{width}}  {counts['recordings']:>10}  {counts['sources']:>8}")
     if pairs:
         most = np.argsort(-found.pairs.score, kind="stable")[:EXAMPLES]
-        lines += ["", "most alike:", *(f"  {_named(found, int(number))}" for number in most)]
+        lines += ["", "most alike:", *("  " + "  ".join(_named(found, int(number))) for number in most)]
     return lines
 
 
