@@ -1,5 +1,6 @@
 """`clinaug-fast audit`: what it tells, and the table whose subjects keep what is alike on one side of a split."""
 
+import inspect
 import json
 import os
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import pytest
 import soundfile
 from typer.testing import Result
 
-from clinaug_fast.audit.sources import audit
+from clinaug_fast.audit.sources import AT_LEAST, audit
+from clinaug_fast.cli.audit import audit as command
 from clinaug_fast.corpus.recordings import read_corpus
 
 Cli = Callable[..., Result]
@@ -47,6 +49,10 @@ def table_of(path: Path, *rows: str) -> Path:
 def subjects(table: Path) -> dict[str, str | None]:
     read = read_corpus(table).table
     return dict(zip(read.column("path").to_pylist(), read.column("subject").to_pylist(), strict=True))
+
+
+def test_the_default_is_the_librarys() -> None:
+    assert inspect.signature(command).parameters["at_least"].default == AT_LEAST
 
 
 def test_what_it_tells(cli: Cli, corpus: Path) -> None:
@@ -175,6 +181,14 @@ def test_names_of_any_kind_are_told_and_written(cli: Cli, tmp_path: Path) -> Non
     assert "hum/two  blanks.wav  saw/-x" in done.stdout
     assert "1 group, the largest of 3" in done.stdout
     assert subjects(tmp_path / "audited.csv") == {f"corpus/{name}": "alike-1" for name in names}
+
+
+def test_what_is_left_out_is_told(cli: Cli, corpus: Path) -> None:
+    cut(corpus / "stray.wav", 30)
+    cut(corpus / ".hidden/x.wav", 31)
+    done = cli("audit", corpus, "--quiet")
+    assert "audio that lies in no label's sub-folder is left out: stray.wav" in done.stderr
+    assert "folders, hidden or links to others in the corpus, are left out: .hidden" in done.stderr
 
 
 def test_paths_behind_links_lead_to_the_same_files(cli: Cli, tmp_path: Path) -> None:

@@ -1,2 +1,1 @@
-"""Recordings that are alike, found before a split can part them: alone in its room, since it hears what no other stage
-compares."""
+"""Recordings that are alike, found before a split can part them."""

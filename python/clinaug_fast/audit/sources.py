@@ -21,12 +21,12 @@ from clinaug_fast.audit.alike import Pairs, alike, has_enough
 from clinaug_fast.audit.flat_sound import read_flat
 from clinaug_fast.corpus.audio import Rejected
 from clinaug_fast.corpus.misread import warn_of_misreading
-from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus
+from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus, some_of
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import Progress, Silent
 
 AT_LEAST = 0.35  # of both public corpora 3 of 16 667 pairs that reach it bear two labels, none of those above 0.4
-LEAST = 0.2  # noise of half a second reaches this by chance, once in a million pairs
+LEAST = 0.2  # of a million pairs of half a second of noise none comes above 0.19
 TOO_LITTLE = "TOO_LITTLE_SOUND"  # of what is not compared, beside audio.Code
 AT_ONCE = 64  # recordings
 
@@ -125,12 +125,16 @@ def audit(
     progress = progress or Silent()
     read = read_corpus(corpus, subject_pattern, threads)
     warn_of_misreading(read, progress)
+    if read.unlabelled:
+        progress.warn(f"audio that lies in no label's sub-folder is left out: {some_of(read.unlabelled)}")
+    if read.left_out:
+        progress.warn(f"folders, hidden or links to others in the corpus, are left out: {some_of(read.left_out)}")
     sounds, verdicts = _read(read.recordings, threads, progress)
     counted = dict(sorted(Counter(verdicts).items()))
     if len(verdicts) == len(sounds):
         codes = ", ".join(f"{n} {code}" for code, n in counted.items())
         raise InputError(
-            f"no recording of {corpus} can be compared ({codes}). clinaug-fast preprocess tells why of each"
+            f"no recording of {corpus} can be compared ({codes}). Of files that cannot be read clinaug-fast preprocess tells why"
         )
     rows = np.array([row for row, sound in enumerate(sounds) if sound is not None], np.int64)
     pairs = alike([sounds[row] for row in rows], at_least, threads, progress)

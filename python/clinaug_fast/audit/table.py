@@ -17,7 +17,7 @@ from clinaug_fast.runs import atomic_file, write_text
 from clinaug_fast.shown import shown
 
 
-def refuse_target(corpus: Path, table: Path) -> None:
+def refuse_target(table: Path) -> None:
     """Before hours go into what could not be written."""
     if table.suffix.lower() not in TABLE_SUFFIXES:
         raise SettingsError(f"the table is {table}; expected a name that ends in {' or '.join(TABLE_SUFFIXES)}")

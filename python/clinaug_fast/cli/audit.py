@@ -60,11 +60,9 @@ def audit(
         from clinaug_fast.native import allowed_threads
 
         if table is not None:
-            refuse_target(corpus, table)
+            refuse_target(table)
         found = compare(corpus, subject_pattern, at_least, threads or allowed_threads(), progress=say)
-        left_out: list[str] = []
-        if table is not None:
-            left_out = write_subjects(found, table)
+        left_out = [] if table is None else write_subjects(found, table)
         if left_out:
             say.warn(
                 f"{len(left_out)} recordings are not in {table}, since no table can name them: {shown(left_out[0])}"
