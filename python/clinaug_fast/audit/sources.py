@@ -134,7 +134,8 @@ def audit(
     if len(verdicts) == len(sounds):
         codes = ", ".join(f"{n} {code}" for code, n in counted.items())
         raise InputError(
-            f"no recording of {corpus} can be compared ({codes}). Of files that cannot be read clinaug-fast preprocess tells why"
+            f"no recording of {corpus} can be compared ({codes}). Of files that cannot be read clinaug-fast preprocess "
+            "tells why"
         )
     rows = np.array([row for row, sound in enumerate(sounds) if sound is not None], np.int64)
     pairs = alike([sounds[row] for row in rows], at_least, threads, progress)
