@@ -13,8 +13,9 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import typer
 
-from clinaug_fast.cli.console import Say, _bar, quoted
+from clinaug_fast.cli.console import Say, _bar, quoted, stage
 from conftest import write_corpus
 
 
@@ -68,6 +69,17 @@ def test_a_signal_that_is_swallowed_or_turned_into_another_error_ends_it_too(
     told = json.loads(done.stdout)
     assert (told["status"], told["exit_code"], told["error"]) == ("error", exit_code, "StoppedError")
     assert "Run the same command again to go on" in told["message"]
+
+
+@pytest.mark.parametrize(("command", "ending"), [("audit", "command again"), ("train", "command again to go on")])
+def test_what_begins_anew_does_not_say_that_it_goes_on(command: str, ending: str, capsys) -> None:
+    def interrupted() -> None:
+        with stage(command, False, True):
+            raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit):
+        interrupted()
+    assert capsys.readouterr().err.endswith(f"nothing half-written was left. Run the same {ending}\n")
 
 
 def test_an_interrupt_that_the_shell_had_ignored_ends_nothing() -> None:

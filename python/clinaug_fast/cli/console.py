@@ -32,6 +32,7 @@ OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
+BEGIN_ANEW = ("audit", "verify")  # of what takes a while
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -198,9 +199,9 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     except typer.Exit:
         raise
     except (KeyboardInterrupt, _Terminated):
-        raise say.fail(_stopped(say.came)) from None
+        raise say.fail(_stopped(say.came, command)) from None
     except Exception as error:
-        raise say.fail(_stopped(say.came) if say.came else _sentence(error, command)) from None
+        raise say.fail(_stopped(say.came, command) if say.came else _sentence(error, command)) from None
 
 
 def _sentence(error: Exception, command: str) -> ClinaugError:
@@ -216,11 +217,12 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
     return ClinaugError(f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above")
 
 
-def _stopped(came: Sequence[int]) -> StoppedError:
+def _stopped(came: Sequence[int], command: str) -> StoppedError:
     from clinaug_fast.preprocess.stopping import ENDINGS
 
     word, exit_code = ENDINGS[signal.Signals(came[0] if came else signal.SIGINT)]
-    return StoppedError(f"{word}: nothing half-written was left. Run the same command again to go on", exit_code)
+    again = "Run the same command again" + ("" if command in BEGIN_ANEW else " to go on")
+    return StoppedError(f"{word}: nothing half-written was left. {again}", exit_code)
 
 
 class _Terminated(BaseException):
