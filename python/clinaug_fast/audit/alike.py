@@ -55,6 +55,7 @@ def alike(sounds: Sequence[np.ndarray], at_least: float, threads: int, progress:
     tiles = [order[begin : begin + step] for begin in range(0, len(order), step)]
     progress.start("comparing", len(order) * (len(order) - 1) // 2)
     found: list[tuple[int, int, float]] = []
+    lay_over = partial(_laid_over, at_least - ROUNDING)
     with ThreadPoolExecutor(threads) as pool:
         for last, numbers in enumerate(tiles):
             # Two sounds that share less than HEARD samples may be laid over each other twice at once.
@@ -63,7 +64,7 @@ def alike(sounds: Sequence[np.ndarray], at_least: float, threads: int, progress:
             for others in tiles[: last + 1]:
                 same = others is numbers
                 those = these if same else _tile(sounds, others, size)
-                for some in pool.map(partial(_laid_over, those, these, at_least), range(len(others))):
+                for some in pool.map(partial(lay_over, those, these), range(len(others))):
                     found += some
                 progress.advance(len(numbers) * (len(numbers) - 1) // 2 if same else len(numbers) * len(others))
     found.sort()
@@ -81,13 +82,12 @@ def _tile(sounds: Sequence[np.ndarray], numbers: np.ndarray, size: int) -> _Tile
     return _Tile(numbers, lengths, size, scipy.fft.rfft(padded, axis=1), energies)
 
 
-def _laid_over(those: _Tile, these: _Tile, at_least: float, row: int) -> list[tuple[int, int, float]]:
+def _laid_over(at_least: float, those: _Tile, these: _Tile, row: int) -> list[tuple[int, int, float]]:
     """One of `those` over all of `these`, over those behind it where both are one tile: (first, second, score)."""
     begin = row + 1 if those is these else 0
     if begin == len(these.numbers):
         return []
     products = scipy.fft.irfft(those.spectra[row].conj() * these.spectra[begin:], these.size, axis=1, overwrite_x=True)
-    at_least -= ROUNDING
     least = at_least * HEARD  # what is below it can reach no score, whatever the energies that it is divided by
     largest = np.maximum(products.max(axis=1), -products.min(axis=1))
     found = []

@@ -6,7 +6,7 @@ session of one microphone; that two are of one patient, it does not.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,10 +43,10 @@ class Audit:
     @cached_property
     def sources(self) -> np.ndarray:
         """(n,) the source of each row: what pairs, one file or one given subject hold together."""
-        n, table = len(self.corpus), self.corpus.table
+        n = len(self.corpus)
         first, second = [self.pairs.first], [self.pairs.second]
         for name in ("path", "subject"):
-            codes = table.column(name).combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+            codes = self._codes(name)
             rows = np.flatnonzero(codes >= 0)
             rows = rows[np.argsort(codes[rows], kind="stable")]
             as_before = codes[rows[1:]] == codes[rows[:-1]]
@@ -66,9 +66,13 @@ class Audit:
 
     def between(self, column: str) -> np.ndarray:
         """(P,) bool: the pairs whose recordings have two different values of a column, none of them null."""
-        codes = self.corpus.table.column(column).combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+        codes = self._codes(column)
         one, other = codes[self.pairs.first], codes[self.pairs.second]
         return (one != other) & (one >= 0) & (other >= 0)
+
+    def _codes(self, column: str) -> np.ndarray:
+        """(n,) a number for each value of a column, -1 for null."""
+        return self.corpus.table.column(column).combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
 
     @cached_property
     def by_label(self) -> dict[str, dict[str, int]]:
@@ -132,15 +136,19 @@ def audit(
     sounds, verdicts = _read(read.recordings, threads, progress)
     counted = dict(sorted(Counter(verdicts).items()))
     if len(verdicts) == len(sounds):
-        codes = ", ".join(f"{n} {code}" for code, n in counted.items())
         raise InputError(
-            f"no recording of {corpus} can be compared ({codes}). Of files that cannot be read clinaug-fast preprocess "
-            "tells why"
+            f"no recording of {corpus} can be compared ({counts_of(counted)}). Of files that cannot be read "
+            "clinaug-fast preprocess tells why"
         )
     rows = np.array([row for row, sound in enumerate(sounds) if sound is not None], np.int64)
     pairs = alike([sounds[row] for row in rows], at_least, threads, progress)
     of_rows = Pairs(rows[pairs.first], rows[pairs.second], pairs.score)
     return Audit(read, at_least, of_rows, counted)
+
+
+def counts_of(not_compared: Mapping[str, int]) -> str:
+    """As a sentence tells them."""
+    return ", ".join(f"{n} {code}" for code, n in not_compared.items())
 
 
 def _read(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
 from clinaug_fast.shown import shown
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def audit(
             "by chance.",
         ),
     ] = 0.35,
-    threads: Annotated[
-        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
-    ] = None,
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,6 +54,7 @@ def audit(
     """
     with stage("audit", as_json, quiet) as say:
         from clinaug_fast.audit.sources import audit as compare
+        from clinaug_fast.audit.sources import counts_of
         from clinaug_fast.audit.table import refuse_target, write_subjects
         from clinaug_fast.native import allowed_threads
 
@@ -70,10 +69,8 @@ def audit(
             )
         labels, subjects = found.between("label"), found.between("subject")
         if found.not_compared:
-            codes = ", ".join(f"{n} {code}" for code, n in found.not_compared.items())
-            say.warn(
-                f"{sum(found.not_compared.values())} recordings could not be compared, and count as sources: {codes}"
-            )
+            n, codes = sum(found.not_compared.values()), counts_of(found.not_compared)
+            say.warn(f"{n} recordings could not be compared, and count as sources: {codes}")
         if labels.any():
             say.warn(f"{_of(found, labels)} between labels: chance, or one of the labels is wrong")
         if subjects.any():
@@ -104,13 +101,13 @@ def _of(found: "Audit", chosen: "np.ndarray") -> str:
 def _lines(found: "Audit") -> list[str]:
     import numpy as np
 
+    from clinaug_fast.audit.sources import counts_of
+
     n, pairs, groups = len(found.corpus), len(found.pairs.score), found.groups
-    not_compared = sum(found.not_compared.values())
-    codes = ", ".join(f"{count} {code}" for code, count in found.not_compared.items())
     largest = max(map(len, groups), default=0)
     rows = [
         ("recordings", n, ""),
-        ("  not compared", not_compared, codes),
+        ("  not compared", sum(found.not_compared.values()), counts_of(found.not_compared)),
         ("pairs alike", pairs, f"a correlation of {found.at_least:g} or more"),
         (
             "in groups",

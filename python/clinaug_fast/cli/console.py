@@ -38,6 +38,10 @@ MOST_THREADS = 1024  # of torch, which starts as many as it is told
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; warnings and errors only.")]
 
+Threads = Annotated[
+    int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
+]
+
 # Measured on two cores: small networks gain nothing from a second thread, and lose much where the cores are shared.
 TorchThreads = Annotated[
     int, typer.Option("--threads", "-j", min=1, max=MOST_THREADS, help="CPU threads; more pay for wide networks only.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.console import Json, Quiet, some_path, stage
+from clinaug_fast.cli.console import Json, Quiet, Threads, some_path, stage
 
 
 def verify(
@@ -16,9 +16,7 @@ def verify(
             metavar="FEATURES", help="The feature set, real or generated.", parser=some_path, show_default=False
         ),
     ],
-    threads: Annotated[
-        int | None, typer.Option("--threads", "-j", min=1, help="CPU threads.", show_default="all allowed cores")
-    ] = None,
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

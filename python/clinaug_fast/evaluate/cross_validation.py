@@ -248,12 +248,13 @@ def _warn_of_other_machinery(stored_on: Sequence[str], here: str | None, progres
     counted = Counter(stored_on)
     usual = here or max(counted, key=counted.__getitem__)
     if elsewhere := [there for there in counted if there != usual]:
-        made = ", ".join(f"{counted[there]} on {there}" for there in elsewhere[1:])
-        made = f"{counted[elsewhere[0]]} of the {len(stored_on)} stored cells were made on {elsewhere[0]}, {made}"
-        others = f"the others are made on {usual}" if here else f"the others on {usual}"
+        first, *more = elsewhere
+        made = [f"{counted[first]} of the {len(stored_on)} stored cells were made on {first}"]
+        made += [f"{counted[there]} on {there}" for there in more]
+        made += [f"the others are made on {usual}" if here else f"the others on {usual}"]
         by_options = any(_threads_of(there) != _threads_of(usual) for there in elsewhere)
         mend = ". Give --threads and --device as before to avoid it" if by_options else ""
-        progress.warn(f"{made.rstrip(', ')}, {others}: scores differ by rounding, as between seeds{mend}")
+        progress.warn(f"{', '.join(made)}: scores differ by rounding, as between seeds{mend}")
 
 
 def _threads_of(machinery: str) -> str:
