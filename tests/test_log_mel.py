@@ -117,7 +117,7 @@ def test_float32_is_near_float64(signal, contract):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("size", [400, 512, 1024])
 def test_a_loud_tone_beside_weak_falling_noise(size, seed):
-    """The worst signal that was found: still nearer to float64 than torch's single precision."""
+    """A signal that single precision alone carries badly: still nearer to float64 than torch's single precision."""
     config = MelConfig(sample_rate=16000, n_fft=size, n_mels=20, f_min=70, f_max=2000, window="boxcar", log="db")
     noise = np.diff(np.random.default_rng(seed).standard_normal(8003), 3)
     x = (np.sin(3.1 * np.arange(8000)) + 1e-3 * noise).astype(np.float32)

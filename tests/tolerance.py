@@ -11,7 +11,7 @@ FLOAT64 = 1e-9
 FLOAT32_DB = 2e-4
 
 # The same where the rounding noise of a loud tone, which is taken for white, falls on few bins of a weak spectrum.
-FLOAT32_TONE_DB = 2e-3
+FLOAT32_TONE_DB = 5e-4
 
 # The same beside a library that computes in single precision itself.
 FLOAT32_LOG = 1e-3

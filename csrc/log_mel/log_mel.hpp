@@ -2,7 +2,7 @@
 //
 // float and int16 samples are transformed in single precision, the frames apart of which that is not enough (Doubt,
 // lanes/tables.hpp): these are computed again with pre-emphasis, where that is, or in double precision. No value of a recording
-// was further than 6e-4 dB from the one that double precision gives, of any signal 2e-3 dB (bench/RESULTS.md). A clip that holds
+// was further than 2e-4 dB from the one that double precision gives, of hostile signals 5e-4 dB (bench/RESULTS.md). A clip that holds
 // little else takes one of these ways at once, and doubles, in or out, take double precision.
 #pragma once
 

@@ -39,7 +39,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Counts up where a change changes bits, of the kernels, of what is decoded or rejected, or of what is measured of a
 # recording.
-BITS = 5
+BITS = 6
 
 
 def arithmetic(instruction_set: str, compiler: str) -> str:
@@ -81,8 +81,8 @@ def log_mel(
     x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides of whole elements.
     out: (n_mels, n_frames) or (B, n_mels, n_frames), float32, float64 or float16, any strides; made (float64 for
         float64 x, float32 otherwise) if not given. float64 on either side computes in double precision, all
-        else in single precision, with pre-emphasis or double precision for the frames that need it: within 6e-4 dB
-        on recordings (2e-4 where bands are several bins wide), 2e-3 dB on a loud high tone beside weak falling noise.
+        else in single precision, with pre-emphasis or double precision for the frames that need it: within 2e-4 dB
+        on recordings, 5e-4 dB on the worst of many hostile signals.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
     glance: look at one of 32 frames of each clip first; where many of these need pre-emphasis or double precision, the
         clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 256 frames or more is

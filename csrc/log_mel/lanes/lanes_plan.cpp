@@ -14,10 +14,12 @@ constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread
 constexpr Index kLargeBytes = 500 << 10;  // and by the smallest, whose carried columns cost more than a miss here and there
 constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
 
-// The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. Measured
-// on tones, squares, speech and real clips at sizes from 16 to 16384, the frames left are within 1.3e-4 dB, about three
-// times this in the natural log of a power; on real clips torch's single precision is then never closer.
+// The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. It is of
+// random sign from bin to bin, so that it comes out of a sum of B bins sqrt(B) times smaller: bands of fewer bins than
+// kManyBins have to lie higher above it. On real clips, of contracts with bands of one bin too, what is left is within 1.6e-4
+// dB of double precision, and torch's single precision never closer; bench/RESULTS.md tells of the worst signals.
 constexpr double kToleratedNoise = 1e-5;
+constexpr double kManyBins = 16.0;
 constexpr double kRounding = 0x1p-24;     // of a single precision number, relative
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 constexpr double kSmallestWidth = 1e-30;  // of a band, the empty ones'
@@ -115,14 +117,17 @@ Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shar
   const std::vector<double> edges = mel_edges_hz(params_);
   for (const MelBand& band : make_mel_bands(params_)) {
     const Index m = static_cast<Index>(shares.size()), n = static_cast<Index>(band.weights.size());
-    double width = 0.0, loudest = 0.0;
+    double width = 0.0, loudest = 0.0, sum = 0.0, largest = kSmallestWidth;
     for (Index i = 0; i < n; ++i) {
+      sum += band.weights[i];
+      largest = std::max(largest, band.weights[i]);
       width += band.weights[i] / gain(emphasis, band.start + i);
       loudest = std::max(loudest, power_gain(emphasis, band.start + i));
     }
     const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[m + 2] - edges[m]) : 1.0;
     shares.push_back(magnitude ? Real{0} : static_cast<Real>(loudest / height));
-    inverse_widths.push_back(static_cast<Real>(1.0 / std::max(width, kSmallestWidth)));
+    const double calm = std::clamp(sum / largest, 1.0, kManyBins) / kManyBins;
+    inverse_widths.push_back(static_cast<Real>((magnitude ? std::sqrt(calm) : calm) / std::max(width, kSmallestWidth)));
   }
   // The noise comes near the floor where its own amplitude is a quarter of the floor's.
   const double quiet_amplitude = 0.25 / kToleratedNoise;
