@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "audit": {"corpus"},
     "features": {"native"},
     "preprocess": {"native", "corpus", "features"},
+    "augment": {"native", "corpus", "features"},
     "gan": {"ops", "features"},
     "evaluate": {"features"},
     "demo": {"preprocess", "features", "gan", "evaluate"},
-    "cli": {"native", "mel_diff", "audit", "ops", "preprocess", "features", "gan", "evaluate", "demo"},
+    "cli": {"native", "mel_diff", "audit", "ops", "preprocess", "features", "augment", "gan", "evaluate", "demo"},
 }
 
 

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save
 
 from clinaug_fast.config import GanConfig, MelConfig
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features import pictures
 from clinaug_fast.features.folds import make_folds
 from clinaug_fast.features.lineage import unseen_rows
+from clinaug_fast.features.pictures import save_real_above
 from clinaug_fast.gan import generate as module
-from clinaug_fast.gan import pictures
 from clinaug_fast.gan.generate import PICTURE, generate
-from clinaug_fast.gan.pictures import save_real_above_generated
 from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS, Run
 from clinaug_fast.gan.train import train
 from clinaug_fast.runs import fingerprint, fingerprint_file
@@ -286,20 +286,20 @@ def test_the_picture_depends_on_the_clips_alone(tmp_path):
     rng = np.random.default_rng(0)
     real, fake = rng.normal(size=(2, 2, 2, 32, 16))
     labels = ["crackle", "wheeze"]
-    save_real_above_generated(tmp_path / "a.png", real, fake, labels, mel)
+    save_real_above(tmp_path / "a.png", real, fake, labels, mel)
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 20}):  # a user's own style
-        save_real_above_generated(tmp_path / "b.png", real, fake, labels, mel)
+        save_real_above(tmp_path / "b.png", real, fake, labels, mel)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    save_real_above_generated(tmp_path / "c.png", real, fake[::-1], labels, mel)
+    save_real_above(tmp_path / "c.png", real, fake[::-1], labels, mel)
     a, c = imread(tmp_path / "a.png"), imread(tmp_path / "c.png")
     changed = np.flatnonzero((a != c).any(axis=(1, 2)))
     assert changed.min() > 0.4 * len(a)  # real clips above, generated ones below
-    save_real_above_generated(tmp_path / "loud.png", real, 10 * fake, labels, mel)  # one colour scale: that of the real
+    save_real_above(tmp_path / "loud.png", real, 10 * fake, labels, mel)  # one colour scale: that of the real
     changed = np.flatnonzero((a != imread(tmp_path / "loud.png")).any(axis=(1, 2)))
     assert changed.min() > 0.4 * len(a)
     many = [f"label {k}" for k in range(7)]  # one more than fit beside each other
     many[3] = "$^$"  # no formula, but a folder's name
-    save_real_above_generated(tmp_path / "d.png", [real[0]] * 7, [fake[0]] * 7, many, mel)
+    save_real_above(tmp_path / "d.png", [real[0]] * 7, [fake[0]] * 7, many, mel)
     d = imread(tmp_path / "d.png")
     assert len(d) == 2 * len(a)
     assert d.shape[1] > 2 * a.shape[1]
@@ -329,7 +329,7 @@ def test_one_generated_clip_a_label_leaves_no_empty_row(tmp_path, recwarn):
     real, fake = [np.zeros((2, 8, 10), np.float32)] * 2, [np.ones((1, 8, 10), np.float32)] * 2
     pixels = []
     for name, generated in (("one", fake), ("two", [np.repeat(clips, 2, axis=0) for clips in fake])):
-        save_real_above_generated(tmp_path / f"{name}.png", real, generated, ["咳嗽", "a"], mel)
+        save_real_above(tmp_path / f"{name}.png", real, generated, ["咳嗽", "a"], mel)
         pixels.append(len(imread(tmp_path / f"{name}.png")))
     assert 0.7 < pixels[0] / pixels[1] < 0.85
     assert not recwarn.list  # on characters that the font lacks
@@ -375,7 +375,7 @@ def test_the_picture_shows_training_clips_of_each_label_above_generated_ones(
         path.write_bytes(b"a picture")
 
     shown = []
-    monkeypatch.setattr("clinaug_fast.gan.generate.save_real_above_generated", noted)
+    monkeypatch.setattr("clinaug_fast.gan.generate.save_real_above", noted)
     made = generate(run, tiny_features, tiny_folds, tmp_path / "set", only_folds=[1, 2]).features
     real, generated, labels, mel = shown
     assert (labels, mel) == (tiny_features.labels, tiny_features.mel)

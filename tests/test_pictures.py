@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.gan import pictures
-from clinaug_fast.gan.pictures import save_real_above_generated
+from clinaug_fast.features import pictures
+from clinaug_fast.features.pictures import save_real_above
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, n_mels=8)
 
@@ -24,7 +24,7 @@ def drawn(path: Path, n_labels: int, monkeypatch: pytest.MonkeyPatch) -> Figure:
 
     monkeypatch.setattr(pictures, "Figure", Noted)
     clips = [np.random.default_rng(k).normal(size=(1, 8, 10)).astype(np.float32) for k in range(n_labels)]
-    save_real_above_generated(path, clips, clips, [f"label {k}" for k in range(n_labels)], MEL)
+    save_real_above(path, clips, clips, [f"label {k}" for k in range(n_labels)], MEL)
     (figure,) = figures
     return figure
 
@@ -46,7 +46,7 @@ def test_the_colours_are_those_of_the_clips_that_are_shown(tmp_path: Path, monke
     monkeypatch.setattr(pictures, "MOST_LABELS", 1)
     quiet, loud = np.linspace(0, 1, 80, dtype=np.float32).reshape(1, 8, 10), np.full((1, 8, 10), 99, np.float32)
     for name, second in (("one.png", quiet), ("other.png", loud)):
-        save_real_above_generated(tmp_path / name, [quiet, second], [quiet, second], ["a", "b"], MEL)
+        save_real_above(tmp_path / name, [quiet, second], [quiet, second], ["a", "b"], MEL)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
 
 

@@ -288,6 +288,36 @@ class ClassifierConfig(Settings):
         return self
 
 
+class AugmentConfig(Settings):
+    """A classical augmentation of real clips: which, how strong, and how many copies of each clip.
+
+    A strength belongs to one of them; given with another it is refused.
+    """
+
+    by: Literal["noise", "pitch", "stretch", "specaugment"]
+    snr_db: float = Field(10.0, ge=-20.0, le=100.0, description="noise: from so far below a clip to 20 dB further")
+    semitones: float = Field(2.0, gt=0.0, le=12.0, description="pitch: up or down by at most so many")
+    rate: float = Field(1.25, gt=1.0, le=2.0, description="stretch: from so much slower to so much faster")
+    mask: float = Field(0.2, gt=0.0, le=0.5, description="specaugment: a mask's largest share of bands or frames")
+    copies: int = Field(1, ge=1, le=100, description="altered clips of each real one")
+    seed: int = Field(0, ge=0)
+
+    @property
+    def strength(self) -> str:
+        """The name of the field that this one has."""
+        return STRENGTHS[self.by]
+
+    @model_validator(mode="after")
+    def _check(self) -> "AugmentConfig":
+        for by, name in STRENGTHS.items():
+            if name in self.model_fields_set and by != self.by:
+                raise ValueError(f"{name} is given beside {self.by}; expected it with {by} alone. Leave it out")
+        return self
+
+
+STRENGTHS = {"noise": "snr_db", "pitch": "semitones", "stretch": "rate", "specaugment": "mask"}
+
+
 class Preset(Settings):
     """A mel contract and a clip that suit a kind of recording."""
 

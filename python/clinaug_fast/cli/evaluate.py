@@ -1,4 +1,4 @@
-"""`clinaug-fast evaluate`: macro-F1 with and without generated clips, fold by fold."""
+"""`clinaug-fast evaluate`: macro-F1 with and without generated or augmented clips, fold by fold."""
 
 import sys
 from pathlib import Path
@@ -32,7 +32,8 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="[NAME=]DIR",
-            help="A generated feature set: one more arm, called NAME, by default as its folder. Repeat for more.",
+            help="A generated or augmented feature set: one more arm, called NAME, by default as its folder. "
+            "Repeat for more.",
             show_default=False,
         ),
     ] = [],  # noqa: B006  Typer copies it
@@ -64,7 +65,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Does an augmentation help? Train the same classifier with and without generated clips and compare macro-F1."""
+    """Does an augmentation help? Train the same classifier with and without its clips and compare macro-F1."""
     with stage("evaluate", as_json, quiet) as say:
         import torch
 
@@ -85,7 +86,7 @@ def evaluate(
         )
         refuse_absent(device)
         real = FeatureSet.open(features)
-        real.refuse_generated(f"Name the set that they were generated from, and give --synthetic {quoted(features)}")
+        real.refuse_generated(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = cross_validation.evaluate(
             real,

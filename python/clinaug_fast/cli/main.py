@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from clinaug_fast.cli.audit import audit
+from clinaug_fast.cli.augment import augment
 from clinaug_fast.cli.console import have_streams, lost_output
 from clinaug_fast.cli.demo import demo
 from clinaug_fast.cli.evaluate import evaluate
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (audit, preprocess, merge, verify, split, train, generate, evaluate, demo, info):
+for command in (audit, preprocess, merge, verify, split, augment, train, generate, evaluate, demo, info):
     app.command()(command)
 app.add_typer(mel)
 

@@ -37,12 +37,17 @@ ABOUT = {  # what features.json of any maker tells
 }
 SHARD_BYTES = 64 << 20
 SHARD_NAME = re.compile(r"shards/\d{5,}\.npy")  # none that lies elsewhere
+NOT_REAL = {  # kinds of lineage, and why their clips are no recordings
+    "generated": "made with knowledge of subjects that they do not name",
+    "augmented": "each an altered copy of a real one",
+}
 MEND = "Restore it, or remove the feature set and make it anew"
 
 INDEX_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # unique in the set
-        pa.field("recording", pa.string(), nullable=False),  # path inside the corpus; generated: the clip itself
+        pa.field("recording", pa.string(), nullable=False),  # path inside the corpus; generated: the clip itself;
+        # augmented: that of the clip that was altered, as subject, site, device, label and start_s are
         pa.field("subject", pa.string()),  # null where unknown, and for generated clips
         pa.field("site", pa.string()),
         pa.field("device", pa.string()),
@@ -165,12 +170,9 @@ class FeatureSet:
         return shard
 
     def refuse_generated(self, instead: str) -> None:
-        """InputError for generated clips, where only real ones can be meant."""
-        if self.lineage.get("kind") == "generated":
-            raise InputError(
-                f"{self.path} holds generated clips, made with knowledge of subjects that they do not name; expected "
-                f"real ones. {instead}"
-            )
+        """InputError for generated or augmented clips, where only real ones can be meant."""
+        if (kind := self.lineage.get("kind")) in NOT_REAL:
+            raise InputError(f"{self.path} holds {kind} clips, {NOT_REAL[kind]}; expected real ones. {instead}")
 
     def refuse_lost_shards(self) -> None:
         """InputError where a shard is missing or is not of its size; `verify` looks at what it holds."""
@@ -308,7 +310,8 @@ def new_feature_set(
 ) -> Iterator[FeatureSetWriter]:
     """A writer whose feature set appears at `out` when the block ends well, and leaves nothing when it does not.
 
-    `lineage` says what the clips were made from: `{"kind": "corpus", ...}` or `{"kind": "generated", ...}`.
+    `lineage` says what the clips were made from: `{"kind": "corpus", ...}`, `{"kind": "generated", ...}` or
+    `{"kind": "augmented", ...}`.
     Other files of the maker go into `writer.folder` and appear with the rest.
     """
     if len(set(labels)) < len(labels):

@@ -1,9 +1,11 @@
 """The guard against the classic error of the field: augmenting first and splitting afterwards.
 
-A generated feature set says, for each fold, which groups its generator was trained on. Before its clips may enter the
-training part of a fold, they are checked against the groups that the fold tests.
+A generated feature set says, for each fold, which groups its generator was trained on; before its clips may enter the
+training part of a fold, they are checked against the groups that the fold tests. A clip of an augmented set knows the
+recording that it was made of, and goes where that one goes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ import numpy as np
 from clinaug_fast.errors import InputError, LeakageError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
+
+# What makes a set of each kind: "it was ... from", the command, what to do again.
+MADE = {"generated": ("generated", "generate", "Train and generate"), "augmented": ("augmented", "augment", "Augment")}
 
 
 def generated_lineage(features: FeatureSet, folds: Folds, run: str, trained: list[int]) -> dict[str, Any]:
@@ -28,8 +33,14 @@ def generated_lineage(features: FeatureSet, folds: Folds, run: str, trained: lis
     }
 
 
+def augmented_lineage(features: FeatureSet, made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """The lineage of altered clips of `features`; each has its own recording and subject in the index."""
+    return {"kind": "augmented", "features": features.fingerprint, **made_with}
+
+
 def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold: int) -> np.ndarray:
-    """Index rows of the clips in `synthetic` that may join the training part of `fold`.
+    """Index rows of the clips in `synthetic` that may join the training part of `fold`: generated ones for this fold,
+    augmented ones of the fold's training recordings.
 
     Raises InputError where the set is not comparable (another contract, shape or labels, no clips for this fold) and
     LeakageError where their generator was trained on a subject that this fold tests, naming the subjects, or on another
@@ -43,24 +54,29 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
         if theirs != ours:
             raise InputError(
                 f"{synthetic.path} has the {what} {theirs}; expected the {what} of {features.path}: {ours}. Generate "
-                "it from a run on these features"
+                "it from a run on these features, or augment them"
             )
-    if synthetic.lineage.get("kind") != "generated":
+    kind = synthetic.lineage.get("kind")
+    if kind not in MADE:
         raise InputError(
-            f"{synthetic.path} has the lineage {synthetic.lineage.get('kind')!r}; expected a generated feature set. "
+            f"{synthetic.path} has the lineage {kind!r}; expected a generated or augmented feature set. "
             "Real clips belong into the corpus, where the split can see their subjects"
         )
-    missing = [name for name in ("features", "folds", "trained_on_groups") if name not in synthetic.lineage]
+    verb, command, again = MADE[kind]
+    needed = ("features",) if kind == "augmented" else ("features", "folds", "trained_on_groups")
+    missing = [name for name in needed if name not in synthetic.lineage]
     if missing:
         raise InputError(
-            f"{synthetic.path} does not tell the {missing[0]} that it was generated from; expected the lineage that "
-            "generate writes. Generate it anew"
+            f"{synthetic.path} does not tell the {missing[0]} that it was {verb} from; expected the lineage that "
+            f"{command} writes. {command.capitalize()} it anew"
         )
     if synthetic.lineage["features"] != features.fingerprint:
         raise LeakageError(
-            f"{synthetic.path} was generated from the feature set {synthetic.lineage['features']}; {features.path} is "
-            f"{features.fingerprint}, so its subjects cannot be compared. Train and generate again from {features.path}"
+            f"{synthetic.path} was {verb} from the feature set {synthetic.lineage['features']}; {features.path} is "
+            f"{features.fingerprint}, so its subjects cannot be compared. {again} again from {features.path}"
         )
+    if kind == "augmented":
+        return _rows_of_training_part(synthetic, features, folds, fold)
     rows = np.flatnonzero(synthetic.column("fold") == fold)
     if not len(rows):
         raise InputError(f"{synthetic.path} has no clips for fold {fold}. Generate them for every fold, or test fewer")
@@ -90,4 +106,21 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
             f"{synthetic.path} tells other groups for fold {fold} than the split that it names trains on; expected the "
             "lineage that generate writes. Generate it anew"
         )
+    return rows
+
+
+def _rows_of_training_part(augmented: FeatureSet, features: FeatureSet, folds: Folds, fold: int) -> np.ndarray:
+    """The clips whose recordings the fold trains on. InputError where a clip tells a recording, subject or label that
+    none of the real ones has."""
+    real, theirs = ({*zip(it.groups, it.column("recording"), it.classes, strict=True)} for it in (features, augmented))
+    if foreign := theirs - real:
+        group, recording, number = min(foreign)
+        raise InputError(
+            f"{augmented.path} has clips of {recording!r}, of {group!r} and the label {features.labels[number]!r}; "
+            f"expected clips of recordings as {features.path} has them. Augment it anew"
+        )
+    train, _ = folds.rows(features, fold)
+    rows = np.flatnonzero(np.isin(augmented.groups, np.unique(features.groups[train])))
+    if not len(rows):
+        raise InputError(f"{augmented.path} has no clips of the training part of fold {fold}. Augment it anew")
     return rows

@@ -17,8 +17,8 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import generated_lineage
+from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above
 from clinaug_fast.gan.models import Generator
-from clinaug_fast.gan.pictures import CLIPS_A_LABEL, save_real_above_generated
 from clinaug_fast.gan.run_folder import Run
 from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
 from clinaug_fast.seeds import derived_seed
@@ -125,7 +125,7 @@ def _make(
                     shown.append(clips[:CLIPS_A_LABEL].copy())  # a view would keep all of them
                 progress.advance(len(clips))
         real = _some_real_clips(features, folds, chosen[0], seed)
-        save_real_above_generated(writer.folder / PICTURE, real, shown, features.labels, features.mel)
+        save_real_above(writer.folder / PICTURE, real, shown, features.labels, features.mel)
 
 
 def _draw_again(made: FeatureSet, features: FeatureSet, folds: Folds, fold: int, seed: int) -> None:
@@ -134,7 +134,7 @@ def _draw_again(made: FeatureSet, features: FeatureSet, folds: Folds, fold: int,
     rows = (np.flatnonzero(of_fold & (made.classes == number)) for number in range(len(made.labels)))
     shown = [made.clips(some[:CLIPS_A_LABEL]) for some in rows]
     real = _some_real_clips(features, folds, fold, seed)
-    save_real_above_generated(made.path / PICTURE, real, shown, features.labels, features.mel)
+    save_real_above(made.path / PICTURE, real, shown, features.labels, features.mel)
 
 
 def _refuse_missing(run: Run, chosen: Sequence[int], n_folds: int) -> None:

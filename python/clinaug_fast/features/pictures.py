@@ -1,4 +1,4 @@
-"""The picture of real training clips above generated ones, label by label, on one colour scale."""
+"""The picture of real clips above generated or augmented ones, label by label, on one colour scale."""
 
 import re
 import unicodedata
@@ -22,17 +22,22 @@ TITLE_CHARACTERS, TITLE_LINES = 22, 3  # that a column has room for
 UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
 
 
-def save_real_above_generated(
-    path: Path, real: Sequence[np.ndarray], generated: Sequence[np.ndarray], labels: Sequence[str], mel: MelConfig
+def save_real_above(
+    path: Path,
+    real: Sequence[np.ndarray],
+    made: Sequence[np.ndarray],
+    labels: Sequence[str],
+    mel: MelConfig,
+    what: str = "generated",
 ) -> None:
-    """One column a label: its real clips (k, n_mels, n_frames), then its generated ones, k of one label as of another
-    or fewer. Of more than MOST_LABELS labels the first are shown. Equal clips, equal bytes."""
+    """One column a label: its real clips (k, n_mels, n_frames), then the made ones, called `what`, k of one label as of
+    another or fewer. Of more than MOST_LABELS labels the first are shown. Equal clips, equal bytes."""
     n_labels = len(labels)
-    real, generated, labels = real[:MOST_LABELS], generated[:MOST_LABELS], labels[:MOST_LABELS]
+    real, made, labels = real[:MOST_LABELS], made[:MOST_LABELS], labels[:MOST_LABELS]
     columns = min(len(labels), LABELS_A_BAND)
     bands = -(-len(labels) // columns)
-    n_real, n_generated = max(map(len, real)), max(map(len, generated))
-    rows = n_real + n_generated
+    n_real, n_made = max(map(len, real)), max(map(len, made))
+    rows = n_real + n_made
     # The look is fixed here, whatever the user's matplotlibrc says.
     with matplotlib.rc_context(matplotlib.rcParamsDefault | {"font.size": 8}):
         figure = Figure(figsize=(1.7 * columns + 1.6, (1.35 * rows + 0.6) * bands), dpi=120, layout="constrained")
@@ -44,7 +49,7 @@ def save_real_above_generated(
         limits = np.quantile(np.concatenate(real), [0.001, 0.999])
         for number, label in enumerate(labels):
             column, top = number % columns, number // columns * rows
-            for kind, clips, start in (("real", real[number], top), ("generated", generated[number], top + n_real)):
+            for kind, clips, start in (("real", real[number], top), (what, made[number], top + n_real)):
                 for row, clip in enumerate(clips, start):
                     image = _show(axes[row, column], clip, mel, limits)
                     axes[row, column].tick_params(labelleft=column == 0, labelbottom=row == top + rows - 1)

@@ -1,0 +1,213 @@
+"""Altered copies of every clip of a feature set, as a feature set of its own.
+
+Takes real FEATURES and, but for specaugment, the corpus that they were made of; leaves as many altered clips of each
+real one as asked, each with the recording, subject and label of that one, and `real_above_augmented.png`. It may come
+before or after the split: `evaluate` gives a fold the clips of its training recordings alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clinaug_fast import native
+from clinaug_fast.augment.sources import Source, Sources, cut_again, sources_of, waveform
+from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, with_noise
+from clinaug_fast.config import AugmentConfig
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.lineage import augmented_lineage
+from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above
+from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
+from clinaug_fast.seeds import derived_seed
+
+PICTURE = "real_above_augmented.png"
+NOISE_RANGE_DB = 20.0
+CLIPS_AT_ONCE = 1024  # of specaugment
+OF_SOURCE = ("recording", "subject", "site", "device", "label", "start_s")  # what an altered clip has from the real one
+
+Made = tuple[np.ndarray, np.ndarray]  # rows of real clips (n,), their altered copies (copies, n, n_mels, n_frames)
+
+
+@dataclass(frozen=True)
+class AugmentResult:
+    """What `augment` left."""
+
+    features: FeatureSet  # the altered clips
+    picture: Path
+    already_done: bool  # the same set was there before
+
+
+def augment(
+    features: FeatureSet,
+    out: Path,
+    config: AugmentConfig,
+    *,
+    corpus: Path | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> AugmentResult:
+    """Write `config.copies` altered clips of each clip of `features` to `out`, in its log-mel units.
+
+    noise, pitch and stretch alter the sound: `corpus` is decoded again, a whole recording at a time on each of
+    `threads`, and each clip's part of it is altered and cut as preprocess cut it. specaugment alters the log-mels.
+    What is drawn for a clip follows from seed, its id and the number of the copy alone. The same settings give the same
+    bytes, with any number of threads; a set that was made so before is left as it is.
+
+    Raises SettingsError where `corpus` is missing or not needed, or librosa is not installed; InputError where the
+    corpus is not the one of `features`, a recording cannot be read any more, or `out` was made otherwise.
+    """
+    out, progress = Path(out), progress or Silent()
+    if threads < 1:
+        raise SettingsError(f"threads is {threads}; expected at least 1")
+    if config.by in ("pitch", "stretch"):
+        refuse_without_librosa()
+    sources = _sources(features, config, corpus)
+    made_with = {"by": config.by, config.strength: getattr(config, config.strength)}
+    made_with |= {"copies": config.copies, "seed": config.seed}
+    lineage = augmented_lineage(features, made_with)
+    if (out / "features.json").exists():
+        return _standing(features, out, lineage)
+    try:
+        _make(features, sources, out, config, lineage, threads, progress)
+    except (InputError, OSError) as error:
+        if not made_meanwhile(error, out / "features.json"):
+            raise
+        return _standing(features, out, lineage)
+    return AugmentResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+
+
+def _sources(features: FeatureSet, config: AugmentConfig, corpus: Path | None) -> Sources | None:
+    features.refuse_generated("Augment the set that they were made from")
+    if config.by == "specaugment":
+        if corpus is not None:
+            raise SettingsError(f"corpus is {corpus} beside specaugment, which alters log-mels. Leave it out")
+        return None
+    if corpus is None:
+        raise SettingsError(f"{config.by} alters sound; expected the corpus that {features.path} was made of. Name it")
+    return sources_of(features, Path(corpus))
+
+
+def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> AugmentResult:
+    """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
+    made = FeatureSet.open(out)
+    if made.lineage.get("kind") != "augmented":
+        kind = "generated" if made.lineage.get("kind") == "generated" else "real"
+        raise InputError(f"{out} holds {kind} clips; expected a new folder for the augmented ones. Name another")
+    refuse_changed(out, made.lineage, lineage)
+    made.refuse_lost_shards()
+    if not (out / PICTURE).exists():
+        shown, ids = _shown(features), features.column("id")
+        place = {name: row for row, name in enumerate(made.column("id"))}
+        first = {row: made.clips([place[_name(lineage["by"], 0, ids[row])]])[0] for rows in shown for row in rows}
+        _draw(features, shown, first, out / PICTURE)
+    return AugmentResult(made, out / PICTURE, already_done=True)
+
+
+def _make(
+    features: FeatureSet,
+    sources: Sources | None,
+    out: Path,
+    config: AugmentConfig,
+    lineage: Mapping[str, Any],
+    threads: int,
+    progress: Progress,
+) -> None:
+    ids, shown = features.column("id"), _shown(features)
+    columns = {name: features.column(name) for name in OF_SOURCE}
+    first = {row: None for rows in shown for row in rows}
+    progress.start(f"augmenting by {config.by}", len(features) * config.copies)
+    with new_feature_set(out, features.mel, features.clip_shape[1], features.labels, lineage) as writer:
+        with closing(
+            _parts(features, sources, config, threads)
+        ) as parts:  # or a stopped run would finish its recordings
+            for rows, copies in parts:
+                for number, row in enumerate(rows.tolist()):
+                    about = {name: column[row] for name, column in columns.items()}
+                    for copy, clips in enumerate(copies):
+                        writer.add(clips[number], id=_name(config.by, copy, ids[row]), **about)
+                    if row in first:
+                        first[row] = copies[0][number].copy()
+                progress.advance(len(rows) * config.copies)
+        _draw(features, shown, first, writer.folder / PICTURE)
+
+
+def _name(by: str, copy: int, clip_id: str) -> str:
+    """The id of an altered clip."""
+    return f"{by}{copy}/{clip_id}"
+
+
+def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig, threads: int) -> Iterator[Made]:
+    if sources is None:
+        yield from _masked(features, config)
+        return
+    with ThreadPoolExecutor(threads) as pool:  # a recording at a time, in order
+        yield from pool.map(partial(_copies_of, features, sources, config), sources.each)
+
+
+def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
+    ids = features.column("id")
+    for first in range(0, len(features), CLIPS_AT_ONCE):
+        rows = np.arange(first, min(first + CLIPS_AT_ONCE, len(features)))
+        clips = features.clips(rows)
+        copies = np.empty((config.copies, *clips.shape), np.float32)
+        for copy in range(config.copies):
+            for number, row in enumerate(rows):
+                copies[copy, number] = masked(clips[number], config.mask, _rng(config, ids[row], copy))
+        yield rows, copies
+
+
+def _copies_of(features: FeatureSet, sources: Sources, config: AugmentConfig, source: Source) -> Made:
+    mel, clip = features.mel, sources.clip
+    length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
+    samples, ids = waveform(source, sources, mel.sample_rate), features.index.column("id")
+    windows = np.empty((config.copies, len(source.rows), length), np.float32)
+    for copy in range(config.copies):
+        for number, (row, place) in enumerate(zip(source.rows, source.windows, strict=True)):
+            alter, needed = _alteration(config, _rng(config, ids[int(row)].as_py(), copy), mel.sample_rate, length)
+            windows[copy, number] = cut_again(samples, place * stride, length, clip.short, alter, needed)
+    mels = native.log_mel(windows.reshape(-1, length), mel, glance=True)
+    return source.rows, mels.reshape(*windows.shape[:2], *mels.shape[1:])
+
+
+def _alteration(
+    config: AugmentConfig, rng: np.random.Generator, sample_rate: int, length: int
+) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+    """What is done to a clip, all that is random in it drawn, and how many samples a clip of `length` is made of."""
+    if config.by == "noise":
+        return partial(with_noise, snr_db=config.snr_db + rng.uniform(0.0, NOISE_RANGE_DB), rng=rng), length
+    if config.by == "pitch":
+        semitones = rng.uniform(-config.semitones, config.semitones)
+        return partial(pitch_shifted, sample_rate=sample_rate, semitones=semitones), length
+    rate = config.rate ** rng.uniform(-1.0, 1.0)
+    return partial(stretched, sample_rate=sample_rate, rate=rate), ceil(length * rate) + 1
+
+
+def _rng(config: AugmentConfig, clip_id: str, copy: int) -> np.random.Generator:
+    return np.random.default_rng(derived_seed(f"{config.by} of {clip_id}", config.seed, copy))
+
+
+def _shown(features: FeatureSet) -> list[list[int]]:
+    """For each label the rows of the clips that the picture shows, of different recordings as far as there are."""
+    recordings, shown = features.column("recording"), []
+    for number in range(len(features.labels)):
+        rows = np.flatnonzero(features.classes == number)
+        _, first = np.unique(recordings[rows], return_index=True)
+        order = [*np.sort(first), *np.setdiff1d(np.arange(len(rows)), first)]
+        shown.append(rows[order[:CLIPS_A_LABEL]].tolist())
+    return shown
+
+
+def _draw(
+    features: FeatureSet, shown: Sequence[Sequence[int]], altered: Mapping[int, np.ndarray | None], path: Path
+) -> None:
+    """Each clip that is shown, and below them its first altered copy."""
+    real = [features.clips(rows) for rows in shown]
+    below = [[altered[row] for row in rows] for rows in shown]
+    save_real_above(path, real, below, features.labels, features.mel, "augmented")

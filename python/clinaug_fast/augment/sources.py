@@ -1,0 +1,98 @@
+"""The sound that the clips of a feature set were cut from: its corpus again, recording by recording."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clinaug_fast.config import ClipConfig
+from clinaug_fast.corpus.audio import Rejected, as_float, decode
+from clinaug_fast.corpus.recordings import Recording, read_corpus
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.features.feature_set import FeatureSet, cut_from
+from clinaug_fast.json_files import misfit
+
+CUTTING = {"clip": dict, "max_hours": (int, float)}  # what features.json tells of it, beside the contract
+ANEW = "Preprocess the corpus, and augment the set that comes of it"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording, and its clips: their rows in the index, in order, and the places of their windows."""
+
+    recording: Recording
+    rows: np.ndarray
+    windows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A feature set's recordings, in the order of its index, and how they were cut."""
+
+    each: list[Source]
+    clip: ClipConfig
+    corpus: str  # its fingerprint
+    max_seconds: float
+
+
+def sources_of(features: FeatureSet, corpus: Path) -> Sources:
+    """Reads no sound yet. InputError where the set was not made of this corpus, as it is now, or does not tell how."""
+    about = features.about
+    if problem := misfit(about, CUTTING):
+        raise InputError(f"{features.path / 'features.json'} does not tell how clips were cut: {problem}. {ANEW}")
+    if about.get("deidentified"):
+        raise InputError(
+            f"{features.path} has hashes for names, so that its recordings cannot be found in {corpus}; expected a set "
+            "with names. Augment one that was made without --deidentify, or by specaugment, which needs no sound"
+        )
+    found = read_corpus(corpus, about.get("subject_pattern"))
+    if found.fingerprint != features.lineage.get("corpus"):
+        raise InputError(
+            f"{corpus} has the fingerprint {found.fingerprint}; {features.path} was made of "
+            f"{features.lineage.get('corpus')}: another corpus, or files have come, gone or changed their size since. "
+            f"Name the one that it was made of. {ANEW}"
+        )
+    recordings = {recording.id: recording for recording in found.recordings}
+    ids = features.index.column("id")
+    names, at = cut_from(ids).to_pylist(), {}
+    for row, name in enumerate(names):
+        at.setdefault(name, []).append(row)
+    windows = [clip_id[len(name) + 1 :] for clip_id, name in zip(ids.to_pylist(), names, strict=True)]
+    if foreign := [name for name, rows in at.items() if name not in recordings or "" in (windows[row] for row in rows)]:
+        raise InputError(f"{features.path} has clips of {foreign[0]!r}, which are not windows of {corpus}. {ANEW}")
+    try:
+        clip = ClipConfig(**about["clip"])
+    except (SettingsError, TypeError) as error:
+        raise InputError(
+            f"{features.path / 'features.json'} does not tell how clips were cut: {error}. {ANEW}"
+        ) from None
+    each = [
+        Source(recordings[name], np.array(rows), np.array([int(windows[row]) for row in rows]))
+        for name, rows in at.items()
+    ]
+    return Sources(each, clip, found.fingerprint, 3600.0 * about["max_hours"])
+
+
+def waveform(source: Source, sources: Sources, sample_rate: int) -> np.ndarray:
+    """(T,) float32 of the whole recording, as preprocess decodes it. InputError where it no longer can be."""
+    limits = (sources.clip.min_seconds, sources.max_seconds)
+    try:
+        return as_float(decode(source.recording, sample_rate, *limits).samples)
+    except Rejected as reason:
+        raise InputError(
+            f"{source.recording.path} can no longer be used: {reason}. It could when the features were made. {ANEW}"
+        ) from None
+
+
+def cut_again(
+    samples: np.ndarray, start: int, length: int, short: str, alter: Callable[[np.ndarray], np.ndarray], needed: int
+) -> np.ndarray:
+    """(length,) float32: the window from `start` on, of the `needed` samples there as `alter` leaves them. Where the
+    recording has fewer, what there is, padded or repeated as `short` says."""
+    altered = alter(samples[start : start + needed])
+    if len(altered) >= length:
+        return altered[:length]
+    if short == "tile":
+        return np.resize(altered, length)
+    return np.pad(altered, (0, length - len(altered)))

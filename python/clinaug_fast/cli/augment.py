@@ -1,0 +1,89 @@
+"""`clinaug-fast augment`: altered copies of real clips, as arms that a generated set has to beat."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
+
+
+def augment(
+    features: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="The augmented feature set: a new folder.", show_default=False, parser=some_path
+        ),
+    ],
+    by: Annotated[
+        str, typer.Option(metavar="noise|pitch|stretch|specaugment", help="How clips are altered.", show_default=False)
+    ],
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            help="What FEATURES was made of, which noise, pitch and stretch read again.",
+            show_default=False,
+            parser=some_path,
+        ),
+    ] = None,
+    snr_db: Annotated[
+        float | None, typer.Option(help="noise: from so far below a clip to 20 dB further.", show_default="10")
+    ] = None,
+    semitones: Annotated[
+        float | None, typer.Option(help="pitch: up or down by at most so many.", show_default="2")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="stretch: from so much slower to so much faster.", show_default="1.25")
+    ] = None,
+    mask: Annotated[
+        float | None,
+        typer.Option(help="specaugment: a mask's largest share of bands or frames.", show_default="0.2"),
+    ] = None,
+    copies: Annotated[int | None, typer.Option(help="Altered clips of each real one.", show_default="1")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides what is drawn.", show_default="0")] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Alter every real clip by noise, pitch, tempo or masks: an arm for evaluate, for every fold and split."""
+    with stage("augment", as_json, quiet) as say:
+        from clinaug_fast.augment.augment import augment as alter
+        from clinaug_fast.config import AugmentConfig
+        from clinaug_fast.features.feature_set import FeatureSet
+        from clinaug_fast.native import allowed_threads
+
+        config = AugmentConfig(
+            by=by, snr_db=snr_db, semitones=semitones, rate=rate, mask=mask, copies=copies, seed=seed
+        )
+        result = alter(
+            FeatureSet.open(features),
+            out,
+            config,
+            corpus=corpus,
+            threads=threads or allowed_threads(),
+            progress=say,
+        )
+        made = result.features
+        state = "was made before with these settings: nothing to do" if result.already_done else "is written"
+        text = (
+            f"{out} {state}: {len(made)} clips of {len(made.labels)} labels, altered by {by}\n"
+            f"real above augmented: {result.picture}\n\n"
+            f"next: clinaug-fast evaluate {quoted(features)} EVALUATION --synthetic {quoted(f'{by}={out}')}"
+        )
+        say.result(
+            text,
+            out=str(out),
+            already_done=result.already_done,
+            clips=len(made),
+            labels=made.labels,
+            by=by,
+            strength={config.strength: getattr(config, config.strength)},
+            picture=str(result.picture),
+            fingerprint=made.fingerprint,
+        )
