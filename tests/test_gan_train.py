@@ -258,7 +258,7 @@ def test_stored_weights_are_the_averaged_generator(tiny_features, tiny_folds, tm
     result = train(tiny_features, tiny_folds, tmp_path / "run", SMALL, only_folds=[0])
     rows, _ = tiny_folds.rows(tiny_features, 0)
     clips, classes = tiny_features.clips(rows), tiny_features.classes[rows]
-    scaling = Scaling.fit(clips)
+    scaling = Scaling.fit(clips, classes)
     averaged, _, _ = train_fold(
         torch.from_numpy(scaling.to_unit(clips)).unsqueeze(1),
         torch.from_numpy(classes),
@@ -343,21 +343,32 @@ def test_labels_are_asked_for_alike_however_rare_their_clips_are(monkeypatch):
 
 def test_scaling_inverts_inside_its_limits_and_refuses_silence():
     clips = np.random.default_rng(0).normal(-8, 3, (20, 16, 16)).astype(np.float32)
-    scaling = Scaling.fit(clips)
+    scaling = Scaling.fit(clips, np.arange(20) % 3)
     unit = scaling.to_unit(clips)
     assert unit.min() == -1
     assert unit.max() == 1
     back = np.clip(clips, scaling.low, scaling.high)
     np.testing.assert_allclose(scaling.to_log_mel(unit), back, atol=1e-4)
     with pytest.raises(InputError, match="all -23"):
-        Scaling.fit(np.full((3, 16, 16), -23.0))
+        Scaling.fit(np.full((3, 16, 16), -23.0), np.arange(3))
 
 
 def test_scaling_leaves_a_thousandth_of_the_values_outside_on_either_side():
     values = np.arange(100_001, dtype=np.float64)  # 0 to 100 000
     values[-1] = 1e9
-    scaling = Scaling.fit(np.random.default_rng(0).permutation(values).reshape(1, 1, -1))
+    scaling = Scaling.fit(np.random.default_rng(0).permutation(values).reshape(1, 1, -1), np.zeros(1, int))
     assert (scaling.low, scaling.high) == pytest.approx((100.0, 99_900.0))
+
+
+def test_a_rare_label_keeps_its_levels():
+    """Two loud clips beside a thousand quiet ones, or beside silence: drawn as often, they must not be cut off."""
+    rng = np.random.default_rng(0)
+    loud = rng.normal(10.0, 3.0, (2, 16, 16)).astype(np.float32)
+    for quiet in (rng.normal(-20.0, 1.0, (1000, 16, 16)), np.full((1000, 16, 16), -23.0)):
+        clips = np.concatenate([quiet.astype(np.float32), loud])
+        scaling = Scaling.fit(clips, (np.arange(1002) >= 1000).astype(np.int64))
+        assert (loud > scaling.high).mean() < 0.005
+        assert (quiet < scaling.low).mean() < 0.005
 
 
 def test_wasserstein_course_smooths():

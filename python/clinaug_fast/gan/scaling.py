@@ -17,9 +17,14 @@ class Scaling:
     high: float
 
     @classmethod
-    def fit(cls, clips: np.ndarray) -> "Scaling":
-        """The 0.1 % and 99.9 % quantiles of the clips; InputError where these are the same."""
-        low, high = (float(q) for q in np.quantile(clips, QUANTILES))
+    def fit(cls, clips: np.ndarray, classes: np.ndarray) -> "Scaling":
+        """The lowest 0.1 % and the highest 99.9 % quantile of a label's clips: a rare label that is louder than others
+        keeps its levels, as it is drawn as often as they are. InputError where both are the same.
+
+        clips: (n, n_mels, n_frames); classes: (n,).
+        """
+        by_label = [np.quantile(clips[classes == number], QUANTILES) for number in np.unique(classes)]
+        low, high = float(np.min(by_label)), float(np.max(by_label))
         if not high > low:
             raise InputError(
                 f"the training clips' values are nearly all {low:g}; expected sounds. Look at the corpus, then "

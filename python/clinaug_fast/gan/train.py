@@ -79,7 +79,7 @@ def train(
         _refuse_without_room(begun, features, config)
         rows, _ = folds.rows(features, fold)
         clips, classes = features.clips(rows), features.classes[rows]
-        scaling = Scaling.fit(clips)
+        scaling = Scaling.fit(clips, classes)
 
         def on_step(row: dict[str, float], fold: int = fold) -> None:
             progress.advance(note=f"fold {fold}, Wasserstein {row['wasserstein']:.2f}")
