@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.mel import empty_bands, filter_bank, hz_to_mel, mel_to_hz, refuse_empty_bands
+from clinaug_fast.mel import ON_EDGE, empty_bands, filter_bank, hz_to_mel, mel_to_hz, refuse_empty_bands
 
 contracts = st.builds(
     lambda sample_rate, n_fft, n_mels, mel_scale, norm, f_min: MelConfig(
@@ -49,7 +49,24 @@ def test_the_scale_inverts(hz: float, mel_scale: str):
 
 @given(contracts)
 def test_empty_bands_are_the_rows_of_zeros(mel: MelConfig):
-    assert empty_bands(mel) == np.flatnonzero(filter_bank(mel).max(axis=1) <= 0.0).tolist()
+    heights = filter_bank(mel.with_changes(norm="none")).max(axis=1)
+    assert empty_bands(mel) == np.flatnonzero(heights <= ON_EDGE).tolist()
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        {"sample_rate": 16000, "n_fft": 256, "n_mels": 64, "f_min": 62.5, "f_max": 8000.0, "mel_scale": "htk"},
+        {"sample_rate": 8000, "n_fft": 256, "n_mels": 64, "f_min": 62.5, "f_max": 2000.0, "mel_scale": "htk"},
+    ],
+)
+def test_a_bin_on_an_edge_fills_no_band(contract):
+    """By rounding it weighs 1e-15, of which the logarithm is the floor."""
+    mel = MelConfig(**contract)
+    assert 0 < filter_bank(mel)[0].max() < 1e-12
+    assert empty_bands(mel) == empty_bands(mel.with_changes(f_min=62.5 + 1e-6)) == [0]
+    with pytest.raises(SettingsError, match="1 of 64 mel bands are empty: 0 "):
+        refuse_empty_bands(mel)
 
 
 @given(contracts)

@@ -69,3 +69,26 @@ print("done", flush=True)
 os._exit(0)
 """
     assert run(code) == "done"
+
+
+@pytest.mark.parametrize("operations_before", [0, 1])
+def test_helpers_take_denormal_numbers_as_their_caller_does(operations_before):
+    """torch.set_flush_denormal sets one thread; its helpers, which may have begun before, compute alike all the same."""
+    code = """
+import torch
+from clinaug_fast import ops
+torch.set_num_threads(2)
+torch.manual_seed(0)
+module = ops.ResidualSE(64)
+x = torch.randn(64, 64, 32, 32) * 1e-39
+with torch.no_grad():
+    for _ in range(BEFORE): module(x)
+    if not torch.set_flush_denormal(True): print("not here")
+    else:
+        torch.set_num_threads(1); alone = module(x); torch.set_num_threads(2)
+        print(all(torch.equal(module(x), alone) for _ in range(8)))
+"""
+    told = run(code.replace("BEFORE", str(operations_before)))
+    if told == "not here":
+        pytest.skip("no flush-to-zero on this processor")
+    assert told == "True"

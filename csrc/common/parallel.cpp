@@ -10,6 +10,10 @@
 #include <system_error>
 #include <thread>
 
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
+
 namespace clinaug {
 namespace {
 
@@ -124,16 +128,32 @@ OpenMp open_mp() {
   if (team != nullptr) team = new Team;
 });
 
+// A job that rounds, and takes denormal numbers, as the thread does that makes it, whoever runs it:
+// torch.set_flush_denormal sets them for one thread alone.
+std::function<void()> rounding_as_here(const std::function<void()>& job) {
+#ifdef __SSE__
+  constexpr unsigned kFlags = 0x3f;  // what has happened, not how to go on
+  return [&job, here = _mm_getcsr() & ~kFlags] {
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(here);
+    job();
+    _mm_setcsr(before);
+  };
+#else
+  return job;
+#endif
+}
+
 }  // namespace
 
 void run_with_helpers(std::int64_t helpers, const std::function<void()>& job) {
-  if (helpers < 1) {
-    job();
-  } else if (const OpenMp parallel = open_mp()) {
+  if (helpers < 1) return job();
+  std::function<void()> alike = rounding_as_here(job);
+  if (const OpenMp parallel = open_mp()) {
     const auto call = [](void* data) { (*static_cast<const std::function<void()>*>(data))(); };
-    parallel(call, const_cast<std::function<void()>*>(&job), static_cast<unsigned>(helpers + 1), 0);
+    parallel(call, &alike, static_cast<unsigned>(helpers + 1), 0);
   } else {
-    the_team().run(helpers, job);
+    the_team().run(helpers, alike);
   }
 }
 

@@ -14,6 +14,7 @@ from clinaug_fast.errors import SettingsError
 _HZ_PER_MEL = 200.0 / 3.0
 _LOG_START_HZ = 1000.0
 _LOG_STEP = np.log(6.4) / 27.0
+ON_EDGE = 1e-7  # of a band's side: nearer to its edge a bin lies on it, but for rounding
 
 
 def hz_to_mel(hz: np.ndarray | float, mel_scale: str) -> np.ndarray:
@@ -59,13 +60,16 @@ def filter_bank(config: MelConfig) -> np.ndarray:
 
 
 def empty_bands(config: MelConfig) -> list[int]:
-    """Bands that no FFT bin falls strictly inside: their log-mel would be the floor, whatever the sound."""
+    """Bands that no FFT bin falls inside: their log-mel would be the floor, whatever the sound. A bin on an edge, which
+    rounding may put on either side, is not inside."""
     return np.flatnonzero(_bins_inside(band_edges_hz(config), _bins_hz(config.sample_rate, config.n_fft)) == 0).tolist()
 
 
 def _bins_inside(edges: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """(n_mels,) how many FFT bins fall strictly inside each band."""
-    return np.searchsorted(bins, edges[2:], side="left") - np.searchsorted(bins, edges[:-2], side="right")
+    """(n_mels,) how many FFT bins fall inside each band, with more than a trace of weight."""
+    sides = ON_EDGE * np.diff(edges)
+    first, last = edges[:-2] + sides[:-1], edges[2:] - sides[1:]
+    return np.searchsorted(bins, last, side="left") - np.searchsorted(bins, first, side="right")
 
 
 @dataclass(frozen=True)
