@@ -73,7 +73,7 @@ os._exit(0)
 
 @pytest.mark.parametrize("operations_before", [0, 1])
 def test_helpers_take_denormal_numbers_as_their_caller_does(operations_before):
-    """torch.set_flush_denormal sets one thread; its helpers, which may have begun before, compute alike all the same."""
+    """torch.set_flush_denormal sets one thread; helpers that began before compute alike all the same."""
     code = """
 import torch
 from clinaug_fast import ops
