@@ -4,7 +4,7 @@ Takes a RUN folder and the feature set and folds it was trained on; leaves a fea
 fold each clip may be used, and `real_above_generated.png`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,17 @@ def _make(
             generator, scaling = trained.generator(fold)
             for number, label in enumerate(features.labels):
                 rng = torch.Generator().manual_seed(derived_seed("generated clips", seed, fold, number))
-                clips = scaling.to_log_mel(_draw(generator, number, counts[fold][number], rng))
-                _refuse_diverged(clips, trained, fold)
-                for i, clip in enumerate(clips):
-                    name = f"fold{fold}/{label}/{i:05d}"
-                    writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
-                if fold == chosen[0]:
-                    shown.append(clips[:CLIPS_A_LABEL].copy())  # a view would keep all of them
-                progress.advance(len(clips))
+                made = 0
+                for unit in _draw(generator, number, counts[fold][number], rng):
+                    clips = scaling.to_log_mel(unit)
+                    _refuse_diverged(clips, trained, fold)
+                    for i, clip in enumerate(clips, made):
+                        name = f"fold{fold}/{label}/{i:05d}"
+                        writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
+                    if fold == chosen[0] and not made:
+                        shown.append(clips[:CLIPS_A_LABEL])
+                    made += len(clips)
+                    progress.advance(len(clips))
         real = _some_real_clips(features, folds, chosen[0], seed)
         save_real_above(writer.folder / PICTURE, real, shown, features.labels, features.mel)
 
@@ -163,12 +166,12 @@ def _settings(lineage: Mapping[str, Any]) -> dict[str, Any]:
     return {key: lineage.get(key) for key in keys} | {"fold": sorted(map(int, lineage.get("trained_on_groups", {})))}
 
 
-@torch.inference_mode()
-def _draw(generator: Generator, number: int, n: int, rng: torch.Generator) -> np.ndarray:
-    """(n, n_mels, n_frames) float32 in (-1, 1): clips of one label."""
-    latent = torch.randn(n, generator.latent_dim, generator=rng)
-    parts = [generator(part, torch.full((len(part),), number)) for part in latent.split(BATCH)]
-    return torch.cat(parts).squeeze(1).numpy()
+def _draw(generator: Generator, number: int, n: int, rng: torch.Generator) -> Iterator[np.ndarray]:
+    """n clips of one label, some at a time: (k, n_mels, n_frames) float32 in (-1, 1)."""
+    for part in torch.randn(n, generator.latent_dim, generator=rng).split(BATCH):
+        with torch.inference_mode():
+            clips = generator(part, torch.full((len(part),), number))
+        yield clips.squeeze(1).numpy()
 
 
 def _some_real_clips(features: FeatureSet, folds: Folds, fold: int, seed: int) -> list[np.ndarray]:
