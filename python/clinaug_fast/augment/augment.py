@@ -90,7 +90,9 @@ def _sources(features: FeatureSet, config: AugmentConfig, corpus: Path | None) -
             raise SettingsError(f"corpus is {corpus} beside specaugment, which alters log-mels. Leave it out")
         return None
     if corpus is None:
-        raise SettingsError(f"{config.by} alters sound; expected the corpus that {features.path} was made of. Name it")
+        raise SettingsError(
+            f"{config.by} alters sound; expected the corpus that {features.path} was made of. Name it with --corpus"
+        )
     return sources_of(features, Path(corpus))
 
 

@@ -22,7 +22,8 @@ def augment(
         ),
     ],
     by: Annotated[
-        str, typer.Option(metavar="noise|pitch|stretch|specaugment", help="How clips are altered.", show_default=False)
+        str,
+        typer.Option(metavar="KIND", help="noise, pitch, stretch (tempo) or specaugment (masks).", show_default=False),
     ],
     corpus: Annotated[
         Path | None,
@@ -54,10 +55,13 @@ def augment(
     """Alter every real clip by noise, pitch, tempo or masks: an arm for evaluate, for every fold and split."""
     with stage("augment", as_json, quiet) as say:
         from clinaug_fast.augment.augment import augment as alter
-        from clinaug_fast.config import AugmentConfig
+        from clinaug_fast.config import STRENGTHS, AugmentConfig
+        from clinaug_fast.errors import SettingsError
         from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.native import allowed_threads
 
+        if by not in STRENGTHS:
+            raise SettingsError(f"by is {by!r}; expected one of {', '.join(STRENGTHS)}. Name one")
         config = AugmentConfig(
             by=by, snr_db=snr_db, semitones=semitones, rate=rate, mask=mask, copies=copies, seed=seed
         )
