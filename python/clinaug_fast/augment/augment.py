@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from clinaug_fast.seeds import derived_seed
 
 PICTURE = "real_above_augmented.png"
 NOISE_RANGE_DB = 20.0
-CLIPS_AT_ONCE = 1024  # of specaugment
+CLIPS_AT_ONCE = 1024  # altered ones that specaugment makes
+WINDOWS_AT_ONCE = 64  # whose sound is held
 OF_SOURCE = ("recording", "subject", "site", "device", "label", "start_s")  # what an altered clip has from the real one
 
 Made = tuple[np.ndarray, np.ndarray]  # rows of real clips (n,), their altered copies (copies, n, n_mels, n_frames)
@@ -126,9 +128,8 @@ def _make(
     first = {row: None for rows in shown for row in rows}
     progress.start(f"augmenting by {config.by}", len(features) * config.copies)
     with new_feature_set(out, features.mel, features.clip_shape[1], features.labels, lineage) as writer:
-        with closing(
-            _parts(features, sources, config, threads)
-        ) as parts:  # or a stopped run would finish its recordings
+        # Closed, or a stopped run would go through all recordings.
+        with closing(_parts(features, sources, config, threads)) as parts:
             for rows, copies in parts:
                 for number, row in enumerate(rows.tolist()):
                     about = {name: column[row] for name, column in columns.items()}
@@ -155,8 +156,9 @@ def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig,
 
 def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
     ids = features.column("id")
-    for first in range(0, len(features), CLIPS_AT_ONCE):
-        rows = np.arange(first, min(first + CLIPS_AT_ONCE, len(features)))
+    at_once = max(1, CLIPS_AT_ONCE // config.copies)
+    for first in range(0, len(features), at_once):
+        rows = np.arange(first, min(first + at_once, len(features)))
         clips = features.clips(rows)
         copies = np.empty((config.copies, *clips.shape), np.float32)
         for copy in range(config.copies):
@@ -169,13 +171,17 @@ def _copies_of(features: FeatureSet, sources: Sources, config: AugmentConfig, so
     mel, clip = features.mel, sources.clip
     length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
     samples, ids = waveform(source, sources, mel.sample_rate), features.index.column("id")
-    windows = np.empty((config.copies, len(source.rows), length), np.float32)
-    for copy in range(config.copies):
-        for number, (row, place) in enumerate(zip(source.rows, source.windows, strict=True)):
-            alter, needed = _alteration(config, _rng(config, ids[int(row)].as_py(), copy), mel.sample_rate, length)
-            windows[copy, number] = cut_again(samples, place * stride, length, clip.short, alter, needed)
-    mels = native.log_mel(windows.reshape(-1, length), mel, glance=True)
-    return source.rows, mels.reshape(*windows.shape[:2], *mels.shape[1:])
+    copies = np.empty((config.copies, len(source.rows), *features.clip_shape), np.float32)
+    windows = np.empty((min(WINDOWS_AT_ONCE, len(source.rows)), length), np.float32)
+    for copy, first in product(range(config.copies), range(0, len(source.rows), len(windows))):
+        some = range(first, min(first + len(windows), len(source.rows)))
+        for number in some:
+            rng = _rng(config, ids[int(source.rows[number])].as_py(), copy)
+            alter, needed = _alteration(config, rng, mel.sample_rate, length)
+            start = source.windows[number] * stride
+            windows[number - first] = cut_again(samples, start, length, clip.short, alter, needed)
+        native.log_mel(windows[: len(some)], mel, out=copies[copy, some.start : some.stop], glance=True)
+    return source.rows, copies
 
 
 def _alteration(

@@ -32,7 +32,6 @@ class Sources:
 
     each: list[Source]
     clip: ClipConfig
-    corpus: str  # its fingerprint
     max_seconds: float
 
 
@@ -71,7 +70,7 @@ def sources_of(features: FeatureSet, corpus: Path) -> Sources:
         Source(recordings[name], np.array(rows), np.array([int(windows[row]) for row in rows]))
         for name, rows in at.items()
     ]
-    return Sources(each, clip, found.fingerprint, 3600.0 * about["max_hours"])
+    return Sources(each, clip, 3600.0 * about["max_hours"])
 
 
 def waveform(source: Source, sources: Sources, sample_rate: int) -> np.ndarray:
