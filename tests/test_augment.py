@@ -82,7 +82,7 @@ def test_the_sound_is_that_of_the_clips(tiny_corpus, tmp_path, monkeypatch):
     lines = [f"{path},{label},p{k % 4},," for k, (path, label) in enumerate(rows)]
     lines += [f"corpus/hum/p2_1.wav,hum,q{k},{0.5 * k},{0.5 * k + 0.4}" for k in range(3)]
     (tmp_path / "table.csv").write_text("path,label,subject,start_s,end_s\n" + "\n".join(lines) + "\n")
-    monkeypatch.setattr(module, "_alteration", lambda config, rng, rate, length: (lambda x: x, length))
+    monkeypatch.setattr(module, "_alteration", lambda config, rng, rate, length, _: (lambda x: x, length))
     for name, clip in {
         "tile": ClipConfig(n_frames=32, short="tile"),
         "pad": ClipConfig(n_frames=32, stride_frames=9),
@@ -143,17 +143,92 @@ def test_copies_of_another_set_or_with_other_names_are_refused(features, tiny_co
     with pytest.raises(LeakageError, match=r"was augmented from the feature set .* Augment again from"):
         unseen_rows(made, other, make_folds(other, 3, 0), 0)
     rows = made.index.to_pylist()
-    for name, value in (("subject", "p9"), ("recording", "hum/another.wav"), ("label", "knock")):
+    other_id = rows[-1]["id"].replace("#", "#9")
+    for name, value in (("subject", "p9"), ("recording", "hum/another.wav"), ("label", "knock"), ("id", other_id)):
         with new_feature_set(tmp_path / name, made.mel, 32, made.labels, made.lineage) as writer:
             for number, row in enumerate(rows):
                 about = {key: row[key] for key in ("id", "recording", "subject", "label", "start_s")}
                 writer.add(np.zeros(made.clip_shape, np.float32), **about | ({name: value} if number == 20 else {}))
-        with pytest.raises(InputError, match=r"expected clips of recordings as .* Augment it anew"):
+        with pytest.raises(InputError, match=r"expected altered copies of clips as .* Augment it anew"):
             unseen_rows(FeatureSet.open(tmp_path / name), features, folds, 0)
     with new_feature_set(tmp_path / "bare", made.mel, 32, made.labels, {"kind": "augmented"}) as writer:
         writer.add(np.zeros(made.clip_shape, np.float32), id="a", recording="a", label="hum", start_s=0.0)
     with pytest.raises(InputError, match=r"does not tell the features that it was augmented from.*Augment it anew"):
         unseen_rows(FeatureSet.open(tmp_path / "bare"), features, folds, 0)
+
+
+def test_what_is_drawn_follows_from_strength_clip_and_copy(features, tiny_corpus, tmp_path, monkeypatch):
+    """Both ways, as far as the strength says, and for each clip and copy anew."""
+    drawn = {}
+
+    def noted(by, strength):
+        def draw(x, *_, **how):
+            drawn.setdefault((by, strength), []).append(how.get("snr_db", how.get("semitones", how.get("rate"))))
+            return x
+
+        return draw
+
+    for by, name, function, strengths in (
+        ("noise", "snr_db", "with_noise", (10.0, 30.0)),
+        ("pitch", "semitones", "pitch_shifted", (2.0, 5.0)),
+        ("stretch", "rate", "stretched", (1.25, 2.0)),
+    ):
+        for strength in strengths:
+            monkeypatch.setattr(module, function, noted(by, strength))
+            config = AugmentConfig(by=by, copies=2, **{name: strength})
+            augment(features, tmp_path / f"{by}{strength}", config, corpus=tiny_corpus)
+            values = np.array(drawn[by, strength])
+            assert len(values) == 2 * len(features) == len({*values})
+            low, high = {
+                "noise": (strength, strength + 20.0),
+                "pitch": (-strength, strength),
+                "stretch": (1.0 / strength, strength),
+            }[by]
+            assert low <= values.min() < low + 0.1 * (high - low)
+            assert high - 0.1 * (high - low) < values.max() <= high
+            assert np.median(values) == pytest.approx(
+                1.0 if by == "stretch" else (low + high) / 2, abs=0.15 * (high - low)
+            )
+
+
+def test_masks_do_not_depend_on_how_many_are_made_at_once(features, tmp_path, monkeypatch):
+    for n in (1024, 5):
+        monkeypatch.setattr(module, "CLIPS_AT_ONCE", n)
+        augment(features, tmp_path / str(n), AugmentConfig(by="specaugment", mask=0.5))
+    assert files(tmp_path / "1024") == files(tmp_path / "5")
+    wide = FeatureSet.open(tmp_path / "5").clips() != features.clips()
+    assert wide.all(axis=2).sum(axis=1).max() > 16  # bands of a clip of 32: more than two masks of 0.2 could hide
+    with pytest.raises(SettingsError, match=r"mask is 0.01, less than one of 32 bands"):
+        augment(features, tmp_path / "none", AugmentConfig(by="specaugment", mask=0.01))
+    assert not (tmp_path / "none").exists()
+
+
+def test_windows_are_made_some_at_a_time(features, tiny_corpus, tmp_path, monkeypatch):
+    for n in (64, 1):
+        monkeypatch.setattr(module, "WINDOWS_AT_ONCE", n)
+        augment(features, tmp_path / str(n), AugmentConfig(by="stretch", copies=2), corpus=tiny_corpus)
+    assert files(tmp_path / "64") == files(tmp_path / "1")
+
+
+@pytest.mark.parametrize("short", ["pad", "tile"])
+def test_a_recording_that_fills_its_clip_fills_its_copies(tmp_path, short):
+    """Of a recording hardly longer than a clip, nothing ends in silence that the real clips have not."""
+    corpus = write_corpus(tmp_path / "corpus", seconds=0.26)  # a clip is 0.25 s
+    real = features_of(corpus, tmp_path / "real", ClipConfig(n_frames=32, short=short))
+    made = augment(real, tmp_path / "out", AugmentConfig(by="stretch", rate=2.0, copies=4), corpus=corpus).features
+    silent = made.clips()[:, :, :30] <= np.log(1e-9)
+    assert silent.all(axis=1).sum() == 0
+
+
+def test_site_and_device_stay(tiny_corpus, tmp_path):
+    rows = [(path, path.parent.name, path.name[:2]) for path in sorted(tiny_corpus.rglob("*.wav"))]
+    lines = [f"{path},{label},{subject},s{k % 2},d{k % 3}" for k, (path, label, subject) in enumerate(rows)]
+    (tmp_path / "table.csv").write_text("path,label,subject,site,device\n" + "\n".join(lines) + "\n")
+    real = features_of(tmp_path / "table.csv", tmp_path / "real", subject_pattern=None)
+    made = augment(real, tmp_path / "out", AugmentConfig(by="noise"), corpus=tmp_path / "table.csv").features
+    for name in ("site", "device"):
+        assert made.column(name).tolist() == real.column(name).tolist()
+        assert len({*made.column(name)}) > 1
 
 
 def test_augmented_clips_are_no_real_ones(features, tmp_path):
@@ -219,9 +294,18 @@ def test_a_corpus_that_is_not_the_one_is_refused(features, tiny_corpus, tmp_path
         augment(features, tmp_path / "out", noise, corpus=changed)
     spoilt = shutil.copytree(tiny_corpus, tmp_path / "spoilt")
     broken = spoilt / "hum" / "p1_0.wav"
+    whole = broken.read_bytes()
     broken.write_bytes(b"x" * broken.stat().st_size)
     with pytest.raises(InputError, match=r"p1_0.wav can no longer be used: .* It could when the features were made"):
         augment(features, tmp_path / "out", noise, corpus=spoilt)
+    other = (spoilt / "hum" / "p2_0.wav").read_bytes()  # the sound of another subject, in as many bytes
+    for content in (
+        other,
+        whole[:22] + b"\2\0" + whole[24:32] + b"\4\0" + whole[34:],
+    ):  # and two channels of what was one
+        broken.write_bytes(content)
+        with pytest.raises(InputError, match=r"p1_0.wav does not hold the sound that .* its file was changed since"):
+            augment(features, tmp_path / "out", noise, corpus=spoilt)
     assert not (tmp_path / "out").exists()
     hashed = features_of(
         tiny_corpus, tmp_path / "hashed", deidentify_key=read_or_make_key(tmp_path / "key", tmp_path / "o")
@@ -274,6 +358,7 @@ def test_end_to_end(cli, tiny_corpus, tmp_path):
         assert result.exit_code == 0, result.stderr
         n = len(FeatureSet.open(features))
         assert f"{tmp_path / by} is written: {n} clips of 3 labels, altered by {by}\n" in result.stdout
+        assert f"next: clinaug-fast split {features}, then clinaug-fast evaluate" in result.stdout
         arms += ["--synthetic", f"{by}={tmp_path / by}"]
         assert result.stdout.endswith(f"evaluate {features} EVALUATION --synthetic {by}={tmp_path / by}\n")
     told = json.loads(
@@ -281,6 +366,7 @@ def test_end_to_end(cli, tiny_corpus, tmp_path):
     )
     assert told["already_done"]
     assert told["strength"] == {"snr_db": 10.0}
+    assert "next" not in told
     assert cli("split", features, "--folds", 3).exit_code == 0
     fast = ("--width", 2, "--steps", 3, "--batch-size", 4, "--seeds", 1)
     result = cli("evaluate", features, out, *arms, *fast)

@@ -24,6 +24,7 @@ from clinaug_fast.runs import (
     fingerprint_file,
     put_in_place,
     refuse_changed,
+    where_pids_count,
     write_text,
 )
 
@@ -83,7 +84,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
 
 
 def test_the_draft_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path):
-    node = platform.node()
+    node = where_pids_count()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
@@ -92,6 +93,7 @@ def test_the_draft_of_a_killed_process_is_removed_and_that_of_a_living_one_is_no
             (tmp_path / f".x.json.{node}.{process.pid}.draft").write_text("x")
         left = [f".out[1].json.{node}.{dead.pid}.draft", f".out[1].{node}.my.draft"]
         left += [f".{name}.other{node}.{dead.pid}.draft" for name in ("out[1]", "x.json")]  # of another machine
+        left += [f".out[1].{platform.node()}.123.{dead.pid}.draft"]  # of another container of this one's name
         for name in left:
             (tmp_path / name).write_text("x")
         with atomic_folder(tmp_path / "out[1]"):

@@ -71,7 +71,7 @@ def test_short_sounds_are_altered_without_a_word(n, rate, recwarn):
 
 def test_a_missing_librosa_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "librosa", None)
-    with pytest.raises(SettingsError, match=r"need librosa. Install it with: pip install 'clinaug-fast\[augment\]'"):
+    with pytest.raises(SettingsError, match=r"need librosa, which cannot be loaded: .*'clinaug-fast\[augment\]'"):
         refuse_without_librosa()
 
 
@@ -90,7 +90,7 @@ def test_masks_are_of_whole_bands_and_frames(n_mels, n_frames, share, seed):
         edges = np.flatnonzero(np.diff(np.concatenate([[False], lines, [False]]).astype(int)))
         if not lines.all():  # all frames may be masked, and then all bands are changed whole
             assert len(edges) <= 4
-            assert lines.sum() <= 2 * np.ceil(share * size)
+            assert lines.sum() <= 2 * share * size + 1e-6
 
 
 def test_masks_of_every_width_up_to_the_share_are_drawn():

@@ -15,7 +15,14 @@ EXIT_INTERRUPTED = 130
 
 def is_shortage(error: BaseException) -> bool:
     """Whether the process or the machine lacks something: no fault of a file, and no verdict on it."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES)
+    lacks = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES)
+    return lacks or lacks_threads(error)
+
+
+def lacks_threads(error: BaseException) -> bool:
+    """Whether a thread could not be started, in the words of Python and of Arrow."""
+    of_python = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return of_python or "Failed to launch worker thread" in str(error)
 
 
 class ClinaugError(Exception):

@@ -144,7 +144,7 @@ def flush(path: Path) -> None:
 
 def _draft_of(path: Path) -> Path:
     """A hidden name beside `path` that no other thread, process or machine has, free of what a killed process left."""
-    ours = f".{path.name}.{platform.node()}."
+    ours = f".{path.name}.{where_pids_count()}."
     left = re.compile(re.escape(ours) + r"(\d+)(?:-([0-9a-f]+)-\d+)?\.draft")
     for other in path.parent.iterdir():
         match = left.fullmatch(other.name)
@@ -155,6 +155,16 @@ def _draft_of(path: Path) -> Path:
         else:
             other.unlink(missing_ok=True)
     return path.with_name(f"{ours}{os.getpid()}-{_PROCESS}-{next(_DRAFTS)}.draft")
+
+
+@cache
+def where_pids_count() -> str:
+    """The machine and, on Linux, the namespace in which a number means one process: containers of one name have their
+    own, and none can tell whether a process of another lives."""
+    try:
+        return f"{platform.node()}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return platform.node()
 
 
 def _alive(pid: int) -> bool:

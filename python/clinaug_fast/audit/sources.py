@@ -17,6 +17,7 @@ import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from clinaug_fast import native
 from clinaug_fast.audit.alike import Pairs, alike, has_enough
 from clinaug_fast.audit.flat_sound import read_flat
 from clinaug_fast.corpus.audio import Rejected
@@ -126,6 +127,7 @@ def audit(
     """
     if not LEAST <= at_least <= 1.0:
         raise SettingsError(f"at_least is {at_least!r}; expected {LEAST} (chance reaches less) to 1 (the same sound)")
+    native.refuse_narrow_names()
     progress = progress or Silent()
     read = read_corpus(corpus, subject_pattern, threads)
     warn_of_misreading(read, progress)

@@ -25,6 +25,9 @@ def refuse_target(table: Path) -> None:
         raise InputError(f"{table} exists; expected a new table. Name another, or remove it")
     if not table.parent.is_dir():
         raise InputError(f"{table.parent} is no folder; expected one for the table. Make it")
+    with atomic_file(table) as draft:  # or the folder cannot be written to, or the name is too long
+        draft.touch()
+    table.unlink()
 
 
 def write_subjects(found: Audit, table: Path) -> list[str]:

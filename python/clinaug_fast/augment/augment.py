@@ -5,6 +5,7 @@ real one as asked, each with the recording, subject and label of that one, and `
 before or after the split: `evaluate` gives a fold the clips of its training recordings alone.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,11 +20,11 @@ import numpy as np
 
 from clinaug_fast import native
 from clinaug_fast.augment.sources import Source, Sources, cut_again, sources_of, waveform
-from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, with_noise
+from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
 from clinaug_fast.config import AugmentConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.features.lineage import augmented_lineage
+from clinaug_fast.features.lineage import altered_id, augmented_lineage
 from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above
 from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
 from clinaug_fast.seeds import derived_seed
@@ -143,19 +144,29 @@ def _make(
 
 def _name(by: str, copy: int, clip_id: str) -> str:
     """The id of an altered clip."""
-    return f"{by}{copy}/{clip_id}"
+    return altered_id(f"{by}{copy}", clip_id)
 
 
 def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig, threads: int) -> Iterator[Made]:
     if sources is None:
         yield from _masked(features, config)
         return
+    stopped = threading.Event()
     with ThreadPoolExecutor(threads) as pool:  # a recording at a time, in order
-        yield from pool.map(partial(_copies_of, features, sources, config), sources.each)
+        try:
+            yield from pool.map(partial(_copies_of, features, sources, config, stopped), sources.each)
+        finally:
+            stopped.set()
 
 
 def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
     ids = features.column("id")
+    for what, size in zip(("bands", "frames"), features.clip_shape, strict=True):
+        if not widest(config.mask, size):
+            raise SettingsError(
+                f"mask is {config.mask:g}, less than one of {size} {what}; expected a share of at least one. "
+                "Raise --mask, or take another kind"
+            )
     at_once = max(1, CLIPS_AT_ONCE // config.copies)
     for first in range(0, len(features), at_once):
         rows = np.arange(first, min(first + at_once, len(features)))
@@ -167,17 +178,21 @@ def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
         yield rows, copies
 
 
-def _copies_of(features: FeatureSet, sources: Sources, config: AugmentConfig, source: Source) -> Made:
+def _copies_of(
+    features: FeatureSet, sources: Sources, config: AugmentConfig, stopped: threading.Event, source: Source
+) -> Made:
     mel, clip = features.mel, sources.clip
     length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
-    samples, ids = waveform(source, sources, mel.sample_rate), features.index.column("id")
+    samples, ids = waveform(source, sources, features), features.index.column("id")
     copies = np.empty((config.copies, len(source.rows), *features.clip_shape), np.float32)
     windows = np.empty((min(WINDOWS_AT_ONCE, len(source.rows)), length), np.float32)
     for copy, first in product(range(config.copies), range(0, len(source.rows), len(windows))):
+        if stopped.is_set():
+            break
         some = range(first, min(first + len(windows), len(source.rows)))
         for number in some:
             rng = _rng(config, ids[int(source.rows[number])].as_py(), copy)
-            alter, needed = _alteration(config, rng, mel.sample_rate, length)
+            alter, needed = _alteration(config, rng, mel.sample_rate, length, len(samples))
             start = source.windows[number] * stride
             windows[number - first] = cut_again(samples, start, length, clip.short, alter, needed)
         native.log_mel(windows[: len(some)], mel, out=copies[copy, some.start : some.stop], glance=True)
@@ -185,15 +200,18 @@ def _copies_of(features: FeatureSet, sources: Sources, config: AugmentConfig, so
 
 
 def _alteration(
-    config: AugmentConfig, rng: np.random.Generator, sample_rate: int, length: int
+    config: AugmentConfig, rng: np.random.Generator, sample_rate: int, length: int, n_samples: int
 ) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
-    """What is done to a clip, all that is random in it drawn, and how many samples a clip of `length` is made of."""
+    """What is done to a clip, all that is random in it drawn, and how many samples a clip of `length` is made of: of a
+    recording of `n_samples`, which is not stretched so much faster that it would no longer fill a clip."""
     if config.by == "noise":
         return partial(with_noise, snr_db=config.snr_db + rng.uniform(0.0, NOISE_RANGE_DB), rng=rng), length
     if config.by == "pitch":
         semitones = rng.uniform(-config.semitones, config.semitones)
         return partial(pitch_shifted, sample_rate=sample_rate, semitones=semitones), length
     rate = config.rate ** rng.uniform(-1.0, 1.0)
+    if n_samples >= length:
+        rate = min(rate, n_samples / length)
     return partial(stretched, sample_rate=sample_rate, rate=rate), ceil(length * rate) + 1
 
 

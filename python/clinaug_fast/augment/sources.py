@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus.audio import Rejected, as_float, decode
 from clinaug_fast.corpus.recordings import Recording, read_corpus
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.json_files import misfit
+from clinaug_fast.preprocess.clips import cut
 
+MOST_DIGITS = 9  # of a window's number
 CUTTING = {"clip": dict, "max_hours": (int, float)}  # what features.json tells of it, beside the contract
+ALIKE = 0.01  # in the log-mel's units: what rounding differs by, in the median, between builds and devices
 ANEW = "Preprocess the corpus, and augment the set that comes of it"
 
 
@@ -38,14 +42,19 @@ class Sources:
 def sources_of(features: FeatureSet, corpus: Path) -> Sources:
     """Reads no sound yet. InputError where the set was not made of this corpus, as it is now, or does not tell how."""
     about = features.about
-    if problem := misfit(about, CUTTING):
+    problem, pattern = misfit(about, CUTTING), about.get("subject_pattern")
+    if not problem and not isinstance(pattern, str | None):
+        problem = f"its subject_pattern is {pattern!r}"
+    if not problem:
+        clip, problem = _clip_config(features)
+    if problem:
         raise InputError(f"{features.path / 'features.json'} does not tell how clips were cut: {problem}. {ANEW}")
     if about.get("deidentified"):
         raise InputError(
             f"{features.path} has hashes for names, so that its recordings cannot be found in {corpus}; expected a set "
             "with names. Augment one that was made without --deidentify, or by specaugment, which needs no sound"
         )
-    found = read_corpus(corpus, about.get("subject_pattern"))
+    found = read_corpus(corpus, pattern)
     if found.fingerprint != features.lineage.get("corpus"):
         raise InputError(
             f"{corpus} has the fingerprint {found.fingerprint}; {features.path} was made of "
@@ -58,14 +67,9 @@ def sources_of(features: FeatureSet, corpus: Path) -> Sources:
     for row, name in enumerate(names):
         at.setdefault(name, []).append(row)
     windows = [clip_id[len(name) + 1 :] for clip_id, name in zip(ids.to_pylist(), names, strict=True)]
-    if foreign := [name for name, rows in at.items() if name not in recordings or "" in (windows[row] for row in rows)]:
-        raise InputError(f"{features.path} has clips of {foreign[0]!r}, which are not windows of {corpus}. {ANEW}")
-    try:
-        clip = ClipConfig(**about["clip"])
-    except (SettingsError, TypeError) as error:
-        raise InputError(
-            f"{features.path / 'features.json'} does not tell how clips were cut: {error}. {ANEW}"
-        ) from None
+    for name, rows in at.items():
+        if name not in recordings or not all(0 < len(windows[row]) <= MOST_DIGITS for row in rows):
+            raise InputError(f"{features.path} has clips of {name!r}, which are not windows of {corpus}. {ANEW}")
     each = [
         Source(recordings[name], np.array(rows), np.array([int(windows[row]) for row in rows]))
         for name, rows in at.items()
@@ -73,22 +77,47 @@ def sources_of(features: FeatureSet, corpus: Path) -> Sources:
     return Sources(each, clip, 3600.0 * about["max_hours"])
 
 
-def waveform(source: Source, sources: Sources, sample_rate: int) -> np.ndarray:
-    """(T,) float32 of the whole recording, as preprocess decodes it. InputError where it no longer can be."""
-    limits = (sources.clip.min_seconds, sources.max_seconds)
+def _clip_config(features: FeatureSet) -> tuple[ClipConfig | None, str]:
+    """How clips were cut, or what is wrong with what is told of it."""
     try:
-        return as_float(decode(source.recording, sample_rate, *limits).samples)
+        clip = ClipConfig(**features.about["clip"])
+    except (SettingsError, TypeError) as error:
+        return None, str(error)
+    if clip.n_frames != features.clip_shape[1]:
+        return None, f"its clip has {clip.n_frames} frames, its clips {features.clip_shape[1]}"
+    return clip, ""
+
+
+def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarray:
+    """(T,) float32 of the whole recording, as preprocess decodes it. InputError where it no longer can be, or its first
+    clip is not what it was: of a file that was replaced, or changed in place, the size may be the same."""
+    limits, path = (sources.clip.min_seconds, sources.max_seconds), source.recording.path
+    mel, clip = features.mel, sources.clip
+    try:
+        samples = as_float(decode(source.recording, mel.sample_rate, *limits).samples)
     except Rejected as reason:
         raise InputError(
-            f"{source.recording.path} can no longer be used: {reason}. It could when the features were made. {ANEW}"
+            f"{path} can no longer be used: {reason}. It could when the features were made. {ANEW}"
         ) from None
+    windows = cut(samples, mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length, clip.short)
+    first = source.windows[0]
+    off = np.inf
+    if source.windows.max() < len(windows):
+        then, now = features.clips(source.rows[:1])[0], native.log_mel(windows[first], mel)
+        off = np.median(np.abs(now - then))
+    if not off <= ALIKE:
+        raise InputError(
+            f"{path} does not hold the sound that {features.path} was made of: its file was changed since. {ANEW}"
+        )
+    return samples
 
 
 def cut_again(
     samples: np.ndarray, start: int, length: int, short: str, alter: Callable[[np.ndarray], np.ndarray], needed: int
 ) -> np.ndarray:
-    """(length,) float32: the window from `start` on, of the `needed` samples there as `alter` leaves them. Where the
-    recording has fewer, what there is, padded or repeated as `short` says."""
+    """(length,) float32: the window from `start` on, of the `needed` samples there, or the last of the recording, as
+    `alter` leaves them. Where the whole recording is too short, it is padded or repeated as `short` says."""
+    start = max(0, min(start, len(samples) - needed))
     altered = alter(samples[start : start + needed])
     if len(altered) >= length:
         return altered[:length]

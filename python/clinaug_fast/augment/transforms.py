@@ -3,7 +3,6 @@
 Each takes what was drawn for it, or the generator to draw from, and leaves its input as it was.
 """
 
-from math import ceil
 from types import ModuleType
 
 import numpy as np
@@ -43,23 +42,29 @@ def masked(clip: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarr
     for axis in (0, 1):
         size = clip.shape[axis]
         for _ in range(N_MASKS):
-            width = int(rng.integers(0, ceil(share * size), endpoint=True))
+            width = int(rng.integers(0, widest(share, size), endpoint=True))
             first = int(rng.integers(0, size - width, endpoint=True))
             out[(slice(None),) * axis + (slice(first, first + width),)] = clip.mean()
     return out
 
 
+def widest(share: float, size: int) -> int:
+    """Bands or frames, of `size`, that a mask of at most this share can have."""
+    return int(share * size + 1e-9)  # 0.29 * 100 is not quite 29
+
+
 def refuse_without_librosa() -> None:
-    """SettingsError where it is not installed."""
+    """SettingsError where it cannot be loaded."""
     _librosa()
 
 
 def _librosa() -> ModuleType:
     try:
-        import librosa
-    except ImportError:
+        import librosa.effects  # which loads what librosa itself puts off
+    except ImportError as error:
         raise SettingsError(
-            "pitch and stretch need librosa. Install it with: pip install 'clinaug-fast[augment]'"
+            f"pitch and stretch need librosa, which cannot be loaded: {error}. Install it with: "
+            "pip install 'clinaug-fast[augment]'"
         ) from None
     return librosa
 

@@ -75,10 +75,11 @@ def augment(
         )
         made = result.features
         state = "was made before with these settings: nothing to do" if result.already_done else "is written"
+        split = "" if (features / "folds.json").exists() else f"clinaug-fast split {quoted(features)}, then "
         text = (
             f"{out} {state}: {len(made)} clips of {len(made.labels)} labels, altered by {by}\n"
             f"real above augmented: {result.picture}\n\n"
-            f"next: clinaug-fast evaluate {quoted(features)} EVALUATION --synthetic {quoted(f'{by}={out}')}"
+            f"next: {split}clinaug-fast evaluate {quoted(features)} EVALUATION --synthetic {quoted(f'{by}={out}')}"
         )
         say.result(
             text,

@@ -22,17 +22,17 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from clinaug_fast.cli.entry import nothing_begun
-from clinaug_fast.errors import SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError
+from clinaug_fast.errors import SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError, lacks_threads
 from clinaug_fast.shown import shown, shown_in_json
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
 OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
-    RuntimeError: ("allocate memory", "CUDA out of memory", "can't start new thread"),
+    RuntimeError: ("allocate memory", "CUDA out of memory"),
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
-BEGIN_ANEW = ("audit", "verify")  # of what takes a while
+BEGIN_ANEW = ("audit", "augment", "verify")  # of what takes a while
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -213,6 +213,11 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
         return error
     if isinstance(error, OSError):
         return _told(error)
+    if lacks_threads(error):
+        return ResourceError(
+            f"no more threads ({error}). Raise the limit on processes (ulimit -u, or the container's) or on memory, or "
+            "lower --threads, then run the same command again"
+        )
     words = [word for kind, words in OUT_OF_MEMORY.items() if isinstance(error, kind) for word in words]
     lacks_memory = any(word in str(error) for word in words) and not any(word in str(error) for word in OTHER_LACKS)
     if isinstance(error, MemoryError) or lacks_memory:
@@ -263,8 +268,13 @@ def _forget(stream: TextIO) -> None:
 
 
 def have_streams() -> None:
-    """Where stdout or stderr was closed, what is written there is lost, and no file that is opened takes its place.
-    Characters that a stream cannot show are escaped."""
+    """Where a stream was closed, what is written there is lost, and no file that is opened takes its place. Characters
+    that a stream cannot show are escaped."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free: this one
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

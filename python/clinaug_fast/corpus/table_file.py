@@ -44,7 +44,7 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     stays a label."""
     is_csv = path.suffix.lower() == ".csv"
     try:
-        table = _read_csv(path) if is_csv else pa.parquet.read_table(path)
+        table = _read_csv(path) if is_csv else _read_parquet(path)
         table.validate(full=True)
         names = table.column_names
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
@@ -75,6 +75,14 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     return table, unused
 
 
+NO_THREADS = pa.csv.ReadOptions(use_threads=False)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    # Without Arrow's threads: where none can be had it would wait for them, and no signal would end it.
+    return pa.parquet.read_table(path, use_threads=False, pre_buffer=False)
+
+
 def _read_csv(path: Path) -> pa.Table:
     types = pa.csv.ConvertOptions(
         column_types=COLUMNS, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
@@ -87,7 +95,7 @@ def _read_csv(path: Path) -> pa.Table:
     if begin in UTF_16:
         raise InputError(f"{path} is in UTF-16. {AS_UTF_8}")
     n_rows = _count_rows(path) if has_quotes or b'"' in begin else None
-    table = pa.csv.read_csv(path, convert_options=types, parse_options=in_blocks)
+    table = pa.csv.read_csv(path, NO_THREADS, in_blocks, types)
     if n_rows not in (None, table.num_rows):
         raise InputError(f'{path} has {n_rows} rows by one reader, {table.num_rows} by another. Close or remove each "')
     return table

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
+from clinaug_fast.features.feature_set import NO_THREADS, FeatureSet, heard_as_one
 from clinaug_fast.runs import atomic_file, fingerprint, regular
 
 CELL_SCHEMA = pa.schema(
@@ -97,7 +97,7 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
     path = regular(cell.path(out))
     try:
         about = pq.read_metadata(path).metadata or {}
-        table = pq.read_table(path, schema=CELL_SCHEMA)
+        table = pq.read_table(path, schema=CELL_SCHEMA, **NO_THREADS)
         table.validate(full=True)
         classes = [labels.index(label) for label in table["label"].to_pylist()]
         log_probabilities = np.array(table["log_probabilities"].to_pylist(), np.float32).reshape(-1, len(labels))

@@ -41,6 +41,7 @@ NOT_REAL = {  # kinds of lineage, and why their clips are no recordings
     "generated": "made with knowledge of subjects that they do not name",
     "augmented": "each an altered copy of a real one",
 }
+NO_THREADS = {"use_threads": False, "pre_buffer": False}  # for pq.read_table, which would wait for those it cannot have
 MEND = "Restore it, or remove the feature set and make it anew"
 
 INDEX_SCHEMA = pa.schema(
@@ -83,7 +84,7 @@ class FeatureSet:
         _refuse_nonsense(path / "features.json", about)
         try:
             digest = feature_set_fingerprint(about, path / "index.parquet")
-            index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
+            index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA, **NO_THREADS)
             index.validate(full=True)
         except (OSError, KeyError, pa.ArrowException) as error:  # KeyError: a column that is there twice
             if is_shortage(error):

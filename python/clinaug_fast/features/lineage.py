@@ -109,18 +109,29 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
     return rows
 
 
+def altered_id(copy: str, clip_id: str) -> str:
+    """The id of an altered copy of the clip `clip_id`; `copy` names it, and holds no slash."""
+    return f"{copy}/{clip_id}"
+
+
 def _rows_of_training_part(augmented: FeatureSet, features: FeatureSet, folds: Folds, fold: int) -> np.ndarray:
-    """The clips whose recordings the fold trains on. InputError where a clip tells a recording, subject or label that
-    none of the real ones has."""
-    real, theirs = ({*zip(it.groups, it.column("recording"), it.classes, strict=True)} for it in (features, augmented))
-    if foreign := theirs - real:
-        group, recording, number = min(foreign)
+    """The clips whose originals the fold trains on. InputError where a clip's id names none of the real ones, or it has
+    another recording, subject or label than that one."""
+    row_of = {name: row for row, name in enumerate(features.column("id"))}
+    originals = np.array([row_of.get(name.partition("/")[2], -1) for name in augmented.column("id")], np.int64)
+    foreign = originals < 0
+    for theirs, real in ((augmented.groups, features.groups), (augmented.classes, features.classes)):
+        foreign |= theirs != real[originals]
+    foreign |= augmented.column("recording") != features.column("recording")[originals]
+    if foreign.any():
+        name = augmented.column("id")[foreign.argmax()]
         raise InputError(
-            f"{augmented.path} has clips of {recording!r}, of {group!r} and the label {features.labels[number]!r}; "
-            f"expected clips of recordings as {features.path} has them. Augment it anew"
+            f"{augmented.path} has the clip {name!r}; expected altered copies of clips as {features.path} has them, "
+            "with their recording, subject and label. Augment it anew"
         )
-    train, _ = folds.rows(features, fold)
-    rows = np.flatnonzero(np.isin(augmented.groups, np.unique(features.groups[train])))
+    trains = np.zeros(len(features), bool)
+    trains[folds.rows(features, fold)[0]] = True
+    rows = np.flatnonzero(trains[originals])
     if not len(rows):
         raise InputError(f"{augmented.path} has no clips of the training part of fold {fold}. Augment it anew")
     return rows

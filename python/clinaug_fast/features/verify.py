@@ -22,6 +22,7 @@ from clinaug_fast.errors import InputError, is_shortage
 from clinaug_fast.features.feature_set import (
     INDEX_SCHEMA,
     MEND,
+    NO_THREADS,
     SCHEMA_VERSION,
     cut_from,
     feature_set_fingerprint,
@@ -86,7 +87,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     check("every shard's shape and digest", "features.json", _shards(path, about, threads, progress))
     check("no other shards", "shards", _foreign(path, about))
     try:
-        index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA)
+        index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA, **NO_THREADS)
     except (OSError, KeyError, pa.ArrowException) as error:
         if is_shortage(error):
             raise

@@ -186,7 +186,7 @@ def _lock(out: Path, folder: Path) -> int:
         except FileNotFoundError:
             pass
         except OSError as error:
-            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks: nobody is kept out
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # no locks here: nobody is kept out
                 return lock
             raise
         os.close(lock)
