@@ -150,6 +150,7 @@ def test_names_that_no_table_can_hold_are_told(cli: Cli, corpus: Path) -> None:
     [
         ("audited.txt", 2, "expected a name that ends in .csv or .parquet"),
         ("known.csv", 3, "exists; expected a new table. Name another, or remove it"),
+        (f"{'n' * 245}.csv", 3, "File name too long"),
         ("nowhere/audited.csv", 3, "is no folder; expected one for the table. Make it"),
     ],
 )

@@ -104,6 +104,19 @@ def test_what_cannot_be_told_stops_no_work(streams: str, tmp_path: Path) -> None
     assert (tmp_path / "out/features.json").exists()
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_closed_stream(closed: str, tmp_path: Path) -> None:
+    """Libraries in C write to the number 2, whatever lies there."""
+    code = (
+        "from clinaug_fast.cli.console import have_streams; have_streams(); file = open(sys.argv[1], 'w');"
+        "file.write(repr([file.fileno() > 2, *(os.fstat(n) is not None for n in range(3))]))"
+    )
+    told = tmp_path / "told"
+    command = shlex.join([sys.executable, "-c", f"import os, sys; {code}", str(told)])
+    assert subprocess.run(f"{command} {closed}", shell=True).returncode == 0
+    assert told.read_text() == "[True, True, True, True]"
+
+
 def run_command(before: str, *x: str) -> subprocess.CompletedProcess:
     """A command in a process of its own that listens to Ctrl-C, although the suite's may not."""
     listen = "import atexit, os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -91,6 +91,7 @@ def test_a_shortage_is_no_verdict_on_a_recording(tmp_path: Path, monkeypatch: py
     ("error", "exit_code", "told"),
     [
         (RuntimeError("can't start new thread"), 6, "no more threads (can't start new thread). Raise"),
+        (pa.lib.ArrowException("Failed to launch worker thread: Resource"), 6, "no more threads (Failed to launch"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 6, "out of memory"),
         (ImportError("libx.so: failed to map segment from shared object"), 6, "out of memory (libx.so: failed"),
         (ImportError("libx.so: cannot create shared object descriptor: Cannot allocate memory"), 6, "out of memory"),
