@@ -25,6 +25,18 @@ KINDS = ("noise", "pitch", "stretch", "specaugment")
 CLIP = ClipConfig(n_frames=32)
 
 
+@pytest.fixture
+def picture() -> None:
+    """Asked for by tests of what the picture shows."""
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To draw one takes longer than all else: elsewhere what would be drawn stands for it."""
+    if "picture" not in request.fixturenames:
+        monkeypatch.setattr(module, "save_real_above", lambda path, *drawn: path.write_text(repr(drawn)))
+
+
 def features_of(corpus: Path, out: Path, clip: ClipConfig = CLIP, **how) -> FeatureSet:
     how = {"subject_pattern": SUBJECT_PATTERN} | how
     preprocess(corpus, out, MEL, clip, threads=1, **how)
@@ -41,7 +53,7 @@ def of(by: str, corpus: Path) -> dict:
 
 
 @pytest.mark.parametrize("by", KINDS)
-def test_each_clip_has_its_copies(features, tiny_corpus, tmp_path, by):
+def test_each_clip_has_its_copies(features, tiny_corpus, tmp_path, by, picture):
     config = AugmentConfig(by=by, copies=2)
     result = augment(features, tmp_path / "out", config, **of(by, tiny_corpus))
     made = result.features
@@ -352,7 +364,7 @@ def test_end_to_end(cli, tiny_corpus, tmp_path):
     mel = ("--sample-rate", 8000, "--n-fft", 256, "--hop-length", 64, "--n-mels", 32)
     assert cli("preprocess", tiny_corpus, features, *mel, *clip).exit_code == 0
     arms = []
-    for by in KINDS:
+    for by in ("noise", "specaugment"):
         named = () if by == "specaugment" else ("--corpus", tiny_corpus)
         result = cli("augment", features, tmp_path / by, "--by", by, *named)
         assert result.exit_code == 0, result.stderr
@@ -371,8 +383,8 @@ def test_end_to_end(cli, tiny_corpus, tmp_path):
     fast = ("--width", 2, "--steps", 3, "--batch-size", 4, "--seeds", 1)
     result = cli("evaluate", features, out, *arms, *fast)
     assert result.exit_code == 0, result.stderr
-    assert json.loads((out / "scores.json").read_text())["arms"].keys() == {"none", *KINDS}
-    assert pq.read_metadata(out / "cells" / "stretch" / "fold_0_seed_0.parquet").num_rows > 0
+    assert json.loads((out / "scores.json").read_text())["arms"].keys() == {"none", "noise", "specaugment"}
+    assert pq.read_metadata(out / "cells" / "noise" / "fold_0_seed_0.parquet").num_rows > 0
     for command in (("split", tmp_path / "noise"), ("train", tmp_path / "noise", tmp_path / "run")):
         refused = cli(*command)
         assert refused.exit_code == 3
