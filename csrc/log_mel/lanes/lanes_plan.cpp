@@ -20,6 +20,9 @@ constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
 // dB of double precision, and torch's single precision never closer; bench/RESULTS.md tells of the worst signals.
 constexpr double kToleratedNoise = 1e-5;
 constexpr double kManyBins = 16.0;
+// A single band may lie lower by so much, where others of the contract have kSomeBins: of white noise a band of one bin does in
+// every thousandth frame, and to compute that alone again would cost a clip of a second a quarter of its time.
+constexpr double kRelief = 4.0, kSomeBins = 4.0;
 constexpr double kRounding = 0x1p-24;     // of a single precision number, relative
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 constexpr double kSmallestWidth = 1e-30;  // of a band, the empty ones'
@@ -106,15 +109,17 @@ void LanesPlan<Real>::make_mel() {
   for (Index bin = 0; bin < params_.n_bins(); ++bin) {
     gains_[slot(bin)] = static_cast<Real>(emphasis_ == 0.0 ? power_gain(kEmphasis, bin) : 1.0);
   }
-  doubt_ = make_doubt(emphasis_, shares_, inverse_widths_);
-  emphasised_ = make_doubt(kEmphasis, emphasised_shares_, emphasised_inverse_widths_);
+  doubt_ = make_doubt(emphasis_, shares_, inverse_widths_, reliefs_);
+  emphasised_ = make_doubt(kEmphasis, emphasised_shares_, emphasised_inverse_widths_, emphasised_reliefs_);
 }
 
 // With pre-emphasis, what a band adds to the power of the frame is not known; it is at most what its loudest bin would.
 template <class Real>
-Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const {
+Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths,
+                                   std::vector<Real>& reliefs) const {
   const bool magnitude = params_.power == 1;
   const std::vector<double> edges = mel_edges_hz(params_);
+  double widest = 0.0;
   for (const MelBand& band : make_mel_bands(params_)) {
     const Index m = static_cast<Index>(shares.size()), n = static_cast<Index>(band.weights.size());
     double width = 0.0, loudest = 0.0, sum = 0.0, largest = kSmallestWidth;
@@ -126,13 +131,16 @@ Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shar
     }
     const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[m + 2] - edges[m]) : 1.0;
     shares.push_back(magnitude ? Real{0} : static_cast<Real>(loudest / height));
+    widest = std::max(widest, sum / largest);
     const double calm = std::clamp(sum / largest, 1.0, kManyBins) / kManyBins;
     inverse_widths.push_back(static_cast<Real>((magnitude ? std::sqrt(calm) : calm) / std::max(width, kSmallestWidth)));
+    reliefs.push_back(static_cast<Real>(std::min(1.0 / calm, kRelief)));
   }
+  if (widest < kSomeBins) std::fill(reliefs.begin(), reliefs.end(), Real{1});
   // The noise comes near the floor where its own amplitude is a quarter of the floor's.
   const double quiet_amplitude = 0.25 / kToleratedNoise;
   const double quiet = params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude);
-  return {shares.data(), inverse_widths.data(), static_cast<Real>(quiet)};
+  return {shares.data(), inverse_widths.data(), reliefs.data(), static_cast<Real>(quiet)};
 }
 
 template <class Real>

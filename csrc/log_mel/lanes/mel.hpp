@@ -21,10 +21,13 @@ struct Doubts {
   }
 
   // Below kFaint bins may have been denormal numbers, above kLoud infinite; nothing sure is said of NaN.
+  inline V limit(const Tables& tables) const { return power * tables.noise + kFaint; }
+
+  inline auto finite() const { return power < kLoud; }
+
   inline auto sure(const Tables& tables) const {
-    constexpr Real kFaint = Real(1e-30), kLoud = Real(1e37);
     const V level = tables.magnitude ? weakest * weakest : weakest;
-    return (level >= power * tables.noise + kFaint) & (power < kLoud);
+    return (level >= limit(tables)) & finite();
   }
 
   inline bool any_doubtful(const Tables& tables) const {
@@ -35,10 +38,30 @@ struct Doubts {
   }
 
  private:
+  static constexpr Real kFaint = Real(1e-30), kLoud = Real(1e37);
+
   inline void add(V share, V level) {
     power += share;
     weakest = level < weakest ? level : weakest;
   }
+};
+
+// Of one group of frames whose power is known: how many bands lie below the limit, and whether any does by more than
+// its relief; see tables.hpp.
+struct Dips {
+  V limit;
+  V n = {};
+  V weakest = V{} + Real(3e38);
+
+  inline void look(const Tables& tables, int m, V value) {
+    const Doubt& doubt = tables.doubt;
+    const V level = doubt.inverse_widths[m] * (value < tables.mel.floor * Real(0.5) ? V{} + doubt.quiet : value);
+    const V power = tables.magnitude ? level * level : level, relieved = power * doubt.reliefs[m];
+    n += power < limit ? V{} + Real(1) : V{};
+    weakest = relieved < weakest ? relieved : weakest;
+  }
+
+  inline auto sure() const { return (n <= Real(1)) & (weakest >= limit); }
 };
 
 // Power of the bins that no band counts whole, as it is and with pre-emphasis.
@@ -108,19 +131,22 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const
 // Doubtful frames are looked at again with the floor in mind, and for what pre-emphasis would make of them. A function of its own:
 // inlined, it would take registers from mel_rows.
 template <int groups, class Out>
-__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Outside* outside, Way* needs,
-                                                    const Group<Out>* of) {
+__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside,
+                                                    Way* needs, const Group<Out>* of) {
   Doubts plain[groups], emphasised[groups];
+  Dips dips[groups];
   for (int g = 0; g < groups; ++g) {
+    dips[g].limit = doubts[g].limit(tables);
     plain[g].power = outside[g].plain;
     emphasised[g].power = outside[g].emphasised;
   }
   for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) {
     plain[g].look_closely(tables.doubt, m, value, tables.mel.floor);
+    dips[g].look(tables, m, value);
     emphasised[g].look_closely(tables.emphasised, m, value, tables.mel.floor);
   });
   for (int g = 0; g < groups; ++g) {
-    const auto sure = plain[g].sure(tables), sure_emphasised = emphasised[g].sure(tables);
+    const auto sure = plain[g].sure(tables) | (dips[g].sure() & plain[g].finite()), sure_emphasised = emphasised[g].sure(tables);
     for (int i = 0; i < kLanes; ++i) {
       needs[of[g].column + i] = sure[i] ? Way::plain : sure_emphasised[i] ? Way::emphasised : Way::full;
     }
@@ -132,7 +158,7 @@ static void judge(const Tables& tables, const V* power, const Doubts* doubts, co
                   const Group<Out>* of) {
   bool any = false;
   for (int g = 0; g < groups; ++g) any |= doubts[g].any_doubtful(tables);
-  if (any) return judge_closely<groups>(tables, power, outside, needs, of);
+  if (any) return judge_closely<groups>(tables, power, doubts, outside, needs, of);
   for (int g = 0; g < groups; ++g) {
     for (int i = 0; i < kLanes; ++i) needs[of[g].column + i] = Way::plain;
   }

@@ -88,6 +88,7 @@ template <class Real>
 struct Doubt {
   const Real* shares;          // of n_mels: what a band adds to the power, so that a bin between centres counts once
   const Real* inverse_widths;  // of n_mels: 1 / sum of the band's weights, and less where its bins are few
+  const Real* reliefs;         // of n_mels: how many times lower a single band of the frame may lie
   Real quiet;
 };
 
