@@ -25,7 +25,7 @@ from clinaug_fast.config import AugmentConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.lineage import altered_id, augmented_lineage
-from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above
+from clinaug_fast.features.pictures import save_real_above, to_show
 from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
@@ -110,7 +110,7 @@ def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> Au
     if not (out / PICTURE).exists():
         shown, ids = _shown(features), features.column("id")
         place = {name: row for row, name in enumerate(made.column("id"))}
-        first = {row: made.clips([place[_name(lineage["by"], 0, ids[row])]])[0] for rows in shown for row in rows}
+        first = {row: made.clips([place[altered_id(lineage["by"], 0, ids[row])]])[0] for rows in shown for row in rows}
         _draw(features, shown, first, out / PICTURE)
     return AugmentResult(made, out / PICTURE, already_done=True)
 
@@ -135,16 +135,11 @@ def _make(
                 for number, row in enumerate(rows.tolist()):
                     about = {name: column[row] for name, column in columns.items()}
                     for copy, clips in enumerate(copies):
-                        writer.add(clips[number], id=_name(config.by, copy, ids[row]), **about)
+                        writer.add(clips[number], id=altered_id(config.by, copy, ids[row]), **about)
                     if row in first:
                         first[row] = copies[0][number].copy()
                 progress.advance(len(rows) * config.copies)
         _draw(features, shown, first, writer.folder / PICTURE)
-
-
-def _name(by: str, copy: int, clip_id: str) -> str:
-    """The id of an altered clip."""
-    return altered_id(f"{by}{copy}", clip_id)
 
 
 def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig, threads: int) -> Iterator[Made]:
@@ -224,9 +219,7 @@ def _shown(features: FeatureSet) -> list[list[int]]:
     recordings, shown = features.column("recording"), []
     for number in range(len(features.labels)):
         rows = np.flatnonzero(features.classes == number)
-        _, first = np.unique(recordings[rows], return_index=True)
-        order = [*np.sort(first), *np.setdiff1d(np.arange(len(rows)), first)]
-        shown.append(rows[order[:CLIPS_A_LABEL]].tolist())
+        shown.append(rows[to_show(recordings[rows])].tolist())
     return shown
 
 

@@ -37,6 +37,7 @@ LARGEST_CELL = 1 << 30  # characters
 AS_UTF_8 = "Save it as CSV in UTF-8, comma-separated (Excel: 'CSV UTF-8')"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 READ_AT_ONCE = 1 << 20  # bytes
+NO_THREADS = pa.csv.ReadOptions(use_threads=False)
 
 
 def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
@@ -73,9 +74,6 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
         if COLUMNS[name] == pa.string() and name != "path":  # which may end in a space
             table = table.set_column(at, name, _without_blanks(table.column(name)))
     return table, unused
-
-
-NO_THREADS = pa.csv.ReadOptions(use_threads=False)
 
 
 def _read_parquet(path: Path) -> pa.Table:

@@ -109,9 +109,9 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
     return rows
 
 
-def altered_id(copy: str, clip_id: str) -> str:
-    """The id of an altered copy of the clip `clip_id`; `copy` names it, and holds no slash."""
-    return f"{copy}/{clip_id}"
+def altered_id(by: str, copy: int, clip_id: str) -> str:
+    """The id of an altered copy of the clip `clip_id`, which begins behind the first slash."""
+    return f"{by}{copy}/{clip_id}"
 
 
 def _rows_of_training_part(augmented: FeatureSet, features: FeatureSet, folds: Folds, fold: int) -> np.ndarray:

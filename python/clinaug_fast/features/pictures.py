@@ -22,6 +22,13 @@ TITLE_CHARACTERS, TITLE_LINES = 22, 3  # that a column has room for
 UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
 
 
+def to_show(recordings: np.ndarray) -> list[int]:
+    """Which clips of a label to show, given the recording of each: the first ones of different recordings, as far as
+    there are."""
+    _, first = np.unique(recordings, return_index=True)
+    return [*np.sort(first), *np.setdiff1d(np.arange(len(recordings)), first)][:CLIPS_A_LABEL]
+
+
 def save_real_above(
     path: Path,
     real: Sequence[np.ndarray],

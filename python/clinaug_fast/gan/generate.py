@@ -17,7 +17,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import generated_lineage
-from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above
+from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above, to_show
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.run_folder import Run
 from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
@@ -181,7 +181,5 @@ def _some_real_clips(features: FeatureSet, folds: Folds, fold: int, seed: int) -
     picked = []
     for number in range(len(features.labels)):
         rows = rng.permutation(train[features.classes[train] == number])
-        _, first = np.unique(recordings[rows], return_index=True)
-        order = [*np.sort(first), *np.setdiff1d(np.arange(len(rows)), first)]
-        picked.append(features.clips(rows[order[:CLIPS_A_LABEL]]))
+        picked.append(features.clips(rows[to_show(recordings[rows])]))
     return picked
