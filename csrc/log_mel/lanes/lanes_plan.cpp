@@ -27,6 +27,19 @@ constexpr double kRounding = 0x1p-24;     // of a single precision number, relat
 constexpr double kChirpNoise = 2.0;       // three transforms in a row, of a longer size
 constexpr double kSmallestWidth = 1e-30;  // of a band, the empty ones'
 
+// How many bins as heavy as its heaviest would make the band.
+double bins_of(const MelBand& band) {
+  double sum = 0.0, largest = kSmallestWidth;
+  for (const double weight : band.weights) {
+    sum += weight;
+    largest = std::max(largest, weight);
+  }
+  return sum / largest;
+}
+
+// By how much the rounding noise of a band averages out, in power, beside one of kManyBins.
+double calm_of(double bins) { return std::clamp(bins, 1.0, kManyBins) / kManyBins; }
+
 // See Source.
 bool lies_in_quarters(const std::vector<int>& offsets, Index leaf) {
   if (leaf % 4 != 0) return false;
@@ -109,38 +122,42 @@ void LanesPlan<Real>::make_mel() {
   for (Index bin = 0; bin < params_.n_bins(); ++bin) {
     gains_[slot(bin)] = static_cast<Real>(emphasis_ == 0.0 ? power_gain(kEmphasis, bin) : 1.0);
   }
-  doubt_ = make_doubt(emphasis_, shares_, inverse_widths_, reliefs_);
-  emphasised_ = make_doubt(kEmphasis, emphasised_shares_, emphasised_inverse_widths_, emphasised_reliefs_);
+  doubt_ = make_doubt(emphasis_, shares_, inverse_widths_);
+  emphasised_ = make_doubt(kEmphasis, emphasised_shares_, emphasised_inverse_widths_);
+  make_reliefs();
 }
 
 // With pre-emphasis, what a band adds to the power of the frame is not known; it is at most what its loudest bin would.
 template <class Real>
-Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths,
-                                   std::vector<Real>& reliefs) const {
+Doubt<Real> LanesPlan<Real>::make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const {
   const bool magnitude = params_.power == 1;
   const std::vector<double> edges = mel_edges_hz(params_);
-  double widest = 0.0;
   for (const MelBand& band : make_mel_bands(params_)) {
     const Index m = static_cast<Index>(shares.size()), n = static_cast<Index>(band.weights.size());
-    double width = 0.0, loudest = 0.0, sum = 0.0, largest = kSmallestWidth;
+    double width = 0.0, loudest = 0.0;
     for (Index i = 0; i < n; ++i) {
-      sum += band.weights[i];
-      largest = std::max(largest, band.weights[i]);
       width += band.weights[i] / gain(emphasis, band.start + i);
       loudest = std::max(loudest, power_gain(emphasis, band.start + i));
     }
     const double height = params_.norm == FilterNorm::slaney ? 2.0 / (edges[m + 2] - edges[m]) : 1.0;
     shares.push_back(magnitude ? Real{0} : static_cast<Real>(loudest / height));
-    widest = std::max(widest, sum / largest);
-    const double calm = std::clamp(sum / largest, 1.0, kManyBins) / kManyBins;
+    const double calm = calm_of(bins_of(band));
     inverse_widths.push_back(static_cast<Real>((magnitude ? std::sqrt(calm) : calm) / std::max(width, kSmallestWidth)));
-    reliefs.push_back(static_cast<Real>(std::min(1.0 / calm, kRelief)));
   }
-  if (widest < kSomeBins) std::fill(reliefs.begin(), reliefs.end(), Real{1});
   // The noise comes near the floor where its own amplitude is a quarter of the floor's.
   const double quiet_amplitude = 0.25 / kToleratedNoise;
   const double quiet = params_.floor * (magnitude ? quiet_amplitude : quiet_amplitude * quiet_amplitude);
-  return {shares.data(), inverse_widths.data(), reliefs.data(), static_cast<Real>(quiet)};
+  return {shares.data(), inverse_widths.data(), static_cast<Real>(quiet)};
+}
+
+template <class Real>
+void LanesPlan<Real>::make_reliefs() {
+  double most_bins = 0.0;
+  for (const MelBand& band : make_mel_bands(params_)) {
+    most_bins = std::max(most_bins, bins_of(band));
+    reliefs_.push_back(static_cast<Real>(std::min(1.0 / calm_of(bins_of(band)), kRelief)));
+  }
+  if (most_bins < kSomeBins) std::fill(reliefs_.begin(), reliefs_.end(), Real{1});
 }
 
 template <class Real>
@@ -157,6 +174,7 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
   const double noise = kRounding / kToleratedNoise * (smooth_ ? 1.0 : kChirpNoise);
   tables.noise = static_cast<Real>(noise * noise / static_cast<double>(params_.n_bins()));
   tables.doubt = doubt_;
+  tables.reliefs = reliefs_.data();
   tables.emphasised = emphasised_;
   tables.gains = gains_.data();
   const Index size = tables.transform.size;

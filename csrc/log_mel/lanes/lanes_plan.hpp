@@ -53,8 +53,8 @@ class LanesPlan {
   }
   void make_weights();
   void make_mel();
-  Doubt<Real> make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths,
-                         std::vector<Real>& reliefs) const;
+  Doubt<Real> make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const;
+  void make_reliefs();
   void make_layout(Index rows, Index largest_tile, Layout<Real>& layout) const;
 
   LogMelParams params_;
@@ -73,7 +73,7 @@ class LanesPlan {
   std::vector<int> mel_starts_;
   std::vector<Real> mel_slopes_;
   std::vector<Real> shares_, emphasised_shares_;
-  std::vector<Real> inverse_widths_, emphasised_inverse_widths_, reliefs_, emphasised_reliefs_;
+  std::vector<Real> inverse_widths_, emphasised_inverse_widths_, reliefs_;
   std::vector<Real> gains_;
   Mel<Real> mel_{};
   Doubt<Real> doubt_{}, emphasised_{};

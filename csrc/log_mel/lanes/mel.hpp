@@ -7,6 +7,11 @@
 
 namespace clinaug::lanes::CLINAUG_LANES_SET {
 
+// Of a band, see tables.hpp.
+static inline V level_of(const Doubt& doubt, int m, V value, Real floor) {
+  return doubt.inverse_widths[m] * (value < floor * Real(0.5) ? V{} + doubt.quiet : value);
+}
+
 // Of one group of frames: its power, and the level of its weakest band; see tables.hpp.
 struct Doubts {
   V power = {};
@@ -16,8 +21,7 @@ struct Doubts {
   inline void look(const Doubt& doubt, int m, V value) { add(doubt.shares[m] * value, doubt.inverse_widths[m] * value); }
 
   inline void look_closely(const Doubt& doubt, int m, V value, Real floor) {
-    const V quiet = V{} + doubt.quiet;
-    add(doubt.shares[m] * value, doubt.inverse_widths[m] * (value < floor * Real(0.5) ? quiet : value));
+    add(doubt.shares[m] * value, level_of(doubt, m, value, floor));
   }
 
   // Below kFaint bins may have been denormal numbers, above kLoud infinite; nothing sure is said of NaN.
@@ -28,13 +32,6 @@ struct Doubts {
   inline auto sure(const Tables& tables) const {
     const V level = tables.magnitude ? weakest * weakest : weakest;
     return (level >= limit(tables)) & finite();
-  }
-
-  inline bool any_doubtful(const Tables& tables) const {
-    const auto frames = sure(tables);
-    bool any = false;
-    for (int i = 0; i < kLanes; ++i) any |= frames[i] == 0;
-    return any;
   }
 
  private:
@@ -54,19 +51,13 @@ struct Dips {
   V weakest = V{} + Real(3e38);
 
   inline void look(const Tables& tables, int m, V value) {
-    const Doubt& doubt = tables.doubt;
-    const V level = doubt.inverse_widths[m] * (value < tables.mel.floor * Real(0.5) ? V{} + doubt.quiet : value);
-    const V power = tables.magnitude ? level * level : level, relieved = power * doubt.reliefs[m];
+    const V level = level_of(tables.doubt, m, value, tables.mel.floor);
+    const V power = tables.magnitude ? level * level : level, relieved = power * tables.reliefs[m];
     n += power < limit ? V{} + Real(1) : V{};
     weakest = relieved < weakest ? relieved : weakest;
   }
 
   inline auto sure() const { return (n <= Real(1)) & (weakest >= limit); }
-};
-
-// Power of the bins that no band counts whole, as it is and with pre-emphasis.
-struct Outside {
-  V plain = {}, emphasised = {};
 };
 
 template <int groups>
@@ -128,59 +119,52 @@ static void mel_rows(const Tables& tables, const V* power, Doubts* doubts, const
   for (int g = 0; g < groups; ++g) doubts[g] = local[g];
 }
 
-// Doubtful frames are looked at again with the floor in mind, and for what pre-emphasis would make of them. A function of its own:
-// inlined, it would take registers from mel_rows.
-template <int groups, class Out>
-__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside,
-                                                    Way* needs, const Group<Out>* of) {
-  Doubts plain[groups], emphasised[groups];
-  Dips dips[groups];
-  for (int g = 0; g < groups; ++g) {
-    dips[g].limit = doubts[g].limit(tables);
-    plain[g].power = outside[g].plain;
-    emphasised[g].power = outside[g].emphasised;
-  }
-  for_each_band<groups>(tables.mel, power, tables.spectrum_size, [&](int m, int g, V value) {
-    plain[g].look_closely(tables.doubt, m, value, tables.mel.floor);
-    dips[g].look(tables, m, value);
-    emphasised[g].look_closely(tables.emphasised, m, value, tables.mel.floor);
-  });
-  for (int g = 0; g < groups; ++g) {
-    const auto sure = plain[g].sure(tables) | (dips[g].sure() & plain[g].finite()), sure_emphasised = emphasised[g].sure(tables);
-    for (int i = 0; i < kLanes; ++i) {
-      needs[of[g].column + i] = sure[i] ? Way::plain : sure_emphasised[i] ? Way::emphasised : Way::full;
-    }
+// A doubtful group is looked at again with the floor and single dips in mind, and if that does not help, for what pre-emphasis
+// would make of it. A function of its own: inlined, it would take registers from mel_rows.
+__attribute__((noinline)) static void judge_closely(const Tables& tables, const V* power, const Doubts& doubts, V emphasised_outside,
+                                                    Way* needs) {
+  Dips dips;
+  dips.limit = doubts.limit(tables);
+  for_each_band<1>(tables.mel, power, tables.spectrum_size, [&](int m, int, V value) { dips.look(tables, m, value); });
+  const auto sure = dips.sure() & doubts.finite();
+  if (holds_in_all_lanes(sure)) return;
+  Doubts emphasised;
+  emphasised.power = emphasised_outside;
+  for_each_band<1>(tables.mel, power, tables.spectrum_size,
+                   [&](int m, int, V value) { emphasised.look_closely(tables.emphasised, m, value, tables.mel.floor); });
+  const auto sure_emphasised = emphasised.sure(tables);
+  for (int i = 0; i < kLanes; ++i) {
+    if (!sure[i]) needs[i] = sure_emphasised[i] ? Way::emphasised : Way::full;
   }
 }
 
 template <int groups, class Out>
-static void judge(const Tables& tables, const V* power, const Doubts* doubts, const Outside* outside, Way* needs,
+static void judge(const Tables& tables, const V* power, const Doubts* doubts, const V* emphasised_outside, Way* needs,
                   const Group<Out>* of) {
-  bool any = false;
-  for (int g = 0; g < groups; ++g) any |= doubts[g].any_doubtful(tables);
-  if (any) return judge_closely<groups>(tables, power, doubts, outside, needs, of);
   for (int g = 0; g < groups; ++g) {
-    for (int i = 0; i < kLanes; ++i) needs[of[g].column + i] = Way::plain;
+    Way* const of_group = needs + of[g].column;
+    for (int i = 0; i < kLanes; ++i) of_group[i] = Way::plain;
+    if (holds_in_all_lanes(doubts[g].sure(tables))) continue;
+    judge_closely(tables, power + g * tables.spectrum_size, doubts[g], emphasised_outside[g], of_group);
   }
 }
 
 template <int groups, class Out>
 static void log_mel_rows(const Tables& tables, V* power, Way* needs, const Group<Out>* to) {
   Doubts doubts[groups];
-  Outside outside[groups];
+  V emphasised_outside[groups] = {};  // the power with pre-emphasis of the bins that no band counts whole
   if constexpr (kSingle) {
     const auto add = [&](Index begin, Index end) {
       for (Index k = begin; k < end; ++k) {
         for (int g = 0; g < groups; ++g) {
           const V bin = power[g * tables.spectrum_size + k];
-          outside[g].plain += bin;
-          outside[g].emphasised += tables.gains[k] * bin;
+          doubts[g].power += bin;
+          emphasised_outside[g] += tables.gains[k] * bin;
         }
       }
     };
     add(0, tables.inner_begin);
     add(tables.inner_end, tables.n_slots);
-    for (int g = 0; g < groups; ++g) doubts[g].power = outside[g].plain;
   }
   if (tables.magnitude) {
     for (int g = 0; g < groups; ++g) {
@@ -190,7 +174,7 @@ static void log_mel_rows(const Tables& tables, V* power, Way* needs, const Group
   }
   tables.mel.floor < kSmallestNormal ? mel_rows<groups, true>(tables, power, doubts, to)
                                      : mel_rows<groups, false>(tables, power, doubts, to);
-  if constexpr (kSingle) judge<groups>(tables, power, doubts, outside, needs, to);
+  if constexpr (kSingle) judge<groups>(tables, power, doubts, emphasised_outside, needs, to);
 }
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

@@ -88,7 +88,6 @@ template <class Real>
 struct Doubt {
   const Real* shares;          // of n_mels: what a band adds to the power, so that a bin between centres counts once
   const Real* inverse_widths;  // of n_mels: 1 / sum of the band's weights, and less where its bins are few
-  const Real* reliefs;         // of n_mels: how many times lower a single band of the frame may lie
   Real quiet;
 };
 
@@ -118,6 +117,7 @@ struct Tables {
   Index inner_begin, inner_end;  // the slots between the first and the last centre of a band
   Real noise;
   Doubt<Real> doubt;
+  const Real* reliefs;           // of n_mels: how many times lower a single band of a frame may lie
   Doubt<Real> emphasised;        // of the same frames with pre-emphasis,
   const Real* gains;             // of n_slots: which multiplies a bin's power by so much
 

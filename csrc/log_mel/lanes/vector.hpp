@@ -102,6 +102,15 @@ static inline auto constant([[maybe_unused]] Real value, [[maybe_unused]] const 
   else return splat(place);
 }
 
+// Of a comparison; lane by lane, it would take as many extractions.
+template <class Mask>
+static inline bool holds_in_all_lanes(Mask mask) {
+  std::uint64_t parts[sizeof mask / sizeof(std::uint64_t)], all = ~std::uint64_t{0};
+  __builtin_memcpy(parts, &mask, sizeof mask);
+  for (const std::uint64_t part : parts) all &= part;
+  return all == ~std::uint64_t{0};
+}
+
 // In a register, where there are enough: the compiler would load an operand of two products twice.
 static inline V loaded_once(V value) {
 #ifdef __AVX512F__
