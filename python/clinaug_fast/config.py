@@ -5,6 +5,7 @@ another. A wrong value raises `SettingsError` with the value, what was expected 
 """
 
 import json
+import math
 import operator
 import sys
 from collections.abc import Mapping
@@ -197,6 +198,11 @@ class MelConfig(Settings):
     def digest(self) -> str:
         """Sixteen hex digits that name the contract."""
         return fingerprint(self.contract)
+
+    @property
+    def unit_db(self) -> float:
+        """What a log-mel's unit is in dB, 10 log10 of power or 20 log10 of magnitude."""
+        return {"db": 1.0, "log10": 20.0 / self.power, "ln": 20.0 / self.power / math.log(10.0)}[self.log]
 
     @property
     def signature(self) -> str:

@@ -134,9 +134,7 @@ def _decibels(signal: np.ndarray, sample_rate: int, mel: MelConfig) -> np.ndarra
     """(n_mels, n_frames) float64: the log-mel as 10 log10 of power or 20 log10 of magnitude, whatever its logarithm."""
     if sample_rate != mel.sample_rate:
         signal = soxr.resample(signal, sample_rate, mel.sample_rate, quality="HQ")
-    log_mel = native.log_mel(signal, mel)
-    decade = {"db": 1.0, "log10": 20.0 / mel.power, "ln": 20.0 / mel.power / np.log(10.0)}
-    return log_mel * decade[mel.log]
+    return native.log_mel(signal, mel) * mel.unit_db
 
 
 def _times(mel: MelConfig, log_mel: np.ndarray) -> np.ndarray:

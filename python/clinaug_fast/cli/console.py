@@ -32,7 +32,7 @@ OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
-BEGIN_ANEW = ("audit", "augment", "verify")  # of what takes a while
+BEGIN_ANEW = ("audit", "augment", "quality", "verify")  # of what takes a while
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]

@@ -91,7 +91,7 @@ def evaluate(
         result = cross_validation.evaluate(
             real,
             Folds.load(folds or features / "folds.json"),
-            {arm: FeatureSet.open(path) for arm, path in _arms(synthetic).items()},
+            {arm: FeatureSet.open(path) for arm, path in arms_of(synthetic).items()},
             out,
             config,
             only_folds=chosen_folds(fold),
@@ -103,7 +103,7 @@ def evaluate(
         say.note(f"every score, per label and with the confusion matrices: {result.out / 'scores.json'}")
 
 
-def _arms(synthetic: list[str]) -> dict[str, Path]:
+def arms_of(synthetic: list[str]) -> dict[str, Path]:
     """NAME=DIR or DIR, by arm."""
     arms: dict[str, Path] = {}
     for given in synthetic:

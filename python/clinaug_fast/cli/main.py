@@ -14,6 +14,7 @@ from clinaug_fast.cli.info import info
 from clinaug_fast.cli.mel import mel
 from clinaug_fast.cli.merge import merge
 from clinaug_fast.cli.preprocess import preprocess
+from clinaug_fast.cli.quality import quality
 from clinaug_fast.cli.split import split
 from clinaug_fast.cli.train import train
 from clinaug_fast.cli.verify import verify
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (audit, preprocess, merge, verify, split, augment, train, generate, evaluate, demo, info):
+for command in (audit, preprocess, merge, verify, split, augment, train, generate, quality, evaluate, demo, info):
     app.command()(command)
 app.add_typer(mel)
 

@@ -64,10 +64,14 @@ class ResNet18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, clips: Tensor) -> Tensor:
+        return self.fc(self.embed(clips))
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """(B, 8 width): what the last layer sees of clips (B, 1, n_mels, n_frames)."""
         x = F.relu(self.bn1(self.conv1(standardise(clips))), inplace=True)  # (B, width, n_mels / 2, n_frames / 2)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (B, 8 width, n_mels / 32, n_frames / 32)
-        return self.fc(x.mean(dim=(-2, -1)))
+        return x.mean(dim=(-2, -1))
 
 
 def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:

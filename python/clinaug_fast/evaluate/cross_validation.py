@@ -6,7 +6,7 @@ alone. A killed evaluation goes on from the cells that are stored.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, product, starmap
@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from clinaug_fast.config import ClassifierConfig
-from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.evaluate.admission import check_real, check_synthetic
 from clinaug_fast.evaluate.predictions import Cell, machinery, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
-from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.json_files import as_json, read_versioned
@@ -37,7 +38,6 @@ ABOUT = {  # what evaluation.json tells
     "group_by": str,
     "settings": {"arms": dict, "seeds": int},
 }
-LONGEST_NAME = 255  # of a folder, in bytes
 FEW = 5  # subjects of a label in a test part; of fewer one moves its recall by more than a fifth
 
 
@@ -73,11 +73,11 @@ def evaluate(
     """
     out, device, progress = Path(out), torch.device(device), progress or Silent()
     chosen = folds.chosen(only_folds)
-    _check_real(features, folds, chosen)
-    lacking = _check_synthetic(features, folds, synthetic, chosen)
+    check_real(features, folds, chosen)
+    check_synthetic(features, folds, synthetic, chosen)
     evaluation = _begin(out, features, folds, synthetic, config)
     _warn(features, folds, chosen, progress)
-    for warning in lacking:
+    for warning in _lacking(features, folds, synthetic, chosen):
         progress.warn(warning)
 
     arms = [BASELINE, *synthetic]
@@ -149,72 +149,19 @@ def score_stored(out: Path) -> dict[str, Any]:
     return scores
 
 
-def _check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> None:
-    """Two labels, each on both sides of every fold; one label a recording; numbers in every clip."""
-    units = heard_as_one(features.index.column("id"), features.index.column("recording"))
-    recordings = np.array(units.to_pylist(), dtype=object)
-    _, first, owner = np.unique(recordings, return_index=True, return_inverse=True)
-    mixed = recordings[features.classes != features.classes[first][owner]]
-    if len(mixed):
-        raise InputError(
-            f"the clips of {mixed[0]!r} in {features.path} have several labels; expected one a recording. Name them "
-            "apart"
-        )
-    if len(features.labels) < 2:
-        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
-    for fold in chosen:
-        for part, rows in zip(("training", "test"), folds.rows(features, fold), strict=True):
-            counts = np.bincount(features.classes[rows], minlength=len(features.labels))
-            if counts.min() == 0:
-                raise InputError(
-                    f"fold {fold} has no clip of {features.labels[counts.argmin()]!r} in its {part} part; expected "
-                    "every label on both sides. Split again"
-                )
-    _check_finite(features, np.arange(len(features)))
-
-
-def _check_synthetic(
+def _lacking(
     features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
-) -> list[str]:
-    """What to warn of: labels of which an arm has no generated clip."""
-    lacking = []
-    for arm, generated in synthetic.items():
-        if arm == BASELINE:
-            raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
-        if not arm or arm.startswith(".") or Path(arm).name != arm or not _is_text(arm):
-            raise SettingsError(f"an arm is named {arm!r}; expected a name that can be a folder's. Name it otherwise")
-        if len(arm.encode()) > LONGEST_NAME:
-            raise SettingsError(
-                f"an arm is named {arm!r}, which has {len(arm.encode())} bytes; expected at most {LONGEST_NAME}, as a "
-                "folder gets its name. Shorten it"
+) -> Iterator[str]:
+    """What to warn of: labels of which an arm has no clip."""
+    for arm, fold in product(synthetic, chosen):
+        rows = unseen_rows(synthetic[arm], features, folds, fold)
+        there = np.unique(synthetic[arm].classes[rows])
+        missing = [label for number, label in enumerate(features.labels) if number not in there]
+        if missing:
+            yield (
+                f"{synthetic[arm].path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} trains on "
+                "real clips alone there, and its labels are augmented unequally"
             )
-        for fold in chosen:
-            rows = unseen_rows(generated, features, folds, fold)
-            _check_finite(generated, rows)
-            there = np.unique(generated.classes[rows])
-            missing = [label for number, label in enumerate(features.labels) if number not in there]
-            if missing:
-                lacking.append(
-                    f"{generated.path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} trains on "
-                    "real clips alone there, and its labels are augmented unequally"
-                )
-    return lacking
-
-
-def _is_text(name: str) -> bool:
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:  # bytes of another encoding
-        return False
-
-
-def _check_finite(features: FeatureSet, rows: np.ndarray) -> None:
-    bad = ~np.isfinite(features.clips(rows)).all(axis=(1, 2))
-    if bad.any():
-        raise InputError(
-            f"{bad.sum()} of {len(rows)} clips of {features.path} hold NaN or infinity, the first is "
-            f"{features.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
-        )
 
 
 def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: Progress) -> None:

@@ -45,14 +45,14 @@ def score(
         for unit, ours in scores[arm].items():
             baseline = scores[BASELINE][unit]["macro_f1"]["by_fold"]
             difference = np.subtract(ours["macro_f1"]["by_fold"], baseline)
-            ours["difference"] = _over_folds(difference) | {"interval": corrected_interval(difference, n_folds)}
+            ours["difference"] = over_folds(difference) | {"interval": corrected_interval(difference, n_folds)}
     return {
         "schema_version": SCHEMA_VERSION,
         "labels": list(labels),
         "folds": list(folds),
         "n_folds": n_folds,
         "seeds": seeds,
-        "arms": _rounded(scores),
+        "arms": rounded(scores),
     }
 
 
@@ -69,21 +69,21 @@ def _score_unit(cells: list[list[Predictions]], labels: Sequence[str]) -> dict[s
     macro_f1 = f1.mean(axis=2)
     return {
         "tested": sum(len(row[0].classes) for row in cells),
-        "macro_f1": _over_folds(macro_f1.mean(axis=1)) | {"by_fold_and_seed": macro_f1.tolist()},
+        "macro_f1": over_folds(macro_f1.mean(axis=1)) | {"by_fold_and_seed": macro_f1.tolist()},
         "f1_by_label": dict(zip(labels, f1.mean(axis=(0, 1)).tolist(), strict=True)),
         "confusion": confusion.tolist(),
     }
 
 
-def _over_folds(values: np.ndarray) -> dict[str, Any]:
+def over_folds(values: np.ndarray) -> dict[str, Any]:
     sd = float(values.std(ddof=1)) if len(values) > 1 else None
     return {"mean": float(values.mean()), "sd": sd, "by_fold": values.tolist()}
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Every float in nested dicts and lists, to DIGITS."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return round(value, DIGITS) if isinstance(value, float) else value

@@ -1,0 +1,73 @@
+"""What may take part in a comparison: the checks before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.evaluate.scores import BASELINE
+from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
+from clinaug_fast.features.folds import Folds
+from clinaug_fast.features.lineage import unseen_rows
+
+LONGEST_NAME = 255  # of a folder, in bytes
+
+
+def check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> None:
+    """Two labels, each on both sides of every fold; one label a recording; numbers in every clip."""
+    units = heard_as_one(features.index.column("id"), features.index.column("recording"))
+    recordings = np.array(units.to_pylist(), dtype=object)
+    _, first, owner = np.unique(recordings, return_index=True, return_inverse=True)
+    mixed = recordings[features.classes != features.classes[first][owner]]
+    if len(mixed):
+        raise InputError(
+            f"the clips of {mixed[0]!r} in {features.path} have several labels; expected one a recording. Name them "
+            "apart"
+        )
+    if len(features.labels) < 2:
+        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
+    for fold in chosen:
+        for part, rows in zip(("training", "test"), folds.rows(features, fold), strict=True):
+            counts = np.bincount(features.classes[rows], minlength=len(features.labels))
+            if counts.min() == 0:
+                raise InputError(
+                    f"fold {fold} has no clip of {features.labels[counts.argmin()]!r} in its {part} part; expected "
+                    "every label on both sides. Split again"
+                )
+    _check_finite(features, np.arange(len(features)))
+
+
+def check_synthetic(
+    features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
+) -> None:
+    """Names that can be a folder's; clips of the same kind as the real ones, that each fold may train on; numbers."""
+    for arm, generated in synthetic.items():
+        if arm == BASELINE:
+            raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
+        if not arm or arm.startswith(".") or Path(arm).name != arm or not _is_text(arm):
+            raise SettingsError(f"an arm is named {arm!r}; expected a name that can be a folder's. Name it otherwise")
+        if len(arm.encode()) > LONGEST_NAME:
+            raise SettingsError(
+                f"an arm is named {arm!r}, which has {len(arm.encode())} bytes; expected at most {LONGEST_NAME}, as a "
+                "folder gets its name. Shorten it"
+            )
+        for fold in chosen:
+            rows = unseen_rows(generated, features, folds, fold)
+            _check_finite(generated, rows)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:  # bytes of another encoding
+        return False
+
+
+def _check_finite(features: FeatureSet, rows: np.ndarray) -> None:
+    bad = ~np.isfinite(features.clips(rows)).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(
+            f"{bad.sum()} of {len(rows)} clips of {features.path} hold NaN or infinity, the first is "
+            f"{features.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
+        )

@@ -1,0 +1,173 @@
+"""The quality of generated clips in one fold: how far from its test part, how varied, how near to single real clips."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from clinaug_fast.config import ClassifierConfig
+from clinaug_fast.errors import InputError
+from clinaug_fast.evaluate.classifier import ResNet18
+from clinaug_fast.evaluate.distances import frechet_distance, kernel_distance_by_label
+from clinaug_fast.evaluate.nearest import Nearest, nearest, relative_spread
+from clinaug_fast.evaluate.training import TEST_BATCH, train_classifier
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds
+from clinaug_fast.features.lineage import unseen_rows
+from clinaug_fast.runs import Progress
+from clinaug_fast.seeds import derived_seed
+
+REAL = (
+    "real"  # beside the arms: the real clips of the training part, or of the test part where they are asked for copies
+)
+HALVES = 2
+PAIRS = 6  # nearest clips of a set that are told
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips (n, n_mels, n_frames) float32 and their classes (n,) int64."""
+
+    clips: np.ndarray
+    classes: np.ndarray
+
+    def of(self, rows: np.ndarray) -> "Part":
+        return Part(self.clips[rows], self.classes[rows])
+
+
+@dataclass(frozen=True)
+class FoldQuality:
+    """What was measured in one fold, by set, REAL among them."""
+
+    distances: dict[str, dict[str, float]]  # frechet, kernel: the mean of both halves
+    spread: dict[str, float]
+    ratios: dict[str, np.ndarray]  # of `nearest`, of every clip
+    pairs: dict[str, list[dict[str, Any]]]  # of the arms: the nearest clips
+
+
+def fold_quality(
+    features: FeatureSet,
+    folds: Folds,
+    synthetic: Mapping[str, FeatureSet],
+    fold: int,
+    config: ClassifierConfig,
+    device: torch.device,
+    progress: Progress,
+) -> FoldQuality:
+    """Measures of each set in `synthetic` and of the real clips, see `quality`.
+
+    Raises InputError where the fold trains on one group alone, or no label has two clips in every set and part.
+    """
+    train, test = folds.rows(features, fold)
+    groups = features.groups[train]
+    if len(set(groups)) < HALVES:
+        raise InputError(
+            f"fold {fold} trains on {groups[0]!r} alone; expected {HALVES} groups or more, or a copy cannot be told. "
+            "Split into fewer folds, or record more"
+        )
+    training, tested = (Part(features.clips(rows), features.classes[rows]) for rows in (train, test))
+    rows = {arm: unseen_rows(generated, features, folds, fold) for arm, generated in synthetic.items()}
+    arms = {arm: Part(synthetic[arm].clips(rows[arm]), synthetic[arm].classes[rows[arm]]) for arm in synthetic}
+
+    by_half = []
+    for half, (seen, unseen) in enumerate(_halves(training.classes, groups, derived_seed("halves", config.seed, fold))):
+        seed = derived_seed("embedder", config.seed, fold, half)
+        on_step = partial(progress.advance, note=f"fold {fold}")
+        clips, classes = (torch.from_numpy(array) for array in (training.clips[seen], training.classes[seen]))
+        model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
+        sets = {REAL: training.of(unseen), **arms}
+        by_half.append(_distances(model, tested, sets, features.labels, fold, seed, device, progress))
+    distances = {
+        name: {measure: float(np.mean([half[name][measure] for half in by_half])) for measure in measures}
+        for name, measures in by_half[0].items()
+    }
+    copied = {REAL: nearest(tested.clips, training.clips, groups)}
+    copied |= {arm: nearest(part.clips, training.clips, groups) for arm, part in arms.items()}
+    spread = {
+        name: relative_spread(part.clips, part.classes, training.clips, training.classes)
+        for name, part in {REAL: tested, **arms}.items()
+    }
+    real_ids = features.column("id")[train]
+    pairs = {}
+    for arm, generated in synthetic.items():
+        ids = generated.column("id")[rows[arm]]
+        pairs[arm] = [
+            {
+                "id": ids[at],
+                "real": real_ids[copied[arm].rows[at]],
+                "fold": fold,
+                "ratio": ratio,
+                "distance_db": distance,
+            }
+            for at, ratio, distance in _closest(copied[arm], features.mel.unit_db)
+        ]
+    return FoldQuality(distances, spread, {name: near.ratios for name, near in copied.items()}, pairs)
+
+
+def _halves(classes: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(what an embedder is trained on, the rest), each once: halves of the groups, labels as even as can be."""
+    splitter = StratifiedGroupKFold(HALVES, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of labels with one clip
+        yield from splitter.split(classes, classes, groups)
+
+
+def _distances(
+    model: ResNet18,
+    tested: Part,
+    sets: Mapping[str, Part],
+    labels: Sequence[str],
+    fold: int,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, dict[str, float]]:
+    """frechet and kernel of each of `sets`: as many clips of a label are drawn from each as all of them have."""
+    counts = [np.bincount(part.classes, minlength=len(labels)) for part in (tested, *sets.values())]
+    n_of_label = np.min(counts, axis=0)
+    few = [label for label, n in zip(labels, n_of_label, strict=True) if n < 2]
+    if len(few) == len(labels):
+        raise InputError(
+            f"fold {fold} has no label of which its test part, half of its training part and every set have two clips; "
+            "expected one or more. Generate more, or use fewer folds"
+        )
+    if few:
+        told = f"fold {fold} compares without {', '.join(few)}, of which a set, its test part or half of its training"
+        progress.warn(f"{told} part has fewer than two clips")
+    rng = np.random.default_rng(seed)
+
+    def drawn(part: Part) -> Part:
+        chosen = (rng.permutation(np.flatnonzero(part.classes == c))[:n] for c, n in enumerate(n_of_label) if n >= 2)
+        return part.of(np.concatenate(list(chosen)))
+
+    real = drawn(tested)
+    embedded = _embedded(model, real.clips, device)
+    found = {}
+    for name, part in sets.items():
+        other = _embedded(model, drawn(part).clips, device)
+        found[name] = {
+            "frechet": frechet_distance(embedded, other),
+            "kernel": kernel_distance_by_label(embedded, other, real.classes),
+        }
+    return found
+
+
+@torch.inference_mode()
+def _embedded(model: ResNet18, clips: np.ndarray, device: torch.device) -> Tensor:
+    """(n, 8 width) on the CPU."""
+    parts = torch.from_numpy(clips).split(TEST_BATCH)
+    return torch.cat([model.embed(part.unsqueeze(1).to(device)).cpu() for part in parts])
+
+
+def _closest(copied: Nearest, unit_db: float) -> Iterator[tuple[int, float, float]]:
+    """(place, ratio, distance in dB) of PAIRS clips at most, the lowest ratio first, each of another original."""
+    order = np.argsort(copied.ratios, kind="stable")
+    _, first = np.unique(copied.rows[order], return_index=True)
+    for at in order[np.sort(first)][:PAIRS].tolist():
+        yield at, float(copied.ratios[at]), float(copied.distances[at] * unit_db)

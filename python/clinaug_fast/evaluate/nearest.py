@@ -1,0 +1,67 @@
+"""Whether clips are copies of those that a generator was trained on, and whether they are as different as those are.
+
+Works on log-mels themselves, each without its mean: a gain changes nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clinaug_fast.errors import InputError
+
+CLIPS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each of n clips the one that is nearest to it among others."""
+
+    rows: np.ndarray  # (n,) int64: its place among them
+    distances: np.ndarray  # (n,) float64: root of the mean squared difference, in the units of the log-mel
+    ratios: np.ndarray  # (n,) float64 in [0, 1]: over the distance of the nearest clip of any other group
+
+
+def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest:
+    """Of `clips` (n, n_mels, n_frames) in `among` (m, n_mels, n_frames), whose groups are `groups` (m,), two or more.
+
+    What sounds like nobody in particular is about as near to one patient as to the next: its ratio is near 1. A copy is
+    near to its original alone: its ratio is near 0, however smooth the generator is (Lowe's ratio test).
+    """
+    x, y = _flat(clips), _flat(among)
+    x_squares, y_squares = np.square(x).sum(axis=1), np.square(y).sum(axis=1)
+    _, owner = np.unique(groups, return_inverse=True)
+    rows, first, second = np.empty(len(x), np.int64), np.empty(len(x)), np.empty(len(x))
+    for begin in range(0, len(x), CLIPS_AT_ONCE):
+        part = slice(begin, begin + CLIPS_AT_ONCE)
+        squares = x_squares[part, None] + y_squares - 2.0 * (x[part] @ y.T)
+        rows[part] = squares.argmin(axis=1)
+        first[part] = squares.min(axis=1)
+        squares[owner == owner[rows[part], None]] = np.inf
+        second[part] = squares.min(axis=1)
+    first, second = np.sqrt(np.maximum(first, 0.0)), np.sqrt(np.maximum(second, 0.0))
+    ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0.0)
+    return Nearest(rows, first / np.sqrt(x.shape[1]), ratios)
+
+
+def spread(clips: np.ndarray) -> float:
+    """The root of the mean squared distance of two of `clips` (n, n_mels, n_frames), n >= 2."""
+    return float(np.sqrt(2.0 * _flat(clips).var(axis=0, ddof=1).sum()))
+
+
+def relative_spread(clips: np.ndarray, of: np.ndarray, real: np.ndarray, classes: np.ndarray) -> float:
+    """`spread` of `clips` with the classes `of` over that of `real` with `classes`, label by label, averaged over the
+    labels of which both have two clips or more, and the real ones differ. InputError where there is none."""
+    ratios = []
+    for label in np.unique(classes):
+        ours, theirs = clips[of == label], real[classes == label]
+        if min(len(ours), len(theirs)) >= 2 and (expected := spread(theirs)) > 0.0:
+            ratios.append(spread(ours) / expected)
+    if not ratios:
+        raise InputError("no label has two real clips that differ, and two to compare; expected one or more. Add some")
+    return float(np.mean(ratios))
+
+
+def _flat(clips: np.ndarray) -> np.ndarray:
+    """(n, d) float64: double precision, as copies differ by little of what they are."""
+    flat = clips.reshape(len(clips), -1).astype(np.float64)
+    return flat - flat.mean(axis=1, keepdims=True)

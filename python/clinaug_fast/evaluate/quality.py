@@ -1,0 +1,142 @@
+"""How good are generated clips, whatever a classifier makes of them: near to real ones, varied, and no copies.
+
+Takes a feature set, its folds and generated or augmented sets; leaves a folder with `quality.json` and, for each set, a
+picture of the clips that are nearest to one real recording alone. Every fold compares with its own test part, which
+neither the generator nor the embedder has seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clinaug_fast.config import ClassifierConfig
+from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.evaluate.admission import check_real, check_synthetic
+from clinaug_fast.evaluate.distances import refuse_without_torchmetrics
+from clinaug_fast.evaluate.fold_quality import HALVES, PAIRS, REAL, FoldQuality, fold_quality
+from clinaug_fast.evaluate.scores import over_folds, rounded
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds
+from clinaug_fast.features.pictures import save_real_above
+from clinaug_fast.json_files import read_versioned, write_json
+from clinaug_fast.runs import Progress, Silent, atomic_folder, made_meanwhile, provenance, refuse_changed
+
+SCHEMA_VERSION = 1
+ABOUT = {"settings": dict, "near_limit": float, "real": dict, "arms": dict}  # what quality.json tells
+NEAR = 0.01  # the share of real test clips that count as near copies, by which the limit is set
+
+
+@dataclass(frozen=True)
+class QualityResult:
+    """What `quality` left."""
+
+    out: Path
+    about: dict[str, Any]  # quality.json
+    already_done: bool  # the same was there before
+
+
+def quality(
+    features: FeatureSet,
+    folds: Folds,
+    synthetic: Mapping[str, FeatureSet],
+    out: Path,
+    config: ClassifierConfig,
+    *,
+    only_folds: Sequence[int] | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> QualityResult:
+    """Measure each set in `synthetic` beside real clips, fold by fold, and write `out`.
+
+    frechet, kernel: `frechet_distance` and `kernel_distance_by_label` to the fold's test part, in the embedding of a
+    ResNet-18 trained on half of the groups of the fold's training part; the mean of both halves. The real row is the
+    other half's, which like the sets and the test part the embedder has not seen. As many clips of a label are drawn
+    from each as all of them have.
+    spread: `relative_spread` to the training part; below 1 where clips are more alike than real ones. The real row is
+    the test part's.
+    near_copies: the share of clips whose ratio to the training part (`nearest`) is below what all but 1 % of the test
+    clips of all folds have. The real row is the test part's, about 1 % by construction.
+
+    Raises LeakageError where a generator has seen a group that its fold tests, InputError for sets that do not fit
+    together or are too small to compare or an `out` that was made otherwise, SettingsError for an unusable arm name or
+    fold, no arm, or without torchmetrics.
+    """
+    out, device, progress = Path(out), torch.device(device), progress or Silent()
+    refuse_without_torchmetrics()
+    if not synthetic:
+        raise SettingsError("no generated or augmented set is given; expected one or more. Name it with --synthetic")
+    chosen = folds.chosen(only_folds)
+    check_real(features, folds, chosen)
+    check_synthetic(features, folds, synthetic, chosen)
+    settings = {
+        "features": features.fingerprint,
+        "folds": folds.fingerprint,
+        "arms": {arm: generated.fingerprint for arm, generated in synthetic.items()},
+        "tested": chosen,
+        **config.model_dump(exclude={"seeds"}),
+    }
+    if (out / "quality.json").exists():
+        return _standing(out, settings)
+    progress.start("training embedders", HALVES * len(chosen) * config.steps)
+    found = [fold_quality(features, folds, synthetic, fold, config, device, progress) for fold in chosen]
+    about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found)}
+    try:
+        _write(out, about | {"provenance": provenance() | {"torch": torch.__version__}}, features, synthetic)
+    except (InputError, OSError) as error:
+        if not made_meanwhile(error, out / "quality.json"):
+            raise
+        return _standing(out, settings)
+    return QualityResult(out, about, already_done=False)
+
+
+def _standing(out: Path, settings: Mapping[str, Any]) -> QualityResult:
+    what = "a quality.json (clinaug-fast quality makes one)"
+    about = read_versioned(out / "quality.json", what, SCHEMA_VERSION, "Measure anew, into another folder", ABOUT)
+    refuse_changed(out, about["settings"], settings)
+    return QualityResult(out, about, already_done=True)
+
+
+def _summary(found: Sequence[FoldQuality]) -> dict[str, Any]:
+    limit = float(np.quantile(np.concatenate([fold.ratios[REAL] for fold in found]), NEAR))
+    sets = {}
+    for name in found[0].ratios:
+        measures = {
+            "frechet": [fold.distances[name]["frechet"] for fold in found],
+            "kernel": [fold.distances[name]["kernel"] for fold in found],
+            "spread": [fold.spread[name] for fold in found],
+            "near_copies": [np.mean(fold.ratios[name] < limit) for fold in found],
+        }
+        sets[name] = {measure: over_folds(np.array(values)) for measure, values in measures.items()}
+        sets[name]["clips"] = sum(len(fold.ratios[name]) for fold in found)
+    for name in found[0].pairs:
+        pairs = sorted((pair for fold in found for pair in fold.pairs[name]), key=lambda pair: -pair["ratio"])
+        lowest = {pair["real"]: pair for pair in pairs}  # of each original, the last
+        sets[name]["closest"] = sorted(lowest.values(), key=lambda pair: pair["ratio"])[:PAIRS]
+    real = sets.pop(REAL)
+    return rounded({"near_limit": limit, "real": real, "arms": sets})
+
+
+def _write(out: Path, about: Mapping[str, Any], features: FeatureSet, synthetic: Mapping[str, FeatureSet]) -> None:
+    with atomic_folder(out) as draft:
+        for arm, measured in about["arms"].items():
+            path = draft / "closest" / arm / "pairs.png"
+            path.parent.mkdir(parents=True)
+            _draw(features, synthetic[arm], measured["closest"], path)
+        write_json(draft / "quality.json", about)
+
+
+def _draw(features: FeatureSet, synthetic: FeatureSet, pairs: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A column a pair: the real clip, and below it the one that is near to it alone."""
+
+    def clips(of: FeatureSet, key: str) -> list[np.ndarray]:
+        place = {name: row for row, name in enumerate(of.column("id"))}
+        return [of.clips([place[pair[key]]]) for pair in pairs]
+
+    labels = dict(zip(features.column("id"), features.column("label"), strict=True))
+    titles = [f"{labels[pair['real']]} {pair['ratio']:.2f}" for pair in pairs]
+    kind = synthetic.lineage["kind"]
+    save_real_above(path, clips(features, "real"), clips(synthetic, "id"), titles, features.mel, kind)

@@ -1,0 +1,69 @@
+"""Fréchet and kernel distance as torchmetrics computes them for us, against their definitions in float64."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.evaluate.distances import (
+    frechet_distance,
+    kernel_distance,
+    kernel_distance_by_label,
+    refuse_without_torchmetrics,
+)
+
+
+def embedded(n: int, seed: int, shift: float = 0.0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(shift, 1, (n, 6)).astype(np.float32)).relu()
+
+
+def frechet_by_definition(a: torch.Tensor, b: torch.Tensor) -> float:
+    a, b = (x.numpy().astype(np.float64) for x in (a, b))
+    c, d = np.cov(a.T), np.cov(b.T)
+    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(c + d - 2 * scipy.linalg.sqrtm(c @ d).real))
+
+
+def kernel_by_definition(a: torch.Tensor, b: torch.Tensor) -> float:
+    def k(x: np.ndarray, y: np.ndarray) -> float:
+        return (x @ y / len(x) + 1) ** 3
+
+    a, b = (x.numpy().astype(np.float64) for x in (a, b))
+    n = len(a)
+    own = sum(k(x[i], x[j]) for x in (a, b) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    return own - 2 * sum(k(x, y) for x in a for y in b) / n**2
+
+
+def test_frechet_distance_is_its_definition():
+    a, b = embedded(30, 0), embedded(30, 1, 0.5)
+    assert frechet_distance(a, b) == pytest.approx(frechet_by_definition(a, b), rel=1e-6)
+    assert frechet_distance(a, a) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_kernel_distance_is_its_definition_and_without_bias():
+    a, b = embedded(30, 0), embedded(30, 1, 0.5)
+    assert kernel_distance(a, b) == pytest.approx(kernel_by_definition(a, b), rel=1e-9)
+    alike = [kernel_distance(embedded(10, 2 * seed), embedded(10, 2 * seed + 1)) for seed in range(40)]
+    assert min(alike) < 0 < max(alike)
+    assert abs(np.mean(alike)) < np.std(alike) / 3
+
+
+def test_kernel_distance_by_label_is_the_mean_over_labels():
+    a, b, classes = embedded(12, 0), embedded(12, 1, 0.5), np.repeat([0, 3], [8, 4])
+    expected = [kernel_by_definition(a[:8], b[:8]), kernel_by_definition(a[8:], b[8:])]
+    assert kernel_distance_by_label(a, b, classes) == pytest.approx(np.mean(expected), rel=1e-9)
+
+
+def test_global_random_state_is_left_as_it_was():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    kernel_distance(embedded(5, 0), embedded(5, 1))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_without_torchmetrics_a_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(SettingsError, match=r"pip install 'clinaug-fast\[quality\]'"):
+        refuse_without_torchmetrics()

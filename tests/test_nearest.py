@@ -1,0 +1,80 @@
+"""Nearness to single training clips and spread, against loops written from the definitions."""
+
+import numpy as np
+import pytest
+
+from clinaug_fast.errors import InputError
+from clinaug_fast.evaluate.nearest import nearest, relative_spread, spread
+
+SHAPE = (4, 5)
+
+
+def clips(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(-8, 2, (n, *SHAPE)).astype(np.float32)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = (x.astype(np.float64) - x.mean(dtype=np.float64) for x in (a, b))
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+@pytest.mark.parametrize("n", [1, 3, 600])  # 600: more than are compared at once
+def test_nearest_and_the_nearest_of_another_group_are_those_of_a_loop(n):
+    ours, among = clips(n, 0), clips(40, 1)
+    groups = np.array([f"s{i % 7}" for i in range(40)], dtype=object)
+    found = nearest(ours, among, groups)
+    for i in range(0, n, 37):
+        distances = np.array([distance(ours[i], other) for other in among])
+        row = distances.argmin()
+        assert found.rows[i] == row
+        assert found.distances[i] == pytest.approx(distances[row], rel=1e-9)
+        assert found.ratios[i] == pytest.approx(distances[row] / distances[groups != groups[row]].min(), rel=1e-9)
+
+
+def test_a_copy_has_no_distance_whatever_its_gain():
+    among = clips(6, 2)
+    found = nearest(among[[4]] + np.float32(3.0), among, np.arange(6))
+    assert found.rows.tolist() == [4]
+    assert found.distances[0] < 1e-5
+    assert found.ratios[0] < 1e-5
+
+
+def test_a_second_clip_of_the_same_subject_hides_no_copy():
+    among = clips(4, 3)
+    among[1] = among[0] + 1e-3 * clips(1, 4)[0]
+    assert (
+        nearest(among[[0]], among, np.array([0, 1, 2, 3])).ratios[0] < 1e-3
+    )  # of another subject: nothing of one alone
+    assert nearest(among[[0]] + 0.1 * clips(1, 5), among, np.array([0, 1, 2, 3])).ratios[0] > 0.99
+    assert nearest(among[[0]] + 0.1 * clips(1, 5), among, np.array([0, 0, 2, 3])).ratios[0] < 0.2
+
+
+def test_what_is_like_nobody_and_what_all_are_like_is_no_copy():
+    silence = np.full((3, *SHAPE), -23.0, np.float32)
+    assert nearest(silence[:1], silence, np.arange(3)).ratios.tolist() == [1.0]
+    smooth = clips(500, 6).mean(axis=0, keepdims=True)
+    assert nearest(smooth, clips(50, 7), np.arange(50)).ratios[0] > 0.8
+
+
+def test_spread_is_that_of_all_pairs():
+    ours = clips(9, 8)
+    pairs = [distance(ours[i], ours[j]) ** 2 for i in range(9) for j in range(9) if i != j]
+    assert spread(ours) == pytest.approx(np.sqrt(np.mean(pairs) * np.prod(SHAPE)), rel=1e-9)
+
+
+def test_relative_spread_is_averaged_over_labels():
+    real, classes = clips(20, 9), np.repeat([0, 1], 10)
+    shrunk = real.astype(np.float64)
+    for label, factor in ((0, 0.5), (1, 0.1)):
+        of = classes == label
+        shrunk[of] = factor * (shrunk[of] - shrunk[of].mean(axis=0)) + shrunk[of].mean(axis=0)
+    assert relative_spread(shrunk, classes, real, classes) == pytest.approx(0.3, rel=1e-5)
+    lone = np.append(classes, 2)
+    with_lone = np.concatenate([real, clips(1, 10)])
+    assert relative_spread(with_lone, lone, with_lone, lone) == pytest.approx(1.0)
+
+
+def test_clips_that_are_all_alike_have_no_spread_to_compare_with():
+    real, classes = np.repeat(clips(1, 11), 4, axis=0), np.zeros(4, np.int64)
+    with pytest.raises(InputError, match="no label has two real clips that differ"):
+        relative_spread(real, classes, real, classes)
