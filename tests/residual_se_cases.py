@@ -39,7 +39,7 @@ def image(values, layout, offset):
     return flat.as_strided((b, c, h, w), strides, offset).copy_(values)
 
 
-def inputs(shape, hidden, dtype, layout, with_skip, weight_dtype, offset, device, seed=0):
+def inputs(shape, hidden, dtype, layout, with_skip, offset, device, seed=0):
     """x, w1, b1, w2, b2, skip, grad_y"""
     draw = torch.Generator(device).manual_seed(seed)
     c = shape[1]
@@ -48,7 +48,7 @@ def inputs(shape, hidden, dtype, layout, with_skip, weight_dtype, offset, device
         return torch.randn(size, generator=draw, dtype=torch.float64, device=device).to(kind)
 
     x = image(tensor(shape, dtype), layout, offset)
-    weights = [tensor(s, weight_dtype or dtype) for s in ((hidden, c), (hidden,), (c, hidden), (c,))]
+    weights = [tensor(s, dtype) for s in ((hidden, c), (hidden,), (c, hidden), (c,))]
     for w in weights:
         w /= max(1, w.shape[-1]) ** 0.5
     skip = image(tensor(shape, dtype), layout, 0) if with_skip else None
@@ -72,12 +72,11 @@ def check(
     dtype=torch.float32,
     layout=torch.contiguous_format,
     with_skip=True,
-    weight_dtype=None,
     offset=0,
     device="cpu",
 ):
     """Forward and backward agree with the definition in float64, and memory formats are kept. Gives all outputs."""
-    *given, grad_y = inputs(shape, hidden, dtype, layout, with_skip, weight_dtype, offset, device)
+    *given, grad_y = inputs(shape, hidden, dtype, layout, with_skip, offset, device)
     saved = residual_se_cuda.run_forward(kernels, target, *given, act, slope)
     y, mean, units, gate = saved
     x, w1, b1, w2, _, skip = given

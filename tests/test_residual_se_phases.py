@@ -50,7 +50,7 @@ class Phases:
 
 def plan(shape, hidden=2, last=False, dtype="float32", backward=False, limits=H100):
     b, c, h, w = shape
-    call = (b, c, hidden, h * w, last, dtype, dtype, True, 0.0, 0, 0)
+    call = (b, c, hidden, h * w, last, dtype, True, 0.0, 0, 0)
     return _device_phases.residual_se_cuda_plan(call, backward, limits)
 
 
@@ -67,8 +67,6 @@ def test_shapes(limits, layout, shape, hidden):
 @pytest.mark.parametrize("shape", [(2, 24, 16, 16), (2, 33, 7, 5)])
 def test_types(limits, layout, dtype, shape):
     check(Phases(limits), (0, 0), shape, 3, dtype=dtype, layout=layout)
-    if dtype in (torch.bfloat16, torch.float16):
-        check(Phases(limits), (0, 0), shape, 3, dtype=dtype, layout=layout, weight_dtype=torch.float32)
 
 
 @pytest.mark.parametrize("limits", [HALVES, THROUGH_L2], ids=["halves", "l2"])
@@ -77,7 +75,7 @@ def test_types(limits, layout, dtype, shape):
 @pytest.mark.parametrize("offset", [0, 3])
 def test_options_and_unaligned_tensors(limits, act, slope, with_skip, offset):
     for layout in LAYOUTS:
-        check(Phases(limits), (0, 0), (2, 24, 16, 16), 3, act, slope, torch.float32, layout, with_skip, None, offset)
+        check(Phases(limits), (0, 0), (2, 24, 16, 16), 3, act, slope, torch.float32, layout, with_skip, offset)
 
 
 @settings(max_examples=150)
@@ -94,14 +92,14 @@ def test_options_and_unaligned_tensors(limits, act, slope, with_skip, offset):
 )
 def test_any_shape_on_any_device(shape, hidden, act, dtype, layout, with_skip, offset, shared, multiprocessors):
     limits = (multiprocessors, shared, 3 * shared, 0, 8, 20_000)
-    check(Phases(limits), (0, 0), shape, hidden, *act, dtype, layout, with_skip, None, offset)
+    check(Phases(limits), (0, 0), shape, hidden, *act, dtype, layout, with_skip, offset)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limits", DEVICES.values(), ids=DEVICES)
 def test_samples_are_computed_alone(limits, layout):
     """A batch is its samples one by one, bit for bit; all that a plan takes from the batch is how often it cuts."""
-    *given, _ = inputs((3, 12, 16, 8), 3, torch.float32, layout, True, None, 0, "cpu")
+    *given, _ = inputs((3, 12, 16, 8), 3, torch.float32, layout, True, 0, "cpu")
     whole = residual_se_cuda.run_forward(Phases(limits), (0, 0), *given, "relu", 0.0)
     x, *weights, skip = given
     for b in range(3):
@@ -112,7 +110,7 @@ def test_samples_are_computed_alone(limits, layout):
 
 
 def test_not_a_number_stays_in_its_sample():
-    x, *weights, skip, _ = inputs((2, 6, 4, 4), 2, torch.float32, torch.contiguous_format, True, None, 0, "cpu")
+    x, *weights, skip, _ = inputs((2, 6, 4, 4), 2, torch.float32, torch.contiguous_format, True, 0, "cpu")
     x[1, 2, 3, 3] = torch.nan
     y = residual_se_cuda.run_forward(Phases(ONE_BLOCK), (0, 0), x, *weights, skip, "relu", 0.0)[0]
     assert y[0].isfinite().all()
@@ -120,7 +118,7 @@ def test_not_a_number_stays_in_its_sample():
 
 
 def test_empty_batch():
-    x, *weights, skip, grad_y = inputs((0, 6, 4, 4), 2, torch.float32, torch.contiguous_format, True, None, 0, "cpu")
+    x, *weights, skip, grad_y = inputs((0, 6, 4, 4), 2, torch.float32, torch.contiguous_format, True, 0, "cpu")
     y, *saved = residual_se_cuda.run_forward(Phases(H100), (0, 0), x, *weights, skip, "relu", 0.0)
     assert y.shape == x.shape
     grads = residual_se_cuda.run_backward(
@@ -217,40 +215,3 @@ def test_half_precision_rounds_as_torch_does():
         assert torch.equal(wide.nan_to_num(7.0), bits.view(dtype).float().nan_to_num(7.0))
         assert torch.equal(torch.tensor(narrow(values.tolist()), dtype=torch.int16).view(dtype), values.to(dtype))
         assert torch.tensor(narrow([torch.nan]), dtype=torch.int16).view(dtype).isnan().all()
-
-
-def test_refuses_what_it_cannot_do():
-    x, w1, b1, w2, b2, skip, grad_y = inputs(
-        (2, 5, 3, 2), 2, torch.float32, torch.contiguous_format, True, None, 0, "cpu"
-    )
-
-    def run(*tensors, act="relu", slope=0.0):
-        return residual_se_cuda.run_forward(Phases(H100), (0, 0), *tensors, act, slope)
-
-    with pytest.raises(ValueError, match=r"x is on cpu; expected a CUDA device. Move it"):
-        residual_se_cuda.forward(x, w1, b1, w2, b2)
-    with pytest.raises(ValueError, match=r"x has shape \(2, 5, 3\); expected \(B, C, H, W\)"):
-        run(x[..., 0], w1, b1, w2, b2, None)
-    with pytest.raises(ValueError, match="with C, H, W at least 1"):
-        run(x[:, :, :0], w1, b1, w2, b2, None)
-    with pytest.raises(TypeError, match=r"x is torch.int64; expected float32"):
-        run(x.long(), w1, b1, w2, b2, None)
-    with pytest.raises(ValueError, match=r"b1 has shape \(3,\); expected \(2,\)"):
-        run(x, w1, torch.zeros(3), w2, b2, None)
-    with pytest.raises(ValueError, match=r"w2 has shape \(2, 5\); expected \(5, 2\)"):
-        run(x, w1, b1, w2.T, b2, None)
-    with pytest.raises(TypeError, match=r"w1 is torch.float64; expected torch.float32 for x of torch.float32"):
-        run(x, w1.double(), b1, w2, b2, None)
-    with pytest.raises(TypeError, match=r"w1 is torch.float16; expected torch.bfloat16 or torch.float32"):
-        run(x.bfloat16(), w1.half(), b1, w2, b2, None)
-    with pytest.raises(TypeError, match=r"b2 is torch.float64 on cpu; expected torch.float32 on cpu"):
-        run(x, w1, b1, w2, b2.double(), None)
-    with pytest.raises(ValueError, match=r"skip has shape"):
-        run(x, w1, b1, w2, b2, skip[:1])
-    with pytest.raises(ValueError, match=r"act is 'gelu'"):
-        run(x, w1, b1, w2, b2, None, act="gelu")
-    with pytest.raises(ValueError, match=r"slope is -1"):
-        run(x, w1, b1, w2, b2, None, slope=-1)
-    y, *saved = run(x, w1, b1, w2, b2, skip)
-    with pytest.raises(ValueError, match=r"grad_y is \(1, 5, 3, 2\) of torch.float32 on cpu; expected \(2, 5, 3, 2\)"):
-        residual_se_cuda.run_backward(Phases(H100), (0, 0), grad_y[:1], x, y, w1, w2, *saved, "relu", 0.0, True)

@@ -9,7 +9,6 @@
 #include <stdexcept>
 #include <string>
 #include <variant>
-#include <vector>
 
 #include "audio/samples.hpp"
 #include "common/fresh.hpp"

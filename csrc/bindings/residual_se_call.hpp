@@ -12,7 +12,7 @@
 
 namespace clinaug::bindings {
 
-// (batch, channels, hidden, height * width, channels_last, dtype, dtype of the weights, relu, slope, device, stream)
+// (batch, channels, hidden, height * width, channels_last, dtype, relu, slope, device, stream)
 inline se::CudaCall as_cuda_call(const pybind11::tuple& given) {
   static const std::map<std::string, se::DType> kTypes = {{"float32", se::DType::float32},
                                                           {"float64", se::DType::float64},
@@ -22,9 +22,9 @@ inline se::CudaCall as_cuda_call(const pybind11::tuple& given) {
   call.batch = given[0].cast<std::int64_t>(), call.channels = given[1].cast<std::int64_t>();
   call.hidden = given[2].cast<std::int64_t>(), call.spatial = given[3].cast<std::int64_t>();
   call.channels_last = given[4].cast<bool>();
-  call.element = kTypes.at(given[5].cast<std::string>()), call.weight = kTypes.at(given[6].cast<std::string>());
-  call.relu = given[7].cast<bool>(), call.slope = given[8].cast<double>();
-  call.target = {given[9].cast<int>(), given[10].cast<std::uintptr_t>()};
+  call.element = kTypes.at(given[5].cast<std::string>());
+  call.relu = given[6].cast<bool>(), call.slope = given[7].cast<double>();
+  call.target = {given[8].cast<int>(), given[9].cast<std::uintptr_t>()};
   return call;
 }
 

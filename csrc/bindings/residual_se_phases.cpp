@@ -129,31 +129,14 @@ void launch(std::int64_t blocks, int threads, std::int64_t bytes, const Body& bo
   }
 }
 
-template <class F>
-void with_types(const se::CudaCall& call, const F& f) {
-  using se::DType;
-  const bool same = call.element == call.weight;
-  if (call.element == DType::float64) return f.template operator()<double, double>();
-  if (call.element == DType::float32) return f.template operator()<float, float>();
-  if (call.element == DType::bfloat16 && same) return f.template operator()<Bfloat16, Bfloat16>();
-  if (call.element == DType::bfloat16) return f.template operator()<Bfloat16, float>();
-  if (same) return f.template operator()<Half, Half>();
-  return f.template operator()<Half, float>();
-}
-
 // (multiprocessors, shared bytes a block, a multiprocessor, reserved, largest cluster, bytes of L2)
 se::Plan plan_of(const se::CudaCall& call, bool backward, const py::tuple& limits, bool vectors) {
   se::DeviceLimits device;
   device.multiprocessors = limits[0].cast<std::int64_t>(), device.shared_per_block = limits[1].cast<std::int64_t>();
   device.shared_per_multiprocessor = limits[2].cast<std::int64_t>(), device.shared_reserved = limits[3].cast<std::int64_t>();
   device.largest_cluster = limits[4].cast<std::int64_t>(), device.l2 = limits[5].cast<std::int64_t>();
-  se::Problem problem;
-  problem.batch = call.batch, problem.channels = call.channels, problem.hidden = call.hidden, problem.spatial = call.spatial;
-  problem.channels_last = call.channels_last, problem.backward = backward, problem.vectors = vectors;
-  with_types(call, [&problem]<class Element, class Weight>() {
-    problem.element_bytes = sizeof(Element);
-    problem.real_bytes = sizeof(Accumulator<Element>);
-  });
+  se::Problem problem = se::problem_of(call, backward);
+  problem.vectors = vectors;
   return se::make_plan(problem, device);
 }
 
@@ -168,8 +151,8 @@ py::dict plan(const py::tuple& call, bool backward, const py::tuple& limits) {
 void forward(const py::tuple& described, const py::tuple& addresses, const py::tuple& limits) {
   const se::CudaCall call = as_cuda_call(described);
   const se::ForwardAddresses at = as_forward(addresses);
-  with_types(call, [&]<class Element, class Weight>() {
-    const auto to = se::forward_of<Element, Weight>(call, at);
+  se::with_type(call, [&]<class Element>() {
+    const auto to = se::forward_of<Element>(call, at);
     const se::Plan plan = plan_of(call, false, limits, se::lie_alike<Element>({at.x, at.skip, at.y}));
     const se::Geometry& g = plan.geometry;
     for (std::int64_t first = 0; first < call.batch; first += plan.samples) {
@@ -193,11 +176,11 @@ void forward(const py::tuple& described, const py::tuple& addresses, const py::t
 void backward(const py::tuple& described, const py::tuple& addresses, const py::tuple& limits) {
   const se::CudaCall call = as_cuda_call(described);
   const se::BackwardAddresses at = as_backward(addresses);
-  with_types(call, [&]<class Element, class Weight>() {
+  se::with_type(call, [&]<class Element>() {
     using Real = Accumulator<Element>;
     const se::Plan plan = plan_of(call, true, limits, se::lie_alike<Element>({at.x, at.grad_y, at.y, at.grad_x, at.grad_skip}));
     const se::Geometry& g = plan.geometry;
-    const auto to = se::backward_of<Element, Weight>(call, at, plan);
+    const auto to = se::backward_of<Element>(call, at, plan);
     for (std::int64_t first = 0; first < call.batch; first += plan.samples) {
       const std::int64_t samples = std::min(plan.samples, call.batch - first);
       if (plan.on_chip) {
@@ -214,7 +197,7 @@ void backward(const py::tuple& described, const py::tuple& addresses, const py::
       launch(samples * g.slices, plan.threads, 0,
              [&](auto& block, auto i) { backward_apply(block, g, to.streamed(g, first, i / g.slices), i % g.slices); });
     }
-    const auto grads = se::weight_grads_of<Weight, Real>(call, at);
+    const auto grads = se::weight_grads_of<Element>(call, at);
     const se::WeightTiles tiles(call.channels, call.hidden);
     constexpr int kThreads = 64;  // two warps are enough to see their sums added
     launch(tiles.channels * tiles.units, kThreads, se::weight_grads_shared<Real>(kThreads),

@@ -52,12 +52,12 @@ class DeviceGuard {
 // The shared memory of a kernel, one static each: which devices have been told how much it takes.
 class SharedLimit {
  public:
-  // `bytes` of dynamic shared memory a block, which may be more than the 48 KB that need no asking; where `blocks` of them
-  // are meant to live on a multiprocessor, the rest of its memory is left to the L1 cache.
+  // `bytes` of dynamic shared memory a block, which may be more than the 48 KB that need no asking; `blocks` of them are
+  // meant to live on a multiprocessor, and the rest of its memory is left to the L1 cache.
   template <class Kernel>
-  void raise(Kernel* kernel, std::size_t bytes, int device, const char* name, int blocks = 0) {
-    const std::uint64_t bit = std::uint64_t{1} << (device & 63);
-    if (device < 64 && (told_.load(std::memory_order_relaxed) & bit)) return;
+  void raise(Kernel* kernel, std::size_t bytes, int device, const char* name, int blocks) {
+    const std::uint64_t bit = device < 64 ? std::uint64_t{1} << device : 0;
+    if (told_.load(std::memory_order_relaxed) & bit) return;
     int most = 0, multiprocessor = 0;
     check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), name);
     check(cudaDeviceGetAttribute(&multiprocessor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device), name);
@@ -66,12 +66,10 @@ class SharedLimit {
                                   " bytes of shared memory a block; device " + std::to_string(device) + " has " + std::to_string(most) + ". Use a smaller size");
     }
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
-    if (blocks > 0) {
-      constexpr std::size_t kReserved = 1024;  // a block, by the system
-      const std::size_t percent = (blocks * (bytes + kReserved) * 100 + multiprocessor - 1) / multiprocessor;
-      const int wish = percent < 100 ? static_cast<int>(percent) : 100;
-      check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, wish), name);
-    }
+    constexpr std::size_t kReserved = 1024;  // a block, by the system
+    const std::size_t percent = (blocks * (bytes + kReserved) * 100 + multiprocessor - 1) / multiprocessor;
+    const int wish = percent < 100 ? static_cast<int>(percent) : 100;
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, wish), name);
     told_.fetch_or(bit, std::memory_order_relaxed);
   }
 

@@ -57,7 +57,7 @@ void residual_se(const ResidualSeParams& params, const ResidualSeForward<T>& arr
     kernel.dots(channels, padded(hidden), w2, state.hidden.data(), b2, state.gate.data());
     kernel.sigmoid(padded(channels), state.gate.data());
     if (arrays.gate != nullptr) std::copy_n(state.gate.begin(), channels, arrays.gate + b * channels);
-    factors(layout, state.gate, state.gate_row);
+    repeat(layout, state.gate, state.gate_row);
   };
   const auto excite = [&](Index b, Index slab, State& state, Index) {
     const Real* gates = layout.gate_per_element ? state.gate_row.data() : state.gate.data();
@@ -106,17 +106,17 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
       state.gate[c] = g;
       logits[c] = state.mean[c] * g * (Real{1} - g);
     }
-    kernel.products(1, channels, padded(hidden), w2, logits, nullptr, state.hidden.data());
+    kernel.products(1, channels, padded(hidden), w2, logits, state.hidden.data());
     for (Index k = 0; k < hidden; ++k) {
       const Real before = arrays.hidden[b * hidden + k];
       state.hidden[k] = before <= Real{0} ? Real{0} : state.hidden[k];
       grad_hidden[k * batch + b] = state.hidden[k];
       excited[k * batch + b] = before < Real{0} ? Real{0} : before;
     }
-    kernel.products(1, hidden, width, w1, state.hidden.data(), nullptr, state.shift.data());
+    kernel.products(1, hidden, width, w1, state.hidden.data(), state.shift.data());
     for (Real& value : state.shift) value /= static_cast<Real>(params.spatial);
-    factors(layout, state.gate, state.gate_row);
-    factors(layout, state.shift, state.shift_row);
+    repeat(layout, state.gate, state.gate_row);
+    repeat(layout, state.shift, state.shift_row);
   };
   const bool fetches = may_fetch<T>(layout, slabs);
   const auto excite = [&](Index b, Index slab, State& state, Index next) {
@@ -137,16 +137,16 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const Real* const means = pad_rows(batch, channels, arrays.mean, mean_room);
   grad_rows.resize(hidden * width);
   ones.assign(std::min(batch, kSummedSamples), Real{1});
-  kernel.products(hidden, batch, width, means, grad_hidden, nullptr, grad_rows.data());
+  kernel.products(hidden, batch, width, means, grad_hidden, grad_rows.data());
   unpad_rows(hidden, channels, grad_rows.data(), arrays.grad_w1);
-  kernel.products(hidden, batch, width, grad_logit, excited, nullptr, grad_rows.data());
+  kernel.products(hidden, batch, width, grad_logit, excited, grad_rows.data());
   unpad_transposed(hidden, channels, grad_rows.data(), arrays.grad_w2);
   // One chain over a large batch would lose digits.
   thread_local std::vector<double> sums;
   sums.assign(channels, 0.0);
   for (Index from = 0; from < batch; from += kSummedSamples) {
     const Index n = std::min(kSummedSamples, batch - from);
-    kernel.products(1, n, width, grad_logit + from * width, ones.data(), nullptr, grad_rows.data());
+    kernel.products(1, n, width, grad_logit + from * width, ones.data(), grad_rows.data());
     for (Index c = 0; c < channels; ++c) sums[c] += grad_rows[c];
   }
   for (Index c = 0; c < channels; ++c) arrays.grad_b2[c] = narrow<T>(static_cast<Real>(sums[c]));

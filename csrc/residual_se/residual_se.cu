@@ -8,36 +8,36 @@
 namespace clinaug::se {
 namespace {
 
-template <class Element, class Weight>
+template <class Element>
 __global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
-    forward_on_chip(const Geometry g, const Offsets at, const Forward<Element, Weight> all, const std::int64_t first) {
+    forward_on_chip(const Geometry g, const Offsets at, const Forward<Element> all, const std::int64_t first) {
   DeviceBlock block;
   const auto slices = static_cast<unsigned>(g.slices);
-  const Forward<Element, Weight> to = all.from(g, first + blockIdx.x / slices);
+  const Forward<Element> to = all.from(g, first + blockIdx.x / slices);
   const unsigned rank = blockIdx.x % slices;
   forward_squeeze(block, g, at, to, rank);
   block.sync_cluster();
   forward_excite(block, g, at, to, rank);
 }
 
-template <class Element, class Weight>
+template <class Element>
 __global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
-    forward_sums_kernel(const Geometry g, const Forward<Element, Weight> all, const std::int64_t first) {
+    forward_sums_kernel(const Geometry g, const Forward<Element> all, const std::int64_t first) {
   DeviceBlock block;
   const auto slices = static_cast<unsigned>(g.slices);
   forward_sums(block, g, all.streamed(g, first, blockIdx.x / slices), blockIdx.x % slices);
 }
 
-template <class Element, class Weight>
+template <class Element>
 __global__ void __launch_bounds__(kMostThreads)
-    forward_gates_kernel(const Geometry g, const Forward<Element, Weight> all, const std::int64_t first) {
+    forward_gates_kernel(const Geometry g, const Forward<Element> all, const std::int64_t first) {
   DeviceBlock block;
   forward_gates(block, g, all.streamed(g, first, blockIdx.x));
 }
 
-template <class Element, class Weight>
+template <class Element>
 __global__ void __launch_bounds__(kMostThreads, kBlocksAMultiprocessor)
-    forward_apply_kernel(const Geometry g, const Forward<Element, Weight> all, const std::int64_t first) {
+    forward_apply_kernel(const Geometry g, const Forward<Element> all, const std::int64_t first) {
   DeviceBlock block;
   const auto slices = static_cast<unsigned>(g.slices);
   forward_apply(block, g, all.streamed(g, first, blockIdx.x / slices), blockIdx.x % slices);
@@ -57,7 +57,7 @@ DeviceLimits ask(int device) {
   limits.l2 = attribute(cudaDevAttrL2CacheSize);
   // The device may have clusters while this code was compiled for one that has not.
   cudaFuncAttributes compiled{};
-  cuda::check(cudaFuncGetAttributes(&compiled, forward_on_chip<float, float>), "residual_se: its kernel");
+  cuda::check(cudaFuncGetAttributes(&compiled, forward_on_chip<float>), "residual_se: its kernel");
   if (attribute(cudaDevAttrClusterLaunch) != 0 && compiled.ptxVersion >= 90) limits.largest_cluster = 8;  // what is portable
   return limits;
 }
@@ -72,17 +72,6 @@ const DeviceLimits& limits_of(int device) {
   return found != known.end() ? found->second : known.emplace(device, ask(device)).first->second;
 }
 
-Problem problem_of(const CudaCall& call, bool backward) {
-  Problem problem;
-  problem.batch = call.batch, problem.channels = call.channels, problem.hidden = call.hidden, problem.spatial = call.spatial;
-  problem.channels_last = call.channels_last, problem.backward = backward;
-  with_types(call, [&problem]<class Element, class Weight>() {
-    problem.element_bytes = sizeof(Element);
-    problem.real_bytes = sizeof(Accumulator<Element>);
-  });
-  return problem;
-}
-
 std::int64_t scratch_size(const CudaCall& call, bool backward) {
   const cuda::DeviceGuard guard(call.target.device);
   return make_plan(problem_of(call, backward), limits_of(call.target.device)).scratch;
@@ -90,24 +79,24 @@ std::int64_t scratch_size(const CudaCall& call, bool backward) {
 
 void forward(const CudaCall& call, const ForwardAddresses& at) {
   const cuda::DeviceGuard guard(call.target.device);
-  with_types(call, [&]<class Element, class Weight>() {
+  with_type(call, [&]<class Element>() {
     Problem problem = problem_of(call, false);
     problem.vectors = lie_alike<Element>({at.x, at.skip, at.y});
     const Plan plan = make_plan(problem, limits_of(call.target.device));
-    const auto to = forward_of<Element, Weight>(call, at);
+    const auto to = forward_of<Element>(call, at);
     const Geometry& g = plan.geometry;
     for (std::int64_t first = 0; first < call.batch; first += plan.samples) {
       const std::int64_t samples = std::min(plan.samples, call.batch - first);
       if (plan.on_chip) {
-        launch_on_chip<forward_on_chip<Element, Weight>>("residual_se on chip", plan, samples, call.target, g, plan.offsets, to,
+        launch_on_chip<forward_on_chip<Element>>("residual_se on chip", plan, samples, call.target, g, plan.offsets, to,
                                                          first);
       } else {
         const dim3 slices(static_cast<unsigned>(samples * g.slices)), threads(static_cast<unsigned>(plan.threads));
-        cuda::launch("residual_se, the sums", forward_sums_kernel<Element, Weight>, slices, threads, plan.shared, call.target, g,
+        cuda::launch("residual_se, the sums", forward_sums_kernel<Element>, slices, threads, plan.shared, call.target, g,
                      to, first);
-        cuda::launch("residual_se, the gates", forward_gates_kernel<Element, Weight>, static_cast<unsigned>(samples), threads, 0,
+        cuda::launch("residual_se, the gates", forward_gates_kernel<Element>, static_cast<unsigned>(samples), threads, 0,
                      call.target, g, to, first);
-        cuda::launch("residual_se, y", forward_apply_kernel<Element, Weight>, slices, threads, 0, call.target, g, to, first);
+        cuda::launch("residual_se, y", forward_apply_kernel<Element>, slices, threads, 0, call.target, g, to, first);
       }
     }
   });

@@ -1,7 +1,7 @@
 // residual_se on CUDA, forward and backward: y = act(x * gate + skip), gate = sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2).
 //
 // x, skip, y and their gradients are dense (batch, channels, spatial), or (batch, spatial, channels) with channels_last, in float,
-// double, bfloat16 or half; weights are of the same type, or float beside bfloat16 and half. Sums are in float, in double for
+// double, bfloat16 or half, and so are the weights. Sums are in float, in double for
 // double, in an order that depends on shapes and device only. Launches go to the caller's stream; nothing is allocated, nothing
 // waits. No CUDA header is needed here.
 #pragma once
@@ -18,7 +18,6 @@ struct CudaCall {
   std::int64_t batch = 0, channels = 0, hidden = 0, spatial = 0;  // all at least 1
   bool channels_last = false;
   DType element = DType::float32;
-  DType weight = DType::float32;
   bool relu = false;   // else z below zero is multiplied by slope, which is 1 where there is no activation
   double slope = 1.0;
   Target target;
@@ -45,7 +44,7 @@ struct BackwardAddresses {
 // How many numbers of the sums' type `scratch` has to have; zero where samples stay on chip.
 std::int64_t scratch_size(const CudaCall& call, bool backward);
 
-// Throw std::invalid_argument for types that do not go together, std::runtime_error with CUDA's words for a launch that fails.
+// Throw std::runtime_error with CUDA's words for a launch that fails.
 void forward(const CudaCall& call, const ForwardAddresses& at);
 void backward(const CudaCall& call, const BackwardAddresses& at);
 

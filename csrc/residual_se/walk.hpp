@@ -83,12 +83,11 @@ struct SampleState {
   }
 };
 
-// What the passes take: one number a channel, or the row over which they repeat.
+// One number a channel as a row of pixels, where a pass takes one an element.
 template <class Real>
-const Real* factors(const Layout& layout, const std::vector<Real>& values, std::vector<Real>& row) {
-  if (!layout.gate_per_element) return values.data();
+void repeat(const Layout& layout, const std::vector<Real>& values, std::vector<Real>& row) {
+  if (!layout.gate_per_element) return;
   for (Index fold = 0; fold < layout.folds; ++fold) std::copy_n(values.begin(), layout.channels, row.begin() + fold * layout.channels);
-  return row.data();
 }
 
 // For each sample b: squeeze(b, slab, state) for all its slabs, between(b, state), excite(b, slab, state, next) for all its slabs;

@@ -119,7 +119,9 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
   switch (tile.sample) {
     case Sample::pcm16: transpose<std::int16_t>(tables, tile, scratch.waveform); break;
     case Sample::single: transpose<float>(tables, tile, scratch.waveform); break;
-    case Sample::full: transpose<double>(tables, tile, scratch.waveform); break;
+    case Sample::full:  // never in single precision, see kMaySingle
+      if constexpr (!kSingle) transpose<double>(tables, tile, scratch.waveform);
+      break;
   }
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
   Prefetch prefetch(tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.prefetch_steps));

@@ -147,7 +147,7 @@ template <class Real, class Out>
 struct Tile {
   const void* const* columns;  // starts of the new columns, `rows` samples each
   Sample sample;
-  Index n_columns;             // whole vectors; they end at column lead + tile if `continued`, else start at 0
+  Index n_columns;             // whole vectors; they end at column lead + tile where first_column is not 0
   Index first_column;
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;

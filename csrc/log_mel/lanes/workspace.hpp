@@ -1,7 +1,7 @@
 // The memory a thread computes in, kept from call to call: fresh pages would cost more than a short clip.
 #pragma once
 
-#include <cstring>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <new>

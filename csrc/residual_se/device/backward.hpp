@@ -17,7 +17,7 @@
 namespace clinaug::se {
 
 // Addresses. hidden: (B, hidden), gate: (B, C), grad_logit: (B, C), grad_hidden: (B, hidden).
-template <class Element, class Weight>
+template <class Element>
 struct Backward {
   using Real = Accumulator<Element>;
   const Element* grad_y = nullptr;
@@ -25,7 +25,7 @@ struct Backward {
   const Element* y = nullptr;  // null where there is no activation
   Element* grad_x = nullptr;
   Element* grad_skip = nullptr;  // or null
-  const Weight *w1 = nullptr, *w2 = nullptr;
+  const Element *w1 = nullptr, *w2 = nullptr;
   const Real *hidden = nullptr, *gate = nullptr;
   Real *grad_logit = nullptr, *grad_hidden = nullptr;
   Real *parts = nullptr, *shift = nullptr;  // (B, C) shift and parts where samples do not stay on chip
@@ -173,8 +173,8 @@ CLINAUG_HOST_DEVICE void spread_gradient(Block& block, const Geometry& g, const 
 // ---- on chip: of one sample, `to` begins with it; the cluster's barrier stands between the two -----------------------------
 
 // dz of a slice into shared memory, its channels' part of grad_logit, and W2' times it.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const Offsets& at, const Backward<Element, Weight>& to,
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const Offsets& at, const Backward<Element>& to,
                                           int rank) {
   using Real = Accumulator<Element>;
   const Slice slice(g, rank, in_elements(to.x), kVector<Element>);
@@ -192,7 +192,7 @@ CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const
     sums[c] = sum * value * (Real{1} - value);
   });
   block.sync();
-  const Weight* const w2 = to.w2 + std::int64_t{slice.channel} * g.hidden;
+  const Element* const w2 = to.w2 + std::int64_t{slice.channel} * g.hidden;
   reduce_columns<Real>(
       block, g.hidden, slice.channels, parts,
       [&](int c, int j) { return entry<Real>(w2, c, g.hidden, j) * sums[c]; },
@@ -200,8 +200,8 @@ CLINAUG_HOST_DEVICE void backward_squeeze(Block& block, const Geometry& g, const
 }
 
 // grad_hidden of all slices' parts, what the mean gives back to each of its pixels, grad_x.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const Offsets& at, const Backward<Element, Weight>& to,
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const Offsets& at, const Backward<Element>& to,
                                          int rank) {
   using Real = Accumulator<Element>;
   const Slice slice(g, rank, in_elements(to.x), kVector<Element>);
@@ -223,7 +223,7 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
   });
   block.sync();
   block.release_peers();
-  const Weight* const w1 = to.w1 + slice.channel;
+  const Element* const w1 = to.w1 + slice.channel;
   reduce_columns<Real>(
       block, slice.channels, g.hidden, block.template array<Real>(at.parts),
       [&](int j, int c) { return entry<Real>(w1, j, g.channels, c) * hidden[j]; },
@@ -239,8 +239,8 @@ CLINAUG_HOST_DEVICE void backward_spread(Block& block, const Geometry& g, const 
 // ---- through L2: three launches -----------------------------------------------------------------------------------------------
 
 // A block a slice. to.parts: (slices, width) of this sample.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_sums(Block& block, const Geometry& g, const Backward<Element, Weight>& to, int index) {
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void backward_sums(Block& block, const Geometry& g, const Backward<Element>& to, int index) {
   using Real = Accumulator<Element>;
   const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   const std::int64_t b = slice.begin;
@@ -251,8 +251,8 @@ CLINAUG_HOST_DEVICE void backward_sums(Block& block, const Geometry& g, const Ba
 }
 
 // A block a sample; to.shift: (C) of it.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_gates(Block& block, const Geometry& g, const Backward<Element, Weight>& to) {
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void backward_gates(Block& block, const Geometry& g, const Backward<Element>& to) {
   using Real = Accumulator<Element>;
   const auto parts = block.template array<Real>(0);
   sum_parts<Real>(block, g, to.parts, [&](int c, Real sum) {
@@ -276,8 +276,8 @@ CLINAUG_HOST_DEVICE void backward_gates(Block& block, const Geometry& g, const B
 }
 
 // A block a slice.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void backward_apply(Block& block, const Geometry& g, const Backward<Element, Weight>& to, int index) {
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void backward_apply(Block& block, const Geometry& g, const Backward<Element>& to, int index) {
   const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   const std::int64_t b = slice.begin;
   const detail::Slopes<Element, false> dz{to.grad_y + b, on(to.y, b), to.bend};

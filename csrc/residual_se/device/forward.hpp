@@ -16,13 +16,13 @@
 namespace clinaug::se {
 
 // Addresses. mean, gate: (B, C) and hidden: (B, hidden), before its relu, are left for the backward kernel.
-template <class Element, class Weight>
+template <class Element>
 struct Forward {
   using Real = Accumulator<Element>;
   const Element* x = nullptr;
   const Element* skip = nullptr;  // or null
   Element* y = nullptr;
-  const Weight *w1 = nullptr, *b1 = nullptr, *w2 = nullptr, *b2 = nullptr;
+  const Element *w1 = nullptr, *b1 = nullptr, *w2 = nullptr, *b2 = nullptr;
   Real *mean = nullptr, *hidden = nullptr, *gate = nullptr;
   Real* parts = nullptr;  // what each slice has of its channels' sums, where samples do not stay on chip
   Bend<Real> bend{};
@@ -111,8 +111,8 @@ CLINAUG_HOST_DEVICE void excite(Block& block, const Geometry& g, const Slice& sl
 // ---- on chip: of one sample, `to` begins with it; the cluster's barrier stands between the two -----------------------------
 
 // A slice of x into shared memory, its channels' sums over `spatial`, and W1 times them.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const Offsets& at, const Forward<Element, Weight>& to,
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const Offsets& at, const Forward<Element>& to,
                                          int rank) {
   using Real = Accumulator<Element>;
   constexpr int kV = kVector<Element>;
@@ -126,7 +126,7 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
   sum_channels<Real, kV>(block, g, slice, source, block.template array<Real>(at.parts),
                          [&](int c, Real sum) { sums[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
-  const Weight* const w1 = to.w1 + slice.channel;
+  const Element* const w1 = to.w1 + slice.channel;
   reduce<Real>(
       block, g.hidden, g.unit_team, [&](int) { return slice.channels; },
       [&](int j, int c) { return entry<Real>(w1, j, g.channels, c) * sums[c]; },
@@ -134,8 +134,8 @@ CLINAUG_HOST_DEVICE void forward_squeeze(Block& block, const Geometry& g, const 
 }
 
 // The hidden layer of all slices' parts, the gates of the channels at hand, y.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const Offsets& at, const Forward<Element, Weight>& to,
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const Offsets& at, const Forward<Element>& to,
                                         int rank) {
   using Real = Accumulator<Element>;
   constexpr int kV = kVector<Element>;
@@ -157,7 +157,7 @@ CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const O
   });
   block.sync();
   block.release_peers();
-  const Weight* const w2 = to.w2 + std::int64_t{slice.channel} * g.hidden;
+  const Element* const w2 = to.w2 + std::int64_t{slice.channel} * g.hidden;
   reduce<Real>(
       block, slice.channels, g.gate_team, [&](int) { return g.hidden; },
       [&](int c, int j) { return entry<Real>(w2, c, g.hidden, j) * hidden[j]; },
@@ -176,8 +176,8 @@ CLINAUG_HOST_DEVICE void forward_excite(Block& block, const Geometry& g, const O
 // ---- through L2: three launches -----------------------------------------------------------------------------------------------
 
 // A block a slice. to.parts: (slices, width) of this sample.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const Forward<Element, Weight>& to, int index) {
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const Forward<Element>& to, int index) {
   using Real = Accumulator<Element>;
   const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   FromGlobal<Element, true> source{to.x + slice.begin};
@@ -186,8 +186,8 @@ CLINAUG_HOST_DEVICE void forward_sums(Block& block, const Geometry& g, const For
 }
 
 // A block a sample: its means, hidden layer and gates, by way of global memory.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_gates(Block& block, const Geometry& g, const Forward<Element, Weight>& to) {
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void forward_gates(Block& block, const Geometry& g, const Forward<Element>& to) {
   using Real = Accumulator<Element>;
   sum_parts<Real>(block, g, to.parts, [&](int c, Real sum) { to.mean[c] = sum / static_cast<Real>(g.spatial); });
   block.sync();
@@ -206,8 +206,8 @@ CLINAUG_HOST_DEVICE void forward_gates(Block& block, const Geometry& g, const Fo
 }
 
 // A block a slice.
-template <class Element, class Weight, class Block>
-CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element, Weight>& to, int index) {
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void forward_apply(Block& block, const Geometry& g, const Forward<Element>& to, int index) {
   const Slice slice(g, index, in_elements(to.x), kVector<Element>);
   excite(block, g, slice, FromGlobal<Element, false>{to.x + slice.begin}, on(to.skip, slice.begin), to.y + slice.begin,
          to.gate + slice.channel, to.bend);

@@ -3,8 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 
 #include "common/cuda.hpp"
 #include "residual_se/device/arguments.hpp"
@@ -15,40 +13,13 @@ namespace clinaug::se {
 // Of the device, which must be current; asked for once.
 const DeviceLimits& limits_of(int device);
 
-Problem problem_of(const CudaCall& call, bool backward);
-
-// f.operator()<Element, Weight>() for the call's types.
-template <class F>
-void with_types(const CudaCall& call, const F& f) {
-  const bool same = call.weight == call.element, plain = call.weight == DType::float32;
-  switch (call.element) {
-    case DType::float32:
-      if (same) return f.template operator()<float, float>();
-      break;
-    case DType::float64:
-      if (same) return f.template operator()<double, double>();
-      break;
-    case DType::bfloat16:
-      if (same) return f.template operator()<Bfloat16, Bfloat16>();
-      if (plain) return f.template operator()<Bfloat16, float>();
-      break;
-    case DType::float16:
-      if (same) return f.template operator()<Half, Half>();
-      if (plain) return f.template operator()<Half, float>();
-      break;
-  }
-  throw std::invalid_argument(
-      "residual_se: the weights' type does not go with x; expected that of x, or float32 beside half precision. Convert them");
-}
-
 // A kernel may use all of the shared memory that the device gives a block; asked for once a kernel and device.
 template <auto kKernel>
-void allow_all_shared(const Plan& plan, int device, const char* name) {
+void allow_all_shared(int device, const char* name) {
   static std::atomic<std::uint64_t> told{0};
   const std::uint64_t bit = device < 64 ? std::uint64_t{1} << device : 0;
   if (told.load(std::memory_order_relaxed) & bit) return;
   const auto most = static_cast<int>(limits_of(device).shared_per_block);
-  if (plan.shared > most) throw std::runtime_error(std::string(name) + ": the plan passes the device's shared memory");
   cuda::check(cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
   cuda::check(cudaFuncSetAttribute(kKernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared), name);
   told.fetch_or(bit, std::memory_order_relaxed);
@@ -58,7 +29,7 @@ void allow_all_shared(const Plan& plan, int device, const char* name) {
 template <auto kKernel, class... Arguments>
 void launch_on_chip(const char* name, const Plan& plan, std::int64_t samples, const Target& target,
                     const Arguments&... arguments) {
-  allow_all_shared<kKernel>(plan, target.device, name);
+  allow_all_shared<kKernel>(target.device, name);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(samples * plan.geometry.slices));
   config.blockDim = dim3(static_cast<unsigned>(plan.threads));

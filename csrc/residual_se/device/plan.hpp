@@ -2,7 +2,6 @@
 // that the choice is tested without a device.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "residual_se/device/geometry.hpp"

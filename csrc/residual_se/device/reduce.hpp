@@ -16,7 +16,6 @@
 // Pointers are template parameters, because the tests hand over cells that keep a record of who touches them.
 #pragma once
 
-#include <cstdint>
 
 #include "common/host_device.hpp"
 #include "residual_se/device/walk.hpp"

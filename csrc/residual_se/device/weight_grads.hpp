@@ -12,11 +12,12 @@
 namespace clinaug::se {
 
 // Addresses. mean, grad_logit: (B, C); hidden (before its relu), grad_hidden: (B, hidden).
-template <class Weight, class Real>
+template <class Element>
 struct WeightGrads {
+  using Real = Accumulator<Element>;
   std::int64_t batch = 0, channels = 0, hidden_units = 0;
   const Real *mean = nullptr, *hidden = nullptr, *grad_logit = nullptr, *grad_hidden = nullptr;
-  Weight *grad_w1 = nullptr, *grad_b1 = nullptr, *grad_w2 = nullptr, *grad_b2 = nullptr;
+  Element *grad_w1 = nullptr, *grad_b1 = nullptr, *grad_w2 = nullptr, *grad_b2 = nullptr;
 };
 
 inline constexpr int kUnits = 4;
@@ -38,9 +39,10 @@ CLINAUG_HOST_DEVICE std::int64_t weight_grads_shared(int threads) {
   return static_cast<std::int64_t>(threads / kWarpLanes) * kRow * sizeof(Real);
 }
 
-template <class Weight, class Real, class Block>
-CLINAUG_HOST_DEVICE void weight_grads(Block& block, const WeightGrads<Weight, Real>& to, std::int64_t channel_tile,
+template <class Element, class Block>
+CLINAUG_HOST_DEVICE void weight_grads(Block& block, const WeightGrads<Element>& to, std::int64_t channel_tile,
                                       std::int64_t unit_tile) {
+  using Real = Accumulator<Element>;
   const int warps = block.threads / kWarpLanes;
   const std::int64_t c0 = channel_tile * kWarpLanes, j0 = unit_tile * kUnits;
   const auto cells = block.template array<Real>(0);
@@ -97,18 +99,18 @@ CLINAUG_HOST_DEVICE void weight_grads(Block& block, const WeightGrads<Weight, Re
       const int kind = i / kWarpLanes;
       if (kind > 2 * kUnits) {
         const std::int64_t j = j0 + i - (2 * kUnits + 1) * kWarpLanes;
-        if (channel_tile == 0 && j < to.hidden_units) to.grad_b1[j] = narrow<Weight>(sum);
+        if (channel_tile == 0 && j < to.hidden_units) to.grad_b1[j] = narrow<Element>(sum);
       } else if (c >= to.channels) {
         continue;
       } else if (kind == 2 * kUnits) {
-        if (unit_tile == 0) to.grad_b2[c] = narrow<Weight>(sum);
+        if (unit_tile == 0) to.grad_b2[c] = narrow<Element>(sum);
       } else {
         const std::int64_t j = j0 + kind % kUnits;
         if (j >= to.hidden_units) continue;
         if (kind < kUnits) {
-          to.grad_w1[j * to.channels + c] = narrow<Weight>(sum);
+          to.grad_w1[j * to.channels + c] = narrow<Element>(sum);
         } else {
-          to.grad_w2[c * to.hidden_units + j] = narrow<Weight>(sum);
+          to.grad_w2[c * to.hidden_units + j] = narrow<Element>(sum);
         }
       }
     }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "common/instruction_set.hpp"
 #include "common/numbers.hpp"
@@ -65,8 +64,8 @@ struct Kernel {
   // out[k] = bias[k] + sum_c matrix[k][c] v[c], k < n; matrix (n, padded), v (padded).
   void (*dots)(Index n, Index padded, const Real* matrix, const Real* v, const Real* bias, Real* out);
 
-  // out[k][c] = bias[c] + sum_b factors[k][b] matrix[b][c], k < n, b < m; matrix (m, padded), bias may be null.
-  void (*products)(Index n, Index m, Index padded, const Real* matrix, const Real* factors, const Real* bias, Real* out);
+  // out[k][c] = sum_b factors[k][b] matrix[b][c], k < n, b < m; matrix (m, padded).
+  void (*products)(Index n, Index m, Index padded, const Real* matrix, const Real* factors, Real* out);
 
   // logits -> 1 / (1 + e^-logits), in place.
   void (*sigmoid)(Index padded, Real* values);

@@ -25,7 +25,7 @@ static void dots(Index n, Index padded, const Real* matrix, const Real* v, const
 
 // `together` rows of out at once, and `chains` partial sums of each, so that additions need not wait for one another.
 template <int together, int chains, class Real>
-static inline void products_of(Index m, Index padded, Index c, const Real* matrix, const Real* factors, const Real* bias, Real* out) {
+static inline void products_of(Index m, Index padded, Index c, const Real* matrix, const Real* factors, Real* out) {
   Vector<Real> sum[together][chains] = {};
   Index b = 0;
   for (; b + chains <= m; b += chains) {
@@ -40,16 +40,16 @@ static inline void products_of(Index m, Index padded, Index c, const Real* matri
   }
   for (int k = 0; k < together; ++k) {
     for (int chain = 1; chain < chains; ++chain) sum[k][0] += sum[k][chain];
-    store(out + k * padded + c, bias == nullptr ? sum[k][0] : sum[k][0] + load(bias + c));
+    store(out + k * padded + c, sum[k][0]);
   }
 }
 
 template <class Real>
-static void products(Index n, Index m, Index padded, const Real* matrix, const Real* factors, const Real* bias, Real* out) {
+static void products(Index n, Index m, Index padded, const Real* matrix, const Real* factors, Real* out) {
   for (Index c = 0; c < padded; c += Lanes<Real>::n) {
     Index k = 0;
-    for (; k + 4 <= n; k += 4) products_of<4, 2>(m, padded, c, matrix, factors + k * m, bias, out + k * padded);
-    for (; k < n; ++k) products_of<1, 4>(m, padded, c, matrix, factors + k * m, bias, out + k * padded);
+    for (; k + 4 <= n; k += 4) products_of<4, 2>(m, padded, c, matrix, factors + k * m, out + k * padded);
+    for (; k < n; ++k) products_of<1, 4>(m, padded, c, matrix, factors + k * m, out + k * padded);
   }
 }
 

@@ -166,7 +166,6 @@ def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, wi
     if any(tensor.device != x.device for tensor in tensors):
         raise ValueError(f"the tensors are on {', '.join({str(t.device) for t in tensors})}; expected one device")
     if _ON_CUDA:
-        w1, w2, mean, hidden, gate = (tensor.contiguous() for tensor in (w1, w2, mean, hidden, gate))
         *grads, grad_skip = residual_se_cuda.backward(grad, x, y, w1, w2, mean, hidden, gate, act, slope, with_skip)
         return *grads, grad_skip if with_skip else y.new_empty(0)
     wide = [tensor.to(mean.dtype) for tensor in (grad, x, y, w1, w2)]
