@@ -21,7 +21,7 @@ from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.features.pictures import save_real_above
 from clinaug_fast.gan import generate as module
 from clinaug_fast.gan.generate import PICTURE, generate
-from clinaug_fast.gan.run_folder import FINGERPRINTED, WEIGHTS, Run
+from clinaug_fast.gan.run_folder import FINGERPRINTED, SCALING, WEIGHTS, Run, scaling_text
 from clinaug_fast.gan.train import train
 from clinaug_fast.runs import fingerprint, fingerprint_file
 from clinaug_fast.seeds import derived_seed
@@ -183,7 +183,9 @@ def test_a_generator_that_gives_no_numbers_is_refused(run, tiny_features, tiny_f
     shutil.copytree(run, other)
     state = json.loads((other / "fold_0/state.json").read_text())
     weights = load_file(other / "fold_0" / WEIGHTS)
-    (other / "fold_0" / WEIGHTS).write_bytes(save(weights | {"project.weight": weights["project.weight"] * math.nan}))
+    diverged = weights | {"project.weight": weights["project.weight"] * math.nan}
+    told = {SCALING: scaling_text(state["scaling"]["low"], state["scaling"]["high"])}
+    (other / "fold_0" / WEIGHTS).write_bytes(save(diverged, told))
     digest = fingerprint_file(other / "fold_0" / WEIGHTS)
     (other / "fold_0/state.json").write_text(json.dumps(state | {"weights": digest}))
     with pytest.raises(InputError, match=r"generator of fold 0 in .*other gives NaN.*train a new run"):
@@ -210,15 +212,18 @@ def test_a_fold_of_another_number_or_run_is_refused(run, tiny_features, tiny_fol
     assert not (tmp_path / "out").exists()
 
 
-def test_a_fold_of_an_earlier_build_which_did_not_name_its_run_is_taken(run, tmp_path):
+def test_a_fold_of_another_run_or_fold_is_refused(run, tmp_path):
     other = shutil.copytree(run, tmp_path / "other")
-    state = json.loads((other / "fold_1/state.json").read_text())
-    del state["run"]
-    (other / "fold_1/state.json").write_text(json.dumps(state))
-    assert Run.open(other).state(1) == state
-    (other / "fold_0/state.json").write_text(json.dumps(state))
+    shutil.copy(other / "fold_1/state.json", other / "fold_0/state.json")
     with pytest.raises(InputError, match="of fold 1 of the run"):
         Run.open(other).state(0)
+    for name in ("run", "metrics"):
+        state = json.loads((other / "fold_1/state.json").read_text())
+        del state[name]
+        (other / "fold_1/state.json").write_text(json.dumps(state))
+        with pytest.raises(InputError, match=rf"is not a trained fold's state.json .*{name}"):
+            Run.open(other).state(1)
+        shutil.copy(run / "fold_1/state.json", other / "fold_1/state.json")
 
 
 def test_train_tells_what_became_of_a_fold(run, tiny_features, tiny_folds, tmp_path):
@@ -248,7 +253,7 @@ def test_a_run_of_another_version_or_with_other_weights_is_refused(run, tiny_fea
     wider = about | {"settings": about["settings"] | {"width": 8}}
     sealed = fingerprint({key: wider[key] for key in FINGERPRINTED})
     for changed, sentence in (
-        (about | {"schema_version": 0}, r"run\.json is not of schema version 2\. Train again"),
+        (about | {"schema_version": 0}, r"run\.json is not of schema version 3\. Train again"),
         ([], r"run\.json is not a run's run\.json .*: it holds \[\]\. Restore the file"),
         (wider, CHANGED),
         (about | {"features_path": None}, r"run\.json is not a run's .*: its features_path is None\. Restore"),

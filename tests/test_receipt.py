@@ -6,18 +6,14 @@ import sys
 
 import pytest
 
-from clinaug_fast.preprocess.receipt import STAGES, Receipt, peak_memory_bytes, show_receipt
+from clinaug_fast.preprocess.clips import Seconds
+from clinaug_fast.preprocess.receipt import STAGES, peak_memory_bytes, receipt_of, show_receipt
 
-
-def filled() -> Receipt:
-    receipt = Receipt()
-    for stage, seconds in zip(STAGES, (6.0, 1.0, 2.0, 1.0), strict=True):
-        receipt.add(stage, seconds)
-    return receipt
+SPENT = Seconds(decode=6.0, resample=1.0, mel=2.0, write=1.0, audio=7200.0)
 
 
 def test_shares_add_up_and_the_largest_is_named() -> None:
-    about = filled().about(audio_seconds=7200.0, threads=2)
+    about = receipt_of(6.0, SPENT, threads=2)
     assert about["bound_by"] == "decode"
     assert "decode" in about["advice"]
     assert about["stages"]["decode"] == {
@@ -31,10 +27,8 @@ def test_shares_add_up_and_the_largest_is_named() -> None:
     json.dumps(about, allow_nan=False)
 
 
-def test_hours_a_second_are_of_the_wall_and_not_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter([100.0, 105.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    about = filled().about(audio_seconds=7200.0, threads=2)  # ten seconds on two threads
+def test_hours_a_second_are_of_the_wall_and_not_of_the_threads() -> None:
+    about = receipt_of(5.0, SPENT, threads=2)  # ten seconds on two threads
     assert (about["wall_seconds"], about["audio_hours_per_second"]) == (5.0, 0.4)
 
 
@@ -43,24 +37,22 @@ def test_hours_a_second_are_of_the_wall_and_not_of_the_threads(monkeypatch: pyte
     [(30.0, 2, "other"), (16.5, 2, "other"), (15.5, 2, "decode"), (30.0, None, "decode")],
 )
 def test_a_run_whose_stages_do_not_explain_its_time_is_bound_by_something_else(
-    monkeypatch: pytest.MonkeyPatch, wall: float, threads: int | None, bound_by: str
+    wall: float, threads: int | None, bound_by: str
 ) -> None:
-    ticks = iter([100.0, 100.0 + wall])
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    about = filled().about(audio_seconds=7200.0, threads=threads)  # ten seconds, six of decoding
+    about = receipt_of(wall, SPENT, threads)  # ten seconds, six of decoding
     assert about["bound_by"] == bound_by
     assert about["advice"].startswith(f"bound by {bound_by}: ")
     assert about["advice"] in show_receipt(about)
 
 
 def test_a_run_that_did_nothing_has_a_receipt() -> None:
-    about = Receipt().about(audio_seconds=0.0, threads=1)
+    about = receipt_of(1.0, Seconds(), threads=1)
     assert about["bound_by"] is None
     assert "nothing" in show_receipt(about)
 
 
 def test_text_names_each_stage() -> None:
-    text = show_receipt(filled().about(audio_seconds=7200.0, threads=2))
+    text = show_receipt(receipt_of(6.0, SPENT, threads=2))
     assert all(stage in text for stage in STAGES)
     assert "60.0%" in text
 

@@ -5,12 +5,14 @@ the sentence and exits. Anything else that escapes is a bug (exit code 1).
 """
 
 import errno
+import signal
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the process or the machine
 
 EXIT_BUG = 1
 EXIT_STOPPED = 75  # EX_TEMPFAIL: the same command goes on
 EXIT_INTERRUPTED = 130
+ENDINGS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -89,9 +89,7 @@ def advise_bands(config: MelConfig) -> BandAdvice:
     sizes = range(N_MELS_MAX, 0, -1)
     largest = next((n for n in sizes if not empty_bands(config.with_changes(n_mels=n))), None)
     powers = (1 << k for k in range(1, N_FFT_MAX.bit_length()))
-    smallest = next(
-        (n for n in powers if _bins_inside(edges, np.arange(n // 2 + 1) * (config.sample_rate / n)).all()), None
-    )
+    smallest = next((n for n in powers if _bins_inside(edges, _bins_hz(config.sample_rate, n)).all()), None)
     return BandAdvice(edges, _bins_inside(edges, bins), config.sample_rate / config.n_fft, largest, smallest)
 
 

@@ -39,7 +39,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Counts up where a change changes bits, of the kernels, of what is decoded or rejected, or of what is measured of a
 # recording.
-BITS = 6
+BITS = 7
 
 
 def arithmetic(instruction_set: str, compiler: str) -> str:
@@ -151,7 +151,7 @@ class Level(NamedTuple):
     square_sum: float  # of x^2
     silent: int  # |x| < 1e-3 (-60 dBFS)
 
-    def __add__(self, other: "Level") -> "Level":  # type: ignore[override]
+    def __add__(self, other: "Level") -> "Level":
         return Level(
             self.n + other.n,
             max(self.peak, other.peak),

@@ -15,18 +15,19 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from clinaug_fast.errors import InputError
 
 _PROCESS = secrets.token_hex(4)  # beside its number, which in a container each process may have
 _DRAFTS = count()
+Made = TypeVar("Made")
 
 
 class Progress(Protocol):
@@ -201,6 +202,18 @@ def made_meanwhile(error: Exception, mark: Path) -> bool:
         isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY)
     )
     return there and mark.exists()
+
+
+def made_once(mark: Path, make: Callable[[], Made], standing: Callable[[], Made]) -> Made:
+    """`make()`, which leaves a folder that holds `mark`; or `standing()` where it is there or comes meanwhile."""
+    if mark.exists():
+        return standing()
+    try:
+        return make()
+    except (InputError, OSError) as error:
+        if not made_meanwhile(error, mark):
+            raise
+    return standing()
 
 
 def begun(out: Path, mark: str, others: str) -> bool:

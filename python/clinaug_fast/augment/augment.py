@@ -22,13 +22,14 @@ from clinaug_fast import native
 from clinaug_fast.augment.sources import Source, Sources, cut_again, sources_of, waveform
 from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
 from clinaug_fast.config import AugmentConfig
-from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.errors import SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.lineage import altered_id, augmented_lineage
 from clinaug_fast.features.pictures import save_real_above, to_show
-from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
+from clinaug_fast.runs import Progress, Silent, made_once, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
+RECIPE = 1  # counts up where a change of ours changes what is drawn or done to a clip
 PICTURE = "real_above_augmented.png"
 NOISE_RANGE_DB = 20.0
 CLIPS_AT_ONCE = 1024  # altered ones that specaugment makes
@@ -72,22 +73,21 @@ def augment(
     if config.by in ("pitch", "stretch"):
         refuse_without_librosa()
     sources = _sources(features, config, corpus)
-    made_with = {"by": config.by, config.strength: getattr(config, config.strength)}
+    made_with = {"by": config.by, config.strength: getattr(config, config.strength), "recipe": RECIPE}
     made_with |= {"copies": config.copies, "seed": config.seed}
+    if sources is not None:
+        made_with["arithmetic"] = native.ARITHMETIC
     lineage = augmented_lineage(features, made_with)
-    if (out / "features.json").exists():
-        return _standing(features, out, lineage)
-    try:
+
+    def make() -> AugmentResult:
         _make(features, sources, out, config, lineage, threads, progress)
-    except (InputError, OSError) as error:
-        if not made_meanwhile(error, out / "features.json"):
-            raise
-        return _standing(features, out, lineage)
-    return AugmentResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+        return AugmentResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+
+    return made_once(out / "features.json", make, lambda: _standing(features, out, lineage))
 
 
 def _sources(features: FeatureSet, config: AugmentConfig, corpus: Path | None) -> Sources | None:
-    features.refuse_generated("Augment the set that they were made from")
+    features.refuse_made("Augment the set that they were made from")
     if config.by == "specaugment":
         if corpus is not None:
             raise SettingsError(f"corpus is {corpus} beside specaugment, which alters log-mels. Leave it out")
@@ -102,9 +102,7 @@ def _sources(features: FeatureSet, config: AugmentConfig, corpus: Path | None) -
 def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> AugmentResult:
     """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
     made = FeatureSet.open(out)
-    if made.lineage.get("kind") != "augmented":
-        kind = "generated" if made.lineage.get("kind") == "generated" else "real"
-        raise InputError(f"{out} holds {kind} clips; expected a new folder for the augmented ones. Name another")
+    made.refuse_all_but("augmented")
     refuse_changed(out, made.lineage, lineage)
     made.refuse_lost_shards()
     if not (out / PICTURE).exists():
@@ -176,8 +174,8 @@ def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
 def _copies_of(
     features: FeatureSet, sources: Sources, config: AugmentConfig, stopped: threading.Event, source: Source
 ) -> Made:
-    mel, clip = features.mel, sources.clip
-    length, stride = mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length
+    settings = sources.settings
+    mel, length = settings.mel, settings.length
     samples, ids = waveform(source, sources, features), features.index.column("id")
     copies = np.empty((config.copies, len(source.rows), *features.clip_shape), np.float32)
     windows = np.empty((min(WINDOWS_AT_ONCE, len(source.rows)), length), np.float32)
@@ -188,8 +186,8 @@ def _copies_of(
         for number in some:
             rng = _rng(config, ids[int(source.rows[number])].as_py(), copy)
             alter, needed = _alteration(config, rng, mel.sample_rate, length, len(samples))
-            start = source.windows[number] * stride
-            windows[number - first] = cut_again(samples, start, length, clip.short, alter, needed)
+            start = source.windows[number] * settings.stride
+            windows[number - first] = cut_again(samples, start, length, settings.clip.short, alter, needed)
         native.log_mel(windows[: len(some)], mel, out=copies[copy, some.start : some.stop], glance=True)
     return source.rows, copies
 

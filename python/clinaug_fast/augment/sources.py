@@ -13,7 +13,7 @@ from clinaug_fast.corpus.recordings import Recording, read_corpus
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.json_files import misfit
-from clinaug_fast.preprocess.clips import cut
+from clinaug_fast.preprocess.clips import ClipSettings, cut
 
 MOST_DIGITS = 9  # of a window's number
 CUTTING = {"clip": dict, "max_hours": (int, float)}  # what features.json tells of it, beside the contract
@@ -35,8 +35,7 @@ class Sources:
     """A feature set's recordings, in the order of its index, and how they were cut."""
 
     each: list[Source]
-    clip: ClipConfig
-    max_seconds: float
+    settings: ClipSettings
 
 
 def sources_of(features: FeatureSet, corpus: Path) -> Sources:
@@ -58,8 +57,8 @@ def sources_of(features: FeatureSet, corpus: Path) -> Sources:
     if found.fingerprint != features.lineage.get("corpus"):
         raise InputError(
             f"{corpus} has the fingerprint {found.fingerprint}; {features.path} was made of "
-            f"{features.lineage.get('corpus')}: another corpus, or files have come, gone or changed their size since. "
-            f"Name the one that it was made of. {ANEW}"
+            f"{features.lineage.get('corpus')}: another corpus, or files have come, gone or changed their size since, "
+            f"or a label, a subject or another entry of its table. Name it as it was. {ANEW}"
         )
     recordings = {recording.id: recording for recording in found.recordings}
     ids = features.index.column("id")
@@ -74,7 +73,7 @@ def sources_of(features: FeatureSet, corpus: Path) -> Sources:
         Source(recordings[name], np.array(rows), np.array([int(windows[row]) for row in rows]))
         for name, rows in at.items()
     ]
-    return Sources(each, clip, 3600.0 * about["max_hours"])
+    return Sources(each, ClipSettings(features.mel, clip, 3600.0 * about["max_hours"]))
 
 
 def _clip_config(features: FeatureSet) -> tuple[ClipConfig | None, str]:
@@ -91,19 +90,19 @@ def _clip_config(features: FeatureSet) -> tuple[ClipConfig | None, str]:
 def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarray:
     """(T,) float32 of the whole recording, as preprocess decodes it. InputError where it no longer can be, or its first
     clip is not what it was: of a file that was replaced, or changed in place, the size may be the same."""
-    limits, path = (sources.clip.min_seconds, sources.max_seconds), source.recording.path
-    mel, clip = features.mel, sources.clip
+    settings, path = sources.settings, source.recording.path
+    limits = settings.clip.min_seconds, settings.max_seconds
     try:
-        samples = as_float(decode(source.recording, mel.sample_rate, *limits).samples)
+        samples = as_float(decode(source.recording, settings.mel.sample_rate, *limits).samples)
     except Rejected as reason:
         raise InputError(
             f"{path} can no longer be used: {reason}. It could when the features were made. {ANEW}"
         ) from None
-    windows = cut(samples, mel.n_samples(clip.n_frames), clip.stride_frames * mel.hop_length, clip.short)
+    windows = cut(samples, settings.length, settings.stride, settings.clip.short)
     first = source.windows[0]
     off = np.inf
     if source.windows.max() < len(windows):
-        then, now = features.clips(source.rows[:1])[0], native.log_mel(windows[first], mel)
+        then, now = features.clips(source.rows[:1])[0], native.log_mel(windows[first], settings.mel)
         off = np.median(np.abs(now - then))
     if not off <= ALIKE:
         raise InputError(
@@ -118,9 +117,4 @@ def cut_again(
     """(length,) float32: the window from `start` on, of the `needed` samples there, or the last of the recording, as
     `alter` leaves them. Where the whole recording is too short, it is padded or repeated as `short` says."""
     start = max(0, min(start, len(samples) - needed))
-    altered = alter(samples[start : start + needed])
-    if len(altered) >= length:
-        return altered[:length]
-    if short == "tile":
-        return np.resize(altered, length)
-    return np.pad(altered, (0, length - len(altered)))
+    return cut(alter(samples[start : start + needed])[:length], length, 1, short)[0]

@@ -22,7 +22,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from clinaug_fast.cli.entry import nothing_begun
-from clinaug_fast.errors import SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError, lacks_threads
+from clinaug_fast.errors import ENDINGS, SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError, lacks_threads
 from clinaug_fast.shown import shown, shown_in_json
 
 SCHEMA_VERSION = 1
@@ -227,9 +227,7 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
 
 
 def _stopped(came: Sequence[int], command: str) -> StoppedError:
-    from clinaug_fast.preprocess.stopping import ENDINGS
-
-    word, exit_code = ENDINGS[signal.Signals(came[0] if came else signal.SIGINT)]
+    word, exit_code = ENDINGS[came[0] if came else signal.SIGINT]
     again = "Run the same command again" + ("" if command in BEGIN_ANEW else " to go on")
     return StoppedError(f"{word}: nothing half-written was left. {again}", exit_code)
 

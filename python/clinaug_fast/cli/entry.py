@@ -4,15 +4,13 @@ import os
 import signal
 from types import FrameType
 
-from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED
-
-WORDS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
+from clinaug_fast.errors import ENDINGS
 
 
 def nothing_begun(number: int, frame: FrameType | None) -> None:
     """Answers a signal until the command does. At once, since code that is being imported swallows what is raised; once
     a command has ended, `console` has its signals ignored: what it told stands."""
-    word, exit_code = WORDS[signal.Signals(number)]
+    word, exit_code = ENDINGS[number]
     os.write(2, f"error: {word}: nothing was begun\n".encode())
     os._exit(exit_code)
 

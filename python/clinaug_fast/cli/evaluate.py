@@ -86,7 +86,7 @@ def evaluate(
         )
         refuse_absent(device)
         real = FeatureSet.open(features)
-        real.refuse_generated(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
+        real.refuse_made(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = cross_validation.evaluate(
             real,

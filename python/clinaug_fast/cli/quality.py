@@ -61,7 +61,7 @@ def quality(
         config = ClassifierConfig().with_changes(width=width, steps=steps, seed=seed)
         refuse_absent(device)
         real = FeatureSet.open(features)
-        real.refuse_generated(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
+        real.refuse_made(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = measure(
             real,

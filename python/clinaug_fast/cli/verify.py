@@ -13,7 +13,7 @@ def verify(
     features: Annotated[
         Path,
         typer.Argument(
-            metavar="FEATURES", help="The feature set, real or generated.", parser=some_path, show_default=False
+            metavar="FEATURES", help="The feature set, whatever made it.", parser=some_path, show_default=False
         ),
     ],
     threads: Threads = None,

@@ -25,9 +25,7 @@ class DemoSizes(Settings):
     n_procedures: int = 12
     takes: int = 4
     n_folds: int = 3
-    gan: GanConfig = GanConfig(
-        width=16, steps=400, batch_size=16, n_critic=2, generator_rate=5e-4, critic_rate=1e-3, ema=0.99
-    )
+    gan: GanConfig = GanConfig(steps=400, batch_size=16, n_critic=2, ema=0.99)
     n_per_label: int = 48
     classifier: ClassifierConfig = ClassifierConfig(width=8, steps=400, seeds=2)
 

@@ -25,8 +25,7 @@ def check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> Non
             f"the clips of {mixed[0]!r} in {features.path} have several labels; expected one a recording. Name them "
             "apart"
         )
-    if len(features.labels) < 2:
-        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
+    features.refuse_one_label()
     for fold in chosen:
         for part, rows in zip(("training", "test"), folds.rows(features, fold), strict=True):
             counts = np.bincount(features.classes[rows], minlength=len(features.labels))
@@ -35,14 +34,14 @@ def check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> Non
                     f"fold {fold} has no clip of {features.labels[counts.argmin()]!r} in its {part} part; expected "
                     "every label on both sides. Split again"
                 )
-    _check_finite(features, np.arange(len(features)))
+    features.refuse_not_finite(np.arange(len(features)))
 
 
 def check_synthetic(
     features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
 ) -> None:
     """Names that can be a folder's; clips of the same kind as the real ones, that each fold may train on; numbers."""
-    for arm, generated in synthetic.items():
+    for arm, made in synthetic.items():
         if arm == BASELINE:
             raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
         if not arm or arm.startswith(".") or Path(arm).name != arm or not _is_text(arm):
@@ -53,8 +52,7 @@ def check_synthetic(
                 "folder gets its name. Shorten it"
             )
         for fold in chosen:
-            rows = unseen_rows(generated, features, folds, fold)
-            _check_finite(generated, rows)
+            made.refuse_not_finite(unseen_rows(made, features, folds, fold))
 
 
 def _is_text(name: str) -> bool:
@@ -62,12 +60,3 @@ def _is_text(name: str) -> bool:
         return bool(name.encode())
     except UnicodeEncodeError:  # bytes of another encoding
         return False
-
-
-def _check_finite(features: FeatureSet, rows: np.ndarray) -> None:
-    bad = ~np.isfinite(features.clips(rows)).all(axis=(1, 2))
-    if bad.any():
-        raise InputError(
-            f"{bad.sum()} of {len(rows)} clips of {features.path} hold NaN or infinity, the first is "
-            f"{features.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
-        )

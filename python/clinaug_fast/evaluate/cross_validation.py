@@ -1,6 +1,6 @@
-"""Does an augmentation help? The same classifier, fold by fold, with and without generated clips.
+"""Does an augmentation help? The same classifier, fold by fold, with and without generated or altered clips.
 
-Takes a feature set, its folds and generated feature sets; leaves a folder with `evaluation.json` (settings and
+Takes a feature set, its folds and generated or augmented sets; leaves a folder with `evaluation.json` (settings and
 fingerprints), the predictions of every cell (arm, fold, seed) and `scores.json`, computed from these predictions
 alone. A killed evaluation goes on from the cells that are stored.
 """
@@ -63,7 +63,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Compare the arm `none`, the real clips of a fold's training part, with one arm for each set in `synthetic`.
 
-    An arm trains on the same real clips and on all clips that its generated set has for the fold, for as many gradient
+    An arm trains on the same real clips and on all clips that its set has for the fold, for as many gradient
     steps and with the same seeds as `none`. `only_folds` trains these folds now; the scores cover every fold of which
     all cells are stored, so folds may be run one by one.
 

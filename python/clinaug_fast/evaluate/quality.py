@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from clinaug_fast.config import ClassifierConfig
-from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.errors import SettingsError
 from clinaug_fast.evaluate.admission import check_real, check_synthetic
 from clinaug_fast.evaluate.distances import refuse_without_torchmetrics
 from clinaug_fast.evaluate.fold_quality import HALVES, PAIRS, REAL, FoldQuality, fold_quality
@@ -23,7 +23,7 @@ from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.pictures import save_real_above
 from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import Progress, Silent, atomic_folder, made_meanwhile, provenance, refuse_changed
+from clinaug_fast.runs import Progress, Silent, atomic_folder, made_once, provenance, refuse_changed
 
 SCHEMA_VERSION = 1
 ABOUT = {"settings": dict, "near_limit": float, "real": dict, "arms": dict}  # what quality.json tells
@@ -79,18 +79,15 @@ def quality(
         "tested": chosen,
         **config.model_dump(exclude={"seeds"}),
     }
-    if (out / "quality.json").exists():
-        return _standing(out, settings)
-    progress.start("training embedders", HALVES * len(chosen) * config.steps)
-    found = [fold_quality(features, folds, synthetic, fold, config, device, progress) for fold in chosen]
-    about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found)}
-    try:
+
+    def make() -> QualityResult:
+        progress.start("training embedders", HALVES * len(chosen) * config.steps)
+        found = [fold_quality(features, folds, synthetic, fold, config, device, progress) for fold in chosen]
+        about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found)}
         _write(out, about | {"provenance": provenance() | {"torch": torch.__version__}}, features, synthetic)
-    except (InputError, OSError) as error:
-        if not made_meanwhile(error, out / "quality.json"):
-            raise
-        return _standing(out, settings)
-    return QualityResult(out, about, already_done=False)
+        return QualityResult(out, about, already_done=False)
+
+    return made_once(out / "quality.json", make, lambda: _standing(out, settings))
 
 
 def _standing(out: Path, settings: Mapping[str, Any]) -> QualityResult:

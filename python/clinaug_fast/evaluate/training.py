@@ -29,16 +29,13 @@ def balanced_order(classes: Tensor, n: int, generator: torch.Generator) -> Tenso
     decks = []
     for member in members:
         n_decks = -(-rounds // len(member))
-        decks.append(torch.cat([member[_shuffled(len(member), generator)] for _ in range(n_decks)])[:rounds])
+        shuffled = (member[torch.randperm(len(member), generator=generator)] for _ in range(n_decks))
+        decks.append(torch.cat(list(shuffled))[:rounds])
     drawn = torch.stack(decks, dim=1)  # (rounds, labels)
     order = torch.empty_like(drawn)
     for at in range(rounds):  # a list of as many tensors would take thirty times the memory
         torch.randperm(len(members), generator=generator, out=order[at])
     return drawn.gather(1, order).flatten()[:n]
-
-
-def _shuffled(n: int, generator: torch.Generator) -> Tensor:
-    return torch.randperm(n, generator=generator)
 
 
 def train_classifier(

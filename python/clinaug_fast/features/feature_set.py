@@ -170,10 +170,33 @@ class FeatureSet:
             raise InputError(f"{path} holds {shard.dtype} {shard.shape}; expected float32 {expected}. {MEND}")
         return shard
 
-    def refuse_generated(self, instead: str) -> None:
+    def refuse_made(self, instead: str) -> None:
         """InputError for generated or augmented clips, where only real ones can be meant."""
         if (kind := self.lineage.get("kind")) in NOT_REAL:
             raise InputError(f"{self.path} holds {kind} clips, {NOT_REAL[kind]}; expected real ones. {instead}")
+
+    def refuse_all_but(self, kind: str) -> None:
+        """InputError for a set of other clips, where those of this kind would go."""
+        found = self.lineage.get("kind")
+        if found != kind:
+            found = found if found in NOT_REAL else "real"
+            raise InputError(
+                f"{self.path} holds {found} clips; expected a new folder for the {kind} ones. Name another"
+            )
+
+    def refuse_one_label(self) -> None:
+        """InputError where there is nothing to tell apart."""
+        if len(self.labels) < 2:
+            raise InputError(f"{self.path} has one label, {self.labels[0]!r}; expected two or more to tell apart")
+
+    def refuse_not_finite(self, rows: np.ndarray) -> None:
+        """InputError where one of these clips holds NaN or infinity."""
+        bad = ~np.isfinite(self.clips(rows)).all(axis=(1, 2))
+        if bad.any():
+            raise InputError(
+                f"{bad.sum()} of {len(rows)} clips of {self.path} hold NaN or infinity, the first is "
+                f"{self.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
+            )
 
     def refuse_lost_shards(self) -> None:
         """InputError where a shard is missing or is not of its size; `verify` looks at what it holds."""

@@ -124,9 +124,8 @@ def make_folds(features: FeatureSet, n_folds: int = 5, seed: int = 0) -> Folds:
     n_folds, seed = whole_number("folds", n_folds), whole_number("seed", seed, least=0)
     if n_folds < 2:
         raise SettingsError(f"folds is {n_folds}; expected at least 2")
-    features.refuse_generated("Split the feature set that they were made from")
-    if len(features.labels) < 2:
-        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to tell apart")
+    features.refuse_made("Split the feature set that they were made from")
+    features.refuse_one_label()
     _refuse_half_known(features)
     # What was cut from one file or segment counts once for each of its labels and subjects.
     units = heard_as_one(features.index.column("id"), features.index.column("recording")).to_numpy()

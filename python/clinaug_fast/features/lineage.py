@@ -14,8 +14,8 @@ from clinaug_fast.errors import InputError, LeakageError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 
-# What makes a set of each kind: "it was ... from", the command, what to do again.
-MADE = {"generated": ("generated", "generate", "Train and generate"), "augmented": ("augmented", "augment", "Augment")}
+# What makes a set of each kind: the command, what to do again.
+MADE = {"generated": ("generate", "Train and generate"), "augmented": ("augment", "Augment")}
 
 
 def generated_lineage(features: FeatureSet, folds: Folds, run: str, trained: list[int]) -> dict[str, Any]:
@@ -62,17 +62,17 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
             f"{synthetic.path} has the lineage {kind!r}; expected a generated or augmented feature set. "
             "Real clips belong into the corpus, where the split can see their subjects"
         )
-    verb, command, again = MADE[kind]
+    command, again = MADE[kind]
     needed = ("features",) if kind == "augmented" else ("features", "folds", "trained_on_groups")
     missing = [name for name in needed if name not in synthetic.lineage]
     if missing:
         raise InputError(
-            f"{synthetic.path} does not tell the {missing[0]} that it was {verb} from; expected the lineage that "
+            f"{synthetic.path} does not tell the {missing[0]} that it was {kind} from; expected the lineage that "
             f"{command} writes. {command.capitalize()} it anew"
         )
     if synthetic.lineage["features"] != features.fingerprint:
         raise LeakageError(
-            f"{synthetic.path} was {verb} from the feature set {synthetic.lineage['features']}; {features.path} is "
+            f"{synthetic.path} was {kind} from the feature set {synthetic.lineage['features']}; {features.path} is "
             f"{features.fingerprint}, so its subjects cannot be compared. {again} again from {features.path}"
         )
     if kind == "augmented":

@@ -1,6 +1,6 @@
 """Is a feature set still what was made? Each shard's bytes, each row of the index and each count are looked at again.
 
-Takes the folder of a feature set, real or generated; leaves a `Report` that names each damaged file. Nothing is raised
+Takes the folder of a feature set, whatever made it; leaves a `Report` that names each damaged file. Nothing is raised
 for damage: the checks that a missing file allows still run.
 """
 
@@ -60,7 +60,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
         raise InputError(f"{path} is no folder; expected a feature set. Check the path")
     refuse_part(path)
     if not any((path / name).exists() for name in ("features.json", "index.parquet", "shards")):
-        made_by = "Give a folder that preprocess, merge or generate made"
+        made_by = "Give a folder that preprocess, merge, generate or augment made"
         raise InputError(f"{path} is no feature set: it has no features.json, index.parquet or shards. {made_by}")
     report = Report()
 
@@ -181,5 +181,5 @@ def _rejected(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     digest, counted = fingerprint_file(path / "rejected.jsonl"), about["counts"]["rejected"]
     if codes != counted:
         yield "rejected.jsonl", f"it lists {codes}; features.json counts {counted}"
-    elif "rejected" in about and about["rejected"]["blake2b_64"] != digest:  # an earlier build did not tell it
+    elif about["rejected"]["blake2b_64"] != digest:
         yield "rejected.jsonl", f"its digest is {digest}; expected {about['rejected']['blake2b_64']}"

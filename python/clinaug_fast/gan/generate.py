@@ -20,7 +20,7 @@ from clinaug_fast.features.lineage import generated_lineage
 from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above, to_show
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.run_folder import Run
-from clinaug_fast.runs import Progress, Silent, made_meanwhile, refuse_changed
+from clinaug_fast.runs import Progress, Silent, made_once, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
 BATCH = 64
@@ -66,15 +66,12 @@ def generate(
     _refuse_missing(trained, chosen, len(folds))
     lineage |= {"generators": {str(fold): trained.digest(fold) for fold in chosen}}
     lineage |= {"seed": seed, "n_per_label": n_per_label}
-    if (out / "features.json").exists():
-        return _standing(run, features, folds, out, lineage, chosen[0])
-    try:
+
+    def make() -> GenerateResult:
         _make(trained, features, folds, out, lineage, chosen, progress)
-    except (InputError, OSError) as error:
-        if not made_meanwhile(error, out / "features.json"):
-            raise
-        return _standing(run, features, folds, out, lineage, chosen[0])
-    return GenerateResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+        return GenerateResult(FeatureSet.open(out), out / PICTURE, already_done=False)
+
+    return made_once(out / "features.json", make, lambda: _standing(run, features, folds, out, lineage, chosen[0]))
 
 
 def _standing(
@@ -82,8 +79,7 @@ def _standing(
 ) -> GenerateResult:
     """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
     made = FeatureSet.open(out)
-    if made.lineage.get("kind") != "generated":
-        raise InputError(f"{out} holds real clips; expected a new folder for the generated ones. Name another")
+    made.refuse_all_but("generated")
     refuse_changed(out, _settings(made.lineage), _settings(lineage))
     if made.lineage.get("generators") != lineage["generators"]:
         raise InputError(

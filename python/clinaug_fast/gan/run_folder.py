@@ -4,6 +4,7 @@
 fingerprint of its features. A fold's folder appears when its generator is trained, never before.
 """
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import as_json, read_json_lines, read_record, read_versioned, write_json
 from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, provenance, refuse_changed
 
-SCHEMA_VERSION = 2  # of the networks, too
+SCHEMA_VERSION = 3  # counts up, too, where a change of ours changes what training or generating gives
 WEIGHTS = "generator.safetensors"
 SCALING = "scaling"  # in its metadata
 METRICS = "metrics.jsonl"
@@ -39,8 +40,10 @@ ABOUT = {  # what run.json tells
     "fingerprint": str,
 }
 STATE = {  # of a trained fold
+    "run": str,
     "fold": int,
     "weights": str,
+    "metrics": str,
     "scaling": {"low": float, "high": float},
     "clips_per_label": [int],
     "generator_parameters": int,
@@ -88,7 +91,11 @@ class Run:
                 return
         except InputError:  # it is not there, or was changed
             pass
-        write_json(self.folds_path, self.about["split"])
+        try:
+            write_json(self.folds_path, self.about["split"])
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):  # a finished run may lie where nobody may write
+                raise
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -159,10 +166,9 @@ class Run:
         """InputError where this run did not leave it for this fold: another's generator may have seen its subjects."""
         path, what = self.folder(fold) / "state.json", "a trained fold's state.json (clinaug-fast train makes one)"
         state = read_record(path, what, STATE, self._mend(fold))
-        run = state.get("run", self.fingerprint)  # an earlier build did not tell it
-        if (run, state["fold"]) != (self.fingerprint, fold):
+        if (state["run"], state["fold"]) != (self.fingerprint, fold):
             raise InputError(
-                f"{path} is of fold {state['fold']} of the run {run}; expected fold {fold} of "
+                f"{path} is of fold {state['fold']} of the run {state['run']}; expected fold {fold} of "
                 f"{self.fingerprint}, or its generator may have seen the subjects that are tested. {self._mend(fold)}"
             )
         return state
@@ -172,7 +178,7 @@ class Run:
         what = "a trained fold's metrics.jsonl (clinaug-fast train makes one)"
         fields, path = {"wasserstein": (float, int)}, self.folder(fold) / METRICS
         rows = read_json_lines(path, what, fields, self._mend(fold))
-        if self.state(fold).get("metrics") not in (None, fingerprint_file(path)):  # an earlier build did not tell it
+        if self.state(fold)["metrics"] != fingerprint_file(path):
             raise InputError(f"{path} is not what train left. {self._mend(fold)}")
         return rows
 
@@ -190,7 +196,7 @@ class Run:
         scales = f"{self.folder(fold) / 'state.json'} scales clips to {low} to {high}"
         if not low < high:
             raise InputError(f"{scales}; expected low < high. {self._mend(fold)}")
-        if (made_for := _scaling_of(weights)) not in (None, scaling_text(low, high)):
+        if (made_for := _scaling_of(weights)) != scaling_text(low, high):
             raise InputError(f"{scales}; expected {made_for}, as the weights tell. {self._mend(fold)}")
         return weights, state
 
@@ -218,7 +224,7 @@ def scaling_text(low: float, high: float) -> str:
 
 
 def _scaling_of(weights: Path) -> str | None:
-    """None of weights of an earlier build, and of what is no such file."""
+    """None of what is no such file."""
     try:
         with safe_open(weights, "pt") as file:
             return (file.metadata() or {}).get(SCALING)

@@ -138,20 +138,14 @@ def _refuse_without_room(run: Run, features: FeatureSet, config: GanConfig) -> N
 def _check(features: FeatureSet, folds: Folds, fold: int) -> None:
     """Two labels or more, enough clips of each and numbers in all of them, in the training part of the fold."""
     rows, _ = folds.rows(features, fold)
-    if len(features.labels) < 2:
-        raise InputError(f"{features.path} has one label, {features.labels[0]!r}; expected two or more to condition on")
+    features.refuse_one_label()
     counts = np.bincount(features.classes[rows], minlength=len(features.labels))
     if counts.min() < FEWEST_CLIPS:
         raise InputError(
             f"fold {fold} has {counts.min()} training clips of {features.labels[counts.argmin()]!r}; expected at least "
             f"{FEWEST_CLIPS}. Add recordings of this label, or split into other folds"
         )
-    bad = ~np.isfinite(features.clips(rows)).all(axis=(1, 2))
-    if bad.any():
-        raise InputError(
-            f"{bad.sum()} of {len(rows)} training clips of fold {fold} hold NaN or infinity, the first is "
-            f"{features.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
-        )
+    features.refuse_not_finite(rows)
 
 
 def train_fold(

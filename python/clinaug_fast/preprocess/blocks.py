@@ -126,8 +126,8 @@ class BlockFiles:
         return ""
 
     def _digests(self, number: int, shard: str) -> dict[str, str]:
-        files = {"index": self.index(number), "facts": self.facts(number)}
-        return {"shard": shard} | {name: fingerprint_file(path) for name, path in files.items()}
+        tables = ((name, path) for name, path in self._parts(number).items() if name != "shard")
+        return {"shard": shard} | {name: fingerprint_file(path) for name, path in tables}
 
     def _parts(self, number: int) -> dict[str, Path]:
         return {"shard": self.shard(number), "index": self.index(number), "facts": self.facts(number)}

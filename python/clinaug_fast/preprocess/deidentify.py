@@ -21,19 +21,18 @@ MOST_KEY_BYTES = 1024  # with blanks around it; a device has no end
 HASH_BYTES = 12
 
 
-def public_fields(recording: Recording, key: bytes | None) -> dict[str, Any]:
-    """`id` of the recording and the index columns recording, subject, site, device, label; hashed under `key`.
+def public_fields(recording: Recording, key: bytes) -> dict[str, Any]:
+    """`id` of the recording and the index columns recording, subject, site, device, hashed under `key`, and label.
 
-    Without a key they are as the corpus has them. A clip's id is this id, "#" and its window's number.
-    Sort the recordings of a de-identified set by this id: the order of the paths would tell the order of the names.
+    A clip's id is this id, "#" and its window's number. Sort the recordings of a de-identified set by this id: the
+    order of the paths would tell the order of the names.
     """
-    hashed = _same if key is None else lambda kind, value: keyed_hash(key, kind, value)
     return {
-        "id": hashed("recording", recording.id),
-        "recording": hashed("recording", recording.relative),
-        "subject": hashed("subject", recording.subject),
-        "site": hashed("site", recording.site),
-        "device": hashed("device", recording.device),
+        "id": keyed_hash(key, "recording", recording.id),
+        "recording": keyed_hash(key, "recording", recording.relative),
+        "subject": keyed_hash(key, "subject", recording.subject),
+        "site": keyed_hash(key, "site", recording.site),
+        "device": keyed_hash(key, "device", recording.device),
         "label": recording.label,
     }
 
@@ -68,10 +67,6 @@ def keyed_hash(key: bytes, kind: str, value: str | None) -> str | None:
     return hashlib.blake2b(
         value.encode(errors="surrogateescape"), digest_size=HASH_BYTES, key=key, person=kind.encode()
     ).hexdigest()
-
-
-def _same(kind: str, value: str | None) -> str | None:
-    return value
 
 
 def key_check(key: bytes) -> str:

@@ -6,6 +6,7 @@ and JSON are flushed to disk (fsync) before the rename that makes the output app
 absent.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from clinaug_fast.preprocess.draft import Draft, open_draft, remove_left, with_a
 from clinaug_fast.preprocess.judgement import judge, warn_of_odd_clips
 from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, frugal_arrow, give_back
 from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_used_up, write_part
-from clinaug_fast.preprocess.receipt import Receipt
+from clinaug_fast.preprocess.receipt import receipt_of
 from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.preprocess.workers import Job, make_lanes, run_blocks
 from clinaug_fast.runs import Progress, Silent, refuse_changed
@@ -128,7 +129,7 @@ def preprocess(
                 made = range(part.number, read_part(out)["n_blocks"], part.count)
                 _refuse_rejected_before(_n_rejected(part_files(out), made))
         else:
-            run = Receipt()
+            begun_at = time.perf_counter()
             with open_draft(out, _settings(made_with, part, cutting())) as draft:
                 if draft is None:  # another process has just made it
                     return PreprocessResult(out, _standing(out, made_with, part, max_bad), True, None)
@@ -153,7 +154,8 @@ def preprocess(
                     else:
                         write_part(draft.set, part, n_blocks, made_with, max_bad)
                 draft.publish()
-                receipt = _receipt(run, seconds, threads if dask is None else None)
+                wall = time.perf_counter() - begun_at
+                receipt = receipt_of(wall, seconds, threads if dask is None else None)
                 # Times differ from run to run, so they lie beside a set; a part is used up by merge anyway.
                 draft.add(out.with_name(f"{out.name}.receipt.json") if part is None else out / "receipt.json", receipt)
                 draft.remove()
@@ -280,9 +282,3 @@ def _assemble(draft: Draft, files: BlockFiles, n_blocks: int, made_with: Mapping
     except (RejectedError, InputError):  # there is nothing to go on with
         draft.remove()
         raise
-
-
-def _receipt(run: Receipt, seconds: Seconds, threads: int | None) -> dict[str, Any]:
-    for stage in ("decode", "resample", "mel", "write"):
-        run.add(stage, getattr(seconds, stage))
-    return run.about(seconds.audio, threads)

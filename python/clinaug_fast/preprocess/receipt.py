@@ -6,8 +6,9 @@ receipt lies outside the folder, whose bytes do not.
 
 import resource
 import sys
-import time
 from typing import Any
+
+from clinaug_fast.preprocess.clips import Seconds
 
 STAGES = ("decode", "resample", "mel", "write")
 OTHER = "other"  # none of them
@@ -21,45 +22,34 @@ ADVICE = {
 }
 
 
-class Receipt:
-    """Adds up the seconds of a run's stages, from when it is made; one a run."""
+def receipt_of(wall: float, seconds: Seconds, threads: int | None) -> dict[str, Any]:
+    """What goes into receipt.json, for a run of `wall` seconds on so many threads; None: on those of other machines,
+    whose number and memory this process does not know.
 
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES, 0.0)  # summed over threads
-        self._begun = time.perf_counter()
-
-    def add(self, stage: str, seconds: float) -> None:
-        self.seconds[stage] += seconds
-
-    def about(self, audio_seconds: float, threads: int | None) -> dict[str, Any]:
-        """What goes into receipt.json, for `audio_seconds` of audio preprocessed by this run on so many threads; None:
-        on those of other machines, whose number and memory this process does not know.
-
-        A resumed run counts what it did itself. Stages overlap on several threads, so their sum can exceed the wall.
-        """
-        wall = time.perf_counter() - self._begun
-        busy = sum(self.seconds.values())
-        hours = audio_seconds / 3600.0
-        slowest = max(STAGES, key=self.seconds.__getitem__)
-        if threads is not None and wall - busy > self.seconds[slowest]:  # also if no two stages had overlapped
-            slowest = OTHER
-        return {
-            "wall_seconds": round(wall, 3),
-            "threads": threads,
-            "audio_hours": round(hours, 4),
-            "audio_hours_per_second": round(hours / wall, 5),
-            "stages": {
-                stage: {
-                    "seconds": round(seconds, 3),
-                    "share": round(seconds / busy, 4) if busy else 0.0,
-                    "audio_hours_per_second": round(hours / seconds, 5) if seconds else None,
-                }
-                for stage, seconds in self.seconds.items()
-            },
-            "peak_memory_mib": None if threads is None else round(peak_memory_bytes() / 2**20, 1),
-            "bound_by": slowest if busy else None,
-            "advice": f"bound by {slowest}: {ADVICE[slowest]}" if busy else "nothing was left to do",
-        }
+    A resumed run counts what it did itself. Stages overlap on several threads, so their sum can exceed the wall.
+    """
+    of_stage = {stage: getattr(seconds, stage) for stage in STAGES}
+    busy, hours = sum(of_stage.values()), seconds.audio / 3600.0
+    slowest = max(STAGES, key=of_stage.__getitem__)
+    if threads is not None and wall - busy > of_stage[slowest]:  # also if no two stages had overlapped
+        slowest = OTHER
+    return {
+        "wall_seconds": round(wall, 3),
+        "threads": threads,
+        "audio_hours": round(hours, 4),
+        "audio_hours_per_second": round(hours / wall, 5),
+        "stages": {
+            stage: {
+                "seconds": round(spent, 3),
+                "share": round(spent / busy, 4) if busy else 0.0,
+                "audio_hours_per_second": round(hours / spent, 5) if spent else None,
+            }
+            for stage, spent in of_stage.items()
+        },
+        "peak_memory_mib": None if threads is None else round(peak_memory_bytes() / 2**20, 1),
+        "bound_by": slowest if busy else None,
+        "advice": f"bound by {slowest}: {ADVICE[slowest]}" if busy else "nothing was left to do",
+    }
 
 
 def peak_memory_bytes() -> int:

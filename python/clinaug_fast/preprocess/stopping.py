@@ -5,11 +5,10 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from clinaug_fast.errors import EXIT_INTERRUPTED, EXIT_STOPPED, StoppedError
+from clinaug_fast.errors import ENDINGS, StoppedError
 
 FINISHING = "finishing the blocks in hand"  # what progress notes meanwhile
 CAME = f"a signal came: {FINISHING}; one more stops at once"  # of which it warns
-ENDINGS = {signal.SIGTERM: ("stopped by SIGTERM", EXIT_STOPPED), signal.SIGINT: ("interrupted", EXIT_INTERRUPTED)}
 
 
 class Stopper:
@@ -43,7 +42,7 @@ class Stopper:
             raise self._error(self._signal)
 
     def _error(self, number: int) -> StoppedError:
-        word, exit_code = ENDINGS[signal.Signals(number)]
+        word, exit_code = ENDINGS[number]
         return StoppedError(
             f"{word}: nothing half-written was left, and what is done is kept. Run the same command again to go on",
             exit_code,
