@@ -170,3 +170,35 @@ def test_what_is_known_of_esc10_is_found(corpora: Path) -> None:
     }
     assert found.not_compared == {"TOO_LITTLE_SOUND": 6}
     assert [len(rows) for rows in found.groups] == [2, 2, 2, 2]
+
+
+def write_segments(folder: Path, rows: list[str]) -> Path:
+    """Files of 8 s of noise each, and a table of their segments."""
+    for name in sorted({row.split(",")[0] for row in rows}):
+        sound = np.random.default_rng(int(name[1])).standard_normal(8 * 8000)
+        soundfile.write(folder / name, 0.1 * sound, 8000)
+    table = folder / "table.csv"
+    table.write_text("\n".join(["path,label,subject,start_s,end_s", *rows]))
+    return table
+
+
+def test_two_patients_in_one_file_stay_two(tmp_path: Path) -> None:
+    rows = ["r0.wav,a,p0,0,3", "r0.wav,b,p0,2,5", "r0.wav,b,p1,6,8", "r1.wav,a,p2,0,3", "r1.wav,b,p3,5,8"]
+    found = audit(write_segments(tmp_path, rows))
+    assert found.subjects == ["p0", "p0", "p1", "p2", "p3"]
+    assert len(np.unique(found.sources)) == 4
+
+
+def test_a_file_whose_subjects_are_not_given_is_one_source(tmp_path: Path) -> None:
+    rows = ["r0.wav,a,,0,2", "r0.wav,b,,3,5", "r0.wav,a,,6,8", "r1.wav,a,p0,0,3", "r1.wav,b,,5,8"]
+    assert len(np.unique(audit(write_segments(tmp_path, rows)).sources)) == 2
+
+
+def test_segments_that_overlap_by_design_are_no_pairs_but_where_their_patients_differ(tmp_path: Path) -> None:
+    rows = ["r0.wav,a,p0,0,3", "r0.wav,b,p0,1,4", "r1.wav,a,,0,3", "r1.wav,b,,1,4"]
+    found = audit(write_segments(tmp_path, rows))
+    assert not len(found.pairs.score)
+    assert len(np.unique(found.sources)) == 2
+    found = audit(write_segments(tmp_path, ["r2.wav,a,p0,0,3", "r2.wav,b,p1,1,4"]))
+    assert found.between("subject").tolist() == [True]
+    assert found.subjects == ["p0 + p1", "p0 + p1"]

@@ -64,7 +64,7 @@ def test_what_it_tells(cli: Cli, corpus: Path) -> None:
         "not compared 1 1 EMPTY",
         "pairs alike 4 a correlation of 0.35 or more",
         "in groups 5 2 groups, the largest of 3",
-        "sources told apart 6 each group and each other one",
+        "sources told apart 6 each group, subject and file, and each other one",
     ]
     assert lines[6:9] == ["label recordings sources", "hum 4 2", "saw 5 5"]
     assert lines[10] == "most alike:"

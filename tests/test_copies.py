@@ -72,7 +72,8 @@ def test_what_a_split_may_part_comes_first() -> None:
         "examples": [["r4", "r5"], ["r2", "r3"], ["r0", "r1"]],
     }
     assert warning(found) == (
-        "6 recordings hold the same sound as another, such as r4 and r5; sounds under more than one label: 1; sounds "
+        "6 recordings hold the same sound as another, as far as length, level and silence tell, such as r4 and r5; "
+        "sounds under more than one label: 1; sounds "
         "of one label that a split may both train on and test on: 1. Take the copies out, or name one subject for them"
     )
 

@@ -2,11 +2,14 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 
+from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import facts as module
 from clinaug_fast.corpus.facts import FACTS_SCHEMA
 from clinaug_fast.corpus.shortcut import (
@@ -17,12 +20,15 @@ from clinaug_fast.corpus.shortcut import (
     _shuffles,
     duration_and_level_shortcut,
 )
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.preprocess.pipeline import preprocess
+from conftest import MEL
 
 
 def table(*rows: dict) -> pa.Table:
     usual = {"subject": None, "seconds": 3600.0, "file_rate": 8000, "channels": 1, "peak": 0.5, "rms_db": -20.0}
     usual |= {"clipped_share": 0.0, "silent_share": 0.0}
-    named = ({"recording": f"r{k}", "square_sum": float(k)} for k in range(len(rows)))
+    named = ({"recording": f"r{k}", "square_sum": float(k), "file": k} for k in range(len(rows)))
     return pa.Table.from_pylist([name | usual | row for name, row in zip(named, rows, strict=True)], FACTS_SCHEMA)
 
 
@@ -252,3 +258,37 @@ def test_the_shortcut_check_deals_each_label_evenly(seed: int) -> None:
         dealt = [len(np.unique(groups[(classes == label) & (fold == k)])) for k in range(FOLDS)]
         assert max(dealt) - min(dealt) <= 1
     assert all(len(np.unique(fold[groups == group])) == 1 for group in groups)
+
+
+def test_segments_of_one_file_are_one_group_where_no_subject_is_known() -> None:
+    """As a split keeps them: their common level is no sign that level gives the label away."""
+    rng = np.random.default_rng(4)
+    rows = [
+        {"label": label, "rms_db": level, "seconds": 1.0, "file": 100 * file}
+        for file, (label, level) in enumerate(
+            zip(rng.permutation(["a", "b"] * 30), rng.normal(-30, 8, 60), strict=True)
+        )
+        for _ in range(10)
+    ]
+    assert corpus_facts(table(*rows))["shortcut"]["warning"] is None
+    alone = [row | {"file": number} for number, row in enumerate(rows)]
+    assert corpus_facts(table(*alone))["shortcut"]["warning"] is not None
+
+
+def test_segments_of_one_file_that_hold_the_same_are_not_parted(tmp_path: Path, monkeypatch) -> None:
+    """Their files are numbered through, block by block."""
+    monkeypatch.setattr("clinaug_fast.preprocess.blocks.BLOCK_RECORDINGS", 4)
+    corpus, rate = tmp_path / "corpus", 8000
+    corpus.mkdir()
+    lines = ["path,label,start_s,end_s"]
+    for number, label in enumerate(["a", "b"] * 3):
+        draw = np.random.default_rng(number % 4)  # 4 holds what 0 holds, 5 what 1 does
+        soundfile.write(corpus / f"{number}.wav", np.tile(draw.integers(-9000, 9000, rate), 2).astype(np.int16), rate)
+        lines += [f"{number}.wav,{label},{second},{second + 1}" for second in range(2)]
+    (corpus / "table.csv").write_text("\n".join(lines))
+    preprocess(corpus / "table.csv", tmp_path / "out", MEL, ClipConfig(n_frames=32))
+    about = FeatureSet.open(tmp_path / "out").about
+    assert len(about["shards"]) == 3
+    copies = about["corpus_facts"]["copies"]
+    assert (copies["sounds"], copies["recordings"]) == (4, 12)
+    assert (copies["of_one_label_and_several_subjects"], copies["of_several_labels"]) == (2, 0)

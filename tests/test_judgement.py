@@ -184,6 +184,16 @@ def test_files_that_are_there_are_to_be_repaired(cli: Cli, tmp_path: Path):
     assert result.stderr.rstrip().endswith(". Repair the files")
 
 
+def test_segments_that_are_too_short_are_not_to_be_repaired(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    rows = [f"{label}/p{k}_0.wav,{label},0,{end}" for label in ("hiss", "hum") for k in range(3) for end in (0.05, 1)]
+    (corpus / "table.csv").write_text("\n".join(["path,label,start_s,end_s", *rows]))
+    result = cli("preprocess", corpus / "table.csv", tmp_path / "out", *MEL_OPTIONS, "--min-seconds", "0.1", "--quiet")
+    assert result.exit_code == 4
+    assert "6 of 12 recordings were rejected (6 TOO_SHORT)" in result.stderr
+    assert "Lower --min-seconds and name a new output folder, or raise --max-bad" in result.stderr
+
+
 @pytest.mark.parametrize(("preset", "rate"), [("heart", 100), ("heart", 300), ("surgical", 40), ("surgical", 600)])
 def test_the_advice_for_the_lowest_rates_is_not_refused(preset: str, rate: int):
     mel, advice = PRESETS[preset].mel, _settings_for(rate, PRESETS[preset].mel)

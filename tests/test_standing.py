@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from clinaug_fast.config import ClipConfig
+from clinaug_fast.augment.augment import augment
+from clinaug_fast.config import AugmentConfig, ClassifierConfig, ClipConfig, GanConfig
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
+from clinaug_fast.evaluate.cross_validation import evaluate
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.folds import Folds, write_folds
+from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.draft import LONGEST_NAME
 from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
@@ -51,3 +56,34 @@ def test_a_name_that_leaves_no_room_for_others_is_refused_before_any_work(tiny_c
 def test_a_part_of_endless_digits_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="expected I/N"):
         Part.parse(text)
+
+
+def test_a_link_that_leads_nowhere_is_told(tiny_features, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("away")
+    folds = Folds.load(tiny_features.path / "folds.json")
+    for make in (
+        lambda: write_folds(folds, link),
+        lambda: train(tiny_features, folds, link, GanConfig()),
+        lambda: evaluate(tiny_features, folds, {}, link, ClassifierConfig()),
+        lambda: preprocess(tiny_features.path, link, MEL, CLIP),
+    ):
+        with pytest.raises(InputError, match="is a link to away, which is not there. Remove it, or name another"):
+            make()
+
+
+def test_altered_clips_tell_the_recipe_and_the_arithmetic_that_made_them(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess(tiny_corpus, tmp_path / "set", MEL, CLIP)
+    features, out = FeatureSet.open(tmp_path / "set"), tmp_path / "noise"
+    noise, masks = AugmentConfig(by="noise"), AugmentConfig(by="specaugment")
+    augment(features, out, noise, corpus=tiny_corpus)
+    augment(features, tmp_path / "masks", masks)
+    monkeypatch.setattr("clinaug_fast.native.ARITHMETIC", "another")
+    with pytest.raises(InputError, match=r"arithmetic is '.*' there, 'another' asked"):
+        augment(features, out, noise, corpus=tiny_corpus)
+    assert augment(features, tmp_path / "masks", masks).already_done  # no sound, no kernel
+    monkeypatch.setattr("clinaug_fast.augment.augment.RECIPE", 0)
+    with pytest.raises(InputError, match=r"recipe is 1 there, 0 asked"):
+        augment(features, tmp_path / "masks", masks)

@@ -216,9 +216,16 @@ def made_once(mark: Path, make: Callable[[], Made], standing: Callable[[], Made]
     return standing()
 
 
+def refuse_dead_link(out: Path) -> None:
+    """InputError where `out` is a link that leads nowhere."""
+    if out.is_symlink() and not out.exists():
+        raise InputError(f"{out} is a link to {out.readlink()}, which is not there. Remove it, or name another")
+
+
 def begun(out: Path, mark: str, others: str) -> bool:
     """Whether `out`, a folder that is filled bit by bit, was begun: it holds the file `mark`, which comes first.
     InputError where it holds `others` ("other things than a run")."""
+    refuse_dead_link(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; expected a new folder. Name another")
     used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())

@@ -30,6 +30,10 @@ class Pairs:
     second: np.ndarray  # (P,) int64, above first
     score: np.ndarray  # (P,) float32: the normalised correlation, 1 of one sound with itself
 
+    def where(self, chosen: np.ndarray) -> "Pairs":
+        """Some of them, by a (P,) mask."""
+        return Pairs(self.first[chosen], self.second[chosen], self.score[chosen])
+
 
 @dataclass(frozen=True)
 class _Tile:

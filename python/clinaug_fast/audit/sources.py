@@ -8,12 +8,13 @@ session of one microphone; that two are of one patient, it does not.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -43,16 +44,19 @@ class Audit:
 
     @cached_property
     def sources(self) -> np.ndarray:
-        """(n,) the source of each row: what pairs, one file or one given subject hold together."""
-        n = len(self.corpus)
+        """(n,) the source of each row: what pairs, a given subject or, where none is given, a file hold together."""
+        n, unknown = len(self.corpus), self._codes("subject") < 0
         first, second = [self.pairs.first], [self.pairs.second]
         for name in ("path", "subject"):
             codes = self._codes(name)
             rows = np.flatnonzero(codes >= 0)
             rows = rows[np.argsort(codes[rows], kind="stable")]
-            as_before = codes[rows[1:]] == codes[rows[:-1]]
-            first.append(rows[:-1][as_before])
-            second.append(rows[1:][as_before])
+            one, next_one = rows[:-1], rows[1:]
+            as_before = codes[one] == codes[next_one]
+            if name == "path":
+                as_before &= unknown[one] | unknown[next_one]
+            first.append(one[as_before])
+            second.append(next_one[as_before])
         edges = (np.concatenate(first), np.concatenate(second))
         return connected_components(coo_array((np.ones(len(edges[0]), bool), edges), shape=(n, n)), directed=False)[1]
 
@@ -70,6 +74,19 @@ class Audit:
         codes = self._codes(column)
         one, other = codes[self.pairs.first], codes[self.pairs.second]
         return (one != other) & (one >= 0) & (other >= 0)
+
+    @property
+    def by_design(self) -> np.ndarray:
+        """(P,) bool: the pairs of segments of one file that overlap, and that no split parts anyway."""
+        table, rows = self.corpus.table, (self.pairs.first, self.pairs.second)
+        paths = self._codes("path")
+        starts = pc.fill_null(table.column("start_s"), 0.0).to_numpy()
+        ends = pc.fill_null(table.column("end_s"), np.inf).to_numpy()
+        (path, other), (start, other_start), (end, other_end) = (
+            [values[some] for some in rows] for values in (paths, starts, ends)
+        )
+        overlap = (start < other_end) & (other_start < end)
+        return (path == other) & overlap & ~self.between("subject")
 
     def _codes(self, column: str) -> np.ndarray:
         """(n,) a number for each value of a column, -1 for null."""
@@ -144,8 +161,8 @@ def audit(
         )
     rows = np.array([row for row, sound in enumerate(sounds) if sound is not None], np.int64)
     pairs = alike([sounds[row] for row in rows], at_least, threads, progress)
-    of_rows = Pairs(rows[pairs.first], rows[pairs.second], pairs.score)
-    return Audit(read, at_least, of_rows, counted)
+    found = Audit(read, at_least, Pairs(rows[pairs.first], rows[pairs.second], pairs.score), counted)
+    return replace(found, pairs=found.pairs.where(~found.by_design))
 
 
 def counts_of(not_compared: Mapping[str, int]) -> str:

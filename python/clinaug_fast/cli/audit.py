@@ -70,7 +70,9 @@ def audit(
         labels, subjects = found.between("label"), found.between("subject")
         if found.not_compared:
             n, codes = sum(found.not_compared.values()), counts_of(found.not_compared)
-            say.warn(f"{n} recordings could not be compared, and count as sources: {codes}")
+            say.warn(
+                f"{n} recordings could not be compared, and are told from others by subject and file alone: {codes}"
+            )
         if labels.any():
             say.warn(f"{_of(found, labels)} between labels: chance, or one of the labels is wrong")
         if subjects.any():
@@ -114,7 +116,11 @@ def _lines(found: "Audit") -> list[str]:
             sum(map(len, groups)),
             f"{len(groups)} group{'s' * (len(groups) > 1)}, the largest of {largest}" if groups else "",
         ),
-        ("sources told apart", len(np.unique(found.sources)), "" if not groups else "each group and each other one"),
+        (
+            "sources told apart",
+            len(np.unique(found.sources)),
+            "" if not groups else "each group, subject and file, and each other one",
+        ),
     ]
     width = max(12, *(len(shown(label)) + 2 for label in found.corpus.labels), *(len(name) for name, *_ in rows))
     lines = [f"{name:<{width}}  {count:>8}  {note}".rstrip() for name, count, note in rows]

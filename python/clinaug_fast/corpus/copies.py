@@ -82,6 +82,6 @@ def warning(found: Mapping[str, Any]) -> str | None:
     what = [f"sounds under more than one label: {labels}"] if labels else []
     what += [f"sounds of one label that a split may both train on and test on: {subjects}"] if subjects else []
     return (
-        f"{found['recordings']} recordings hold the same sound as another, such as {one} and {other}; "
-        f"{'; '.join(what)}. Take the copies out, or name one subject for them"
+        f"{found['recordings']} recordings hold the same sound as another, as far as length, level and silence tell, "
+        f"such as {one} and {other}; {'; '.join(what)}. Take the copies out, or name one subject for them"
     )

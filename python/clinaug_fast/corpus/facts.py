@@ -21,6 +21,7 @@ FACTS_SCHEMA = pa.schema(
         pa.field("recording", pa.string(), nullable=False),  # Recording.id, hashed where de-identified
         pa.field("label", pa.string(), nullable=False),
         pa.field("subject", pa.string()),
+        pa.field("file", pa.int32(), nullable=False),  # a number, the same for the segments of one file
         pa.field("seconds", pa.float64(), nullable=False),  # decoded, at the file's rate
         pa.field("file_rate", pa.int32(), nullable=False),  # Hz
         pa.field("channels", pa.int32(), nullable=False),
@@ -31,6 +32,7 @@ FACTS_SCHEMA = pa.schema(
         pa.field("silent_share", pa.float32(), nullable=False),  # of samples below SILENCE_DB
     ]
 )
+FILE = "file"
 NUMBERS = [field.name for field in FACTS_SCHEMA if not pa.types.is_string(field.type)]
 
 
@@ -39,7 +41,7 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
     `recording` in some rows, and is asked for few. Draws with a fixed seed."""
     column = {name: recordings.column(name).to_numpy() for name in NUMBERS}
     labels, of_label = _coded(recordings.column("label"))
-    subjects, seconds = _groups(recordings.column("subject")), column["seconds"]
+    subjects, seconds = _groups(recordings.column("subject"), column[FILE]), column["seconds"]
     column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
     shortcut = duration_and_level_shortcut(  # first: it needs the most memory
         seconds, column["rms_db"], column["peak"], of_label, subjects, labels
@@ -84,11 +86,11 @@ def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
     return different, pc.index_in(texts, value_set=pa.array(different, texts.type)).to_numpy()
 
 
-def _groups(subjects: pa.ChunkedArray) -> np.ndarray:
-    """(n,) what is left out together: a subject's recordings, or one recording where the subject is not known."""
+def _groups(subjects: pa.ChunkedArray, files: np.ndarray) -> np.ndarray:
+    """(n,) what is left out together, as a split keeps it: a subject's recordings, or a file's where the subject is not
+    known."""
     numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy()
-    alone = np.arange(len(numbers), 2 * len(numbers), dtype=np.int32)
-    return np.where(numbers < 0, alone, numbers)
+    return np.where(numbers < 0, len(numbers) + files, numbers)
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:

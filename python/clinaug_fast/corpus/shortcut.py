@@ -76,8 +76,8 @@ def _warning(macro_f1: float, chance: float, one_by_one: bool) -> str:
     return (
         f"duration and level alone predict the label: macro-F1 {round(macro_f1, 3):.2f}, chance {chance:.2f}. "
         + ("No two recordings are known to be of one subject, and those that are raise it. " if one_by_one else "")
-        + "Clips have one length, and evaluate's classifier takes the level of each away; distrust one that does "
-        "little better"
+        + "evaluate's classifier is not told either, but zeros behind short recordings and bands without sound show "
+        "them all the same; distrust one that does little better"
     )
 
 

@@ -16,7 +16,8 @@ def standardise(clips: Tensor) -> Tensor:
     """Each clip (..., n_mels, n_frames) to zero mean and unit variance over its picture.
 
     A gain adds a constant to a log-mel. Taking the mean away keeps the loudness of a recording, which follows the
-    microphone more than the sound, from serving as a shortcut to its label.
+    microphone more than the sound, from serving as a shortcut to its label, but for what lies at the floor whatever the
+    gain: zeros behind a short recording, bands above what its rate carries.
     """
     variance, mean = torch.var_mean(clips, dim=(-2, -1), keepdim=True, correction=0)
     return (clips - mean) * torch.rsqrt(variance + VARIANCE_FLOOR)

@@ -17,7 +17,7 @@ from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import as_json, misfit, read_versioned
-from clinaug_fast.runs import claim, fingerprint, refuse_changed
+from clinaug_fast.runs import claim, fingerprint, refuse_changed, refuse_dead_link
 from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
@@ -245,6 +245,7 @@ def show_table(labels: list[str], table: np.ndarray) -> str:
 def write_folds(folds: Folds, path: Path) -> bool:
     """Write once: a file made with the same settings stands as it is (False), another one is refused."""
     path = Path(path)
+    refuse_dead_link(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file, such as {path / 'folds.json'}. Name one")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ Takes the blocks' sidecar files, whoever made them; leaves the set's other files
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.corpus.audio import Code
-from clinaug_fast.corpus.facts import FACTS_SCHEMA, NUMBERS, corpus_facts
+from clinaug_fast.corpus.facts import FACTS_SCHEMA, FILE, NUMBERS, corpus_facts
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, fingerprint_with
@@ -125,6 +125,7 @@ def _read_facts(files: BlockFiles, kept: Sequence[int]) -> pa.Table:
             chunks += rows.column(name).chunks
         for name, values in numbers.items():
             values[at : at + rows.num_rows] = rows.column(name).to_numpy()
+        numbers[FILE][at : at + rows.num_rows] += at  # a block counts its own
         at += rows.num_rows
     columns = {name: pa.chunked_array(chunks, pa.string()) for name, chunks in texts.items()}
     return pa.table(columns | {name: pa.array(values) for name, values in numbers.items()})
@@ -164,15 +165,20 @@ def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[st
 
 
 def _cure(rejected: list[dict[str, Any]], corpus: object) -> str:
-    lengths = {Code.TOO_SHORT: "lower --min-seconds", Code.TOO_LONG: "raise --max-duration"}
     codes = {row["code"] for row in rejected}
     if codes == {Code.MISSING} and isinstance(corpus, Path) and corpus.is_dir():
         return "They are links that lead nowhere: mend or remove them"
     if codes == {Code.MISSING}:
-        cure = "Correct the table's paths, which start at its folder and are spelled as the files are"
+        told = "Correct the table's paths, which start at its folder and are spelled as the files are"
         if any("\\" in row.get("path", "") for row in rejected):
-            cure += ", with / between folders"
-        return cure
-    if not codes or codes - {*lengths}:
+            told += ", with / between folders"
+        return told
+    return cure(codes)
+
+
+def cure(codes: Collection[str]) -> str:
+    """What to do about recordings that were rejected with these codes."""
+    lengths = {Code.TOO_SHORT: "lower --min-seconds", Code.TOO_LONG: "raise --max-duration"}
+    if not codes or {*codes} - {*lengths}:
         return "Repair the files"
     return " and ".join(lengths[code] for code in sorted(codes)).capitalize()

@@ -44,12 +44,14 @@ def index_table(
 def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Table:
     """FACTS_SCHEMA: one row a kept recording, its level before mixing and resampling; measured: native.MEASURED."""
     of_recording = public.take(pa.array(at))
+    files = of_recording.column("recording").combine_chunks().dictionary_encode().indices.to_numpy()
     n = (measured["samples"] * measured["channels"]).astype(np.float64)
     rms_db = 10.0 * np.log10(np.maximum(measured["square_sum"] / n, 10.0 ** (FLOOR_DB / 10.0)))
     columns = {
         "recording": of_recording.column("id"),
         "label": of_recording.column("label"),
         "subject": of_recording.column("subject"),
+        "file": files.astype(np.int32),
         "seconds": measured["samples"] / measured["rate"],
         "file_rate": measured["rate"].astype(np.int32),
         "channels": measured["channels"].astype(np.int32),

@@ -20,7 +20,7 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_json, read_record, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.parts import MERGED
-from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed
+from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed, refuse_dead_link
 from clinaug_fast.shown import shown
 
 SETTINGS = "a draft's settings.json"
@@ -88,8 +88,7 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
     Raises InputError where another process works on it, and where it was made with other settings, naming each; a draft
     without a single finished block holds nobody to its settings.
     """
-    if out.is_symlink() and not out.exists():
-        raise InputError(f"{out} is a link to {out.readlink()}, which is not there; expected a new folder. Remove it")
+    refuse_dead_link(out)
     if (length := len(os.fsencode(out.name))) > LONGEST_NAME:
         raise InputError(
             f"the name {shown(out.name)} has {length} bytes; expected at most {LONGEST_NAME}, since files beside it "

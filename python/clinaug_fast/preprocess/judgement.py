@@ -13,9 +13,11 @@ from clinaug_fast.corpus import copies
 from clinaug_fast.corpus.recordings import some_of
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.mel import advise_bands
-from clinaug_fast.preprocess.assemble import Counts
+from clinaug_fast.preprocess.assemble import Counts, cure
 from clinaug_fast.runs import Progress
 from clinaug_fast.shown import shown
+
+RATES = 5  # that are told
 
 
 def warn_of_odd_clips(shape: tuple[int, int], progress: Progress) -> None:
@@ -84,7 +86,7 @@ def _refuse_too_many_bad(counts: Counts, max_bad: float, out: Path, told: str) -
         by_code = ", ".join(f"{n} {code}" for code, n in counts.rejected.items())
         raise RejectedError(
             f"{bad} of {counts.found} recordings were rejected ({by_code}); expected at most {max_bad:.1%}. The others "
-            f"are in {out}; {told}. Repair the files and name a new output folder, or raise --max-bad"
+            f"are in {out}; {told}. {cure(counts.rejected)} and name a new output folder, or raise --max-bad"
         )
 
 
@@ -120,10 +122,15 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
         )
     low = {int(rate): n for rate, n in counts.file_rates.items() if int(rate) / 2 < mel.f_max}
     if low:
-        half = min(low) / 2
+        commonest = min(low, key=lambda rate: (-low[rate], rate))
+        told = f"their mel bands above {commonest / 2:g} Hz hold nothing"
+        if len(low) > 1:
+            by_rate = ", ".join(f"{n} at {rate} Hz" for rate, n in sorted(low.items())[:RATES])
+            more = f" and others at {len(low) - RATES} rates" if len(low) > RATES else ""
+            told = f"their mel bands above half their rate hold nothing: {by_rate}{more}"
         progress.warn(
-            f"{sum(low.values())} of {counts.kept} recordings were sampled below {2 * mel.f_max:g} Hz, so their mel "
-            f"bands above {half:g} Hz hold nothing. Try {_settings_for(min(low), mel)}"
+            f"{sum(low.values())} of {counts.kept} recordings were sampled below {2 * mel.f_max:g} Hz, so {told}. "
+            f"Try {_settings_for(commonest, mel)}"
         )
 
 
