@@ -8,7 +8,7 @@ session of one microphone; that two are of one patient, it does not.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Audit:
     corpus: Corpus
     at_least: float
     pairs: Pairs  # of rows
-    not_compared: dict[str, int] = field(default_factory=dict)  # code -> recordings
+    not_compared: dict[str, int]  # code -> recordings
 
     @cached_property
     def sources(self) -> np.ndarray:

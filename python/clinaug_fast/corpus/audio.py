@@ -222,12 +222,17 @@ def decode(
     else:
         samples, rate, channels, level = wav
         refuse_too_long(len(samples), rate, max_seconds)
-    if len(samples) < min_seconds * rate:
-        raise Rejected(Code.TOO_SHORT, f"{len(samples) / rate:.3f} s; expected at least {min_seconds:g} s")
+    refuse_too_short(len(samples), rate, min_seconds)
     begun = time.perf_counter()
     if rate != sample_rate:
         samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")
     return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
+
+
+def refuse_too_short(n_samples: int, rate: int, min_seconds: float) -> None:
+    """As wav_log_mel does."""
+    if n_samples < min_seconds * rate:
+        raise Rejected(Code.TOO_SHORT, f"{n_samples / rate:.3f} s; expected at least {min_seconds:g} s")
 
 
 def refuse_too_long(n_samples: int, rate: int, max_seconds: float) -> None:
@@ -324,7 +329,7 @@ def _read_flac(path: Path | str, n_bytes: int, header: soundfile.SoundFile) -> n
 
 
 def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
-    """Frames [start, stop) as `_read` gives them."""
+    """Frames [start, stop) as `_samples` gives them."""
     try:
         go_to(file, start)
         samples = file.read(stop - start, dtype="int16" if file.subtype == "PCM_16" else "float32")

@@ -52,10 +52,6 @@ class LongRecording:
         self._width = values_per_sample(self.channels, self.rate, sample_rate, clip_values)
 
     @property
-    def seconds(self) -> float:
-        return self.n_samples / self.rate
-
-    @property
     def is_long(self) -> bool:
         return not fits_a_piece(self.n_samples * self._width)
 

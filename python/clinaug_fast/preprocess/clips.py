@@ -24,6 +24,7 @@ from clinaug_fast.corpus.audio import (
     decode,
     named_wav,
     refuse_too_long,
+    refuse_too_short,
     wav_rate,
 )
 from clinaug_fast.corpus.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
@@ -277,8 +278,7 @@ def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink, rows: np.
 
 def _long(opened: LongRecording, settings: ClipSettings, sink: ClipSink, budget: Budget) -> Kept:
     """As `clips_of`, in pieces; the windows are exactly those of decoding it whole."""
-    if opened.n_samples < settings.clip.min_seconds * opened.rate:
-        raise Rejected(Code.TOO_SHORT, f"{opened.seconds:.3f} s; expected at least {settings.clip.min_seconds:g} s")
+    refuse_too_short(opened.n_samples, opened.rate, settings.clip.min_seconds)
     length, stride = settings.length, settings.stride
     flush(sink)
     sink.begin_long()

@@ -39,14 +39,14 @@ def judge(
     about: Mapping[str, Any],
     max_bad: float,
     progress: Progress,
+    labels: Sequence[str],
     unlabelled: Sequence[str] = (),
     left_out: Sequence[str] = (),
-    labels: Sequence[str] = (),
 ) -> None:
     """Warn of what makes the set `out`, of the features.json `about`, less than it seems; RejectedError where more than
     the fraction `max_bad` of its recordings was rejected.
 
-    unlabelled, left_out: as in `Corpus`, where they are known; labels: the corpus's.
+    labels: the corpus's; unlabelled, left_out: as in `Corpus`, where they are known.
     """
     counts = Counts(**about["counts"])
     if left_out:

@@ -52,7 +52,7 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
         _refuse_to_lose(parts, out, progress)
     labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
     try:
-        judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels=labels)
+        judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels)
     except RejectedError as error:
         anew = "and make the parts anew, once what is left of them is removed"
         raise RejectedError(f"{error} {anew}; where {out} will do as it is, remove that alone") from None

@@ -161,7 +161,7 @@ def preprocess(
                 draft.remove()
     if counts is not None:
         about = read_json(out / "features.json", "a feature set's")
-        judge(out, about, max_bad, progress, unlabelled, left_out, made_with["corpus"]["labels"])
+        judge(out, about, max_bad, progress, made_with["corpus"]["labels"], unlabelled, left_out)
     return PreprocessResult(out, counts, already_done, receipt)
 
 
