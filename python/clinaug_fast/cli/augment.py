@@ -5,16 +5,12 @@ from typing import Annotated
 
 import typer
 
+from clinaug_fast.cli.arguments import Features
 from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
 
 
 def augment(
-    features: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
-        ),
-    ],
+    features: Features,
     out: Annotated[
         Path,
         typer.Argument(

@@ -6,19 +6,13 @@ from typing import Annotated
 
 import typer
 
+from clinaug_fast.cli.arguments import Features, FoldsFile, Synthetic, arms_of, chosen_folds
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
-from clinaug_fast.cli.train import chosen_folds
-from clinaug_fast.errors import SettingsError
 
 
 def evaluate(
-    features: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
-        ),
-    ],
+    features: Features,
     out: Annotated[
         Path,
         typer.Argument(
@@ -28,19 +22,8 @@ def evaluate(
             parser=some_path,
         ),
     ],
-    synthetic: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[NAME=]DIR",
-            help="A generated or augmented feature set: one more arm, called NAME, by default as its folder. "
-            "Repeat for more.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006  Typer copies it
-    folds: Annotated[
-        Path | None,
-        typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json", parser=some_path),
-    ] = None,
+    synthetic: Synthetic = [],  # noqa: B006  Typer copies it
+    folds: FoldsFile = None,
     fold: Annotated[list[str], typer.Option(help="Evaluate this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
     width: Annotated[
         int | None,
@@ -101,23 +84,3 @@ def evaluate(
         text = "" if as_json else score_table(result.scores, plain=not sys.stdout.isatty())
         say.result(text, out=str(out), trained=result.trained, scores=result.scores)
         say.note(f"every score, per label and with the confusion matrices: {result.out / 'scores.json'}")
-
-
-def arms_of(synthetic: list[str]) -> dict[str, Path]:
-    """NAME=DIR or DIR, by arm."""
-    arms: dict[str, Path] = {}
-    for given in synthetic:
-        name, separator, path = given.partition("=")
-        path = path if separator else given
-        try:
-            path = some_path(path)
-        except typer.BadParameter as error:
-            raise SettingsError(f"synthetic is {given!r}: {error.message}") from None
-        name = name if separator else path.resolve().name
-        if name in arms:
-            raise SettingsError(
-                f"two arms are named {name!r}: {arms[name]} and {path}. "
-                f"Name one otherwise: --synthetic {quoted(f'NAME={path}')}"
-            )
-        arms[name] = path
-    return arms

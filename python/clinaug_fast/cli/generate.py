@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clinaug_fast.cli.arguments import chosen_folds
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
-from clinaug_fast.cli.train import chosen_folds
 
 if TYPE_CHECKING:
     from clinaug_fast.gan.run_folder import Run

@@ -6,35 +6,19 @@ from typing import Annotated
 
 import typer
 
+from clinaug_fast.cli.arguments import Features, FoldsFile, Synthetic, arms_of, chosen_folds
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
-from clinaug_fast.cli.evaluate import arms_of
-from clinaug_fast.cli.train import chosen_folds
 
 
 def quality(
-    features: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
-        ),
-    ],
+    features: Features,
     out: Annotated[
         Path,
         typer.Argument(metavar="OUT", help="What was measured: a new folder.", show_default=False, parser=some_path),
     ],
-    synthetic: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[NAME=]DIR",
-            help="A generated or augmented feature set, called NAME, by default as its folder. Repeat for more.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006  Typer copies it
-    folds: Annotated[
-        Path | None,
-        typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json", parser=some_path),
-    ] = None,
+    synthetic: Synthetic = [],  # noqa: B006  Typer copies it
+    folds: FoldsFile = None,
     fold: Annotated[list[str], typer.Option(help="Measure this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
     width: Annotated[
         int | None, typer.Option(help="Channels of the embedder's first stage.", show_default="16")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clinaug_fast.cli.arguments import Features, FoldsFile, chosen_folds
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
 
@@ -13,26 +14,15 @@ if TYPE_CHECKING:
     from clinaug_fast.gan.train import TrainResult
 
 
-MOST_DIGITS = 9  # of a fold's number
-
-
 def train(
-    features: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FEATURES", help="The feature set of the real recordings.", show_default=False, parser=some_path
-        ),
-    ],
+    features: Features,
     run: Annotated[
         Path,
         typer.Argument(
             metavar="RUN", help="The run's folder; an unfinished one goes on.", show_default=False, parser=some_path
         ),
     ],
-    folds: Annotated[
-        Path | None,
-        typer.Option(help="The folds.json of the split.", show_default="FEATURES/folds.json", parser=some_path),
-    ] = None,
+    folds: FoldsFile = None,
     fold: Annotated[list[str], typer.Option(help="Train this fold only, or all. Repeat for more.")] = ["all"],  # noqa: B006
     model: Annotated[
         str,
@@ -125,15 +115,3 @@ def _summary(result: "TrainResult", fold: int) -> dict[str, Any]:
         "wasserstein_highest": highest,
         "wasserstein_last": last,
     }
-
-
-def chosen_folds(given: list[str]) -> list[int] | None:
-    """The values of `--fold`: numbers, or None for all."""
-    from clinaug_fast.errors import SettingsError
-
-    if set(given) == {"all"}:
-        return None
-    wrong = [text for text in given if not text.isdecimal() or len(text) > MOST_DIGITS]
-    if wrong:
-        raise SettingsError(f"fold is {wrong[0]!r}; expected a number from 0 on, or all, alone")
-    return [int(text) for text in given]
