@@ -19,7 +19,7 @@ from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.features.folds import _fingerprint as folds_fingerprint
 from clinaug_fast.features.lineage import generated_lineage, unseen_rows
 from clinaug_fast.features.verify import verify
-from clinaug_fast.gan.run_folder import WEIGHTS, Run
+from clinaug_fast.gan.run_folder import SCALING, WEIGHTS, Run, scaling_text
 from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.deidentify import read_or_make_key
 from clinaug_fast.preprocess.merge import merge
@@ -299,7 +299,8 @@ def test_settings_that_make_no_run_and_weights_of_another_type_are_told(tiny_fea
     run = tmp_path / "run"
     train(tiny_features, tiny_folds, run, config, only_folds=[0])
     weights = {name: tensor.half() for name, tensor in load_file(run / "fold_0" / WEIGHTS).items()}
-    (run / "fold_0" / WEIGHTS).write_bytes(save(weights))
+    scaling = Run.open(run).state(0)["scaling"]
+    (run / "fold_0" / WEIGHTS).write_bytes(save(weights, {SCALING: scaling_text(**scaling)}))
     edit(run / "fold_0/state.json", weights=fingerprint_file(run / "fold_0" / WEIGHTS))
     with pytest.raises(InputError, match=r"does not fit .*run\.json: .* is of torch.float16, expected torch.float32"):
         Run.open(run).generator(0)

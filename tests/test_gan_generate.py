@@ -184,8 +184,7 @@ def test_a_generator_that_gives_no_numbers_is_refused(run, tiny_features, tiny_f
     state = json.loads((other / "fold_0/state.json").read_text())
     weights = load_file(other / "fold_0" / WEIGHTS)
     diverged = weights | {"project.weight": weights["project.weight"] * math.nan}
-    told = {SCALING: scaling_text(state["scaling"]["low"], state["scaling"]["high"])}
-    (other / "fold_0" / WEIGHTS).write_bytes(save(diverged, told))
+    (other / "fold_0" / WEIGHTS).write_bytes(save(diverged, {SCALING: scaling_text(**state["scaling"])}))
     digest = fingerprint_file(other / "fold_0" / WEIGHTS)
     (other / "fold_0/state.json").write_text(json.dumps(state | {"weights": digest}))
     with pytest.raises(InputError, match=r"generator of fold 0 in .*other gives NaN.*train a new run"):

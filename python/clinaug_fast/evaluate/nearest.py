@@ -27,20 +27,21 @@ def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest
     What sounds like nobody in particular is about as near to one patient as to the next: its ratio is near 1. A copy is
     near to its original alone: its ratio is near 0, however smooth the generator is (Lowe's ratio test).
     """
-    x, y = _flat(clips), _flat(among)
-    x_squares, y_squares = np.square(x).sum(axis=1), np.square(y).sum(axis=1)
+    y = _flat(among)
+    y_squares, n = np.square(y).sum(axis=1), len(clips)
     _, owner = np.unique(groups, return_inverse=True)
-    rows, first, second = np.empty(len(x), np.int64), np.empty(len(x)), np.empty(len(x))
-    for begin in range(0, len(x), CLIPS_AT_ONCE):
+    rows, first, second = np.empty(n, np.int64), np.empty(n), np.empty(n)
+    for begin in range(0, n, CLIPS_AT_ONCE):
         part = slice(begin, begin + CLIPS_AT_ONCE)
-        squares = x_squares[part, None] + y_squares - 2.0 * (x[part] @ y.T)
+        x = _flat(clips[part])
+        squares = np.square(x).sum(axis=1)[:, None] + y_squares - 2.0 * (x @ y.T)
         rows[part] = squares.argmin(axis=1)
         first[part] = squares.min(axis=1)
         squares[owner == owner[rows[part], None]] = np.inf
         second[part] = squares.min(axis=1)
     first, second = np.sqrt(np.maximum(first, 0.0)), np.sqrt(np.maximum(second, 0.0))
     ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0.0)
-    return Nearest(rows, first / np.sqrt(x.shape[1]), ratios)
+    return Nearest(rows, first / np.sqrt(y.shape[1]), ratios)
 
 
 def spread(clips: np.ndarray) -> float:
