@@ -190,15 +190,27 @@ def test_two_patients_in_one_file_stay_two(tmp_path: Path) -> None:
 
 
 def test_a_file_whose_subjects_are_not_given_is_one_source(tmp_path: Path) -> None:
-    rows = ["r0.wav,a,,0,2", "r0.wav,b,,3,5", "r0.wav,a,,6,8", "r1.wav,a,p0,0,3", "r1.wav,b,,5,8"]
-    assert len(np.unique(audit(write_segments(tmp_path, rows)).sources)) == 2
+    rows = ["r0.wav,a,,0,2", "r0.wav,b,,3,5", "r0.wav,a,,6,8"]
+    rows += ["r1.wav,a,p0,0,2", "r1.wav,a,,3,5", "r1.wav,b,p1,6,8", "r2.wav,b,p2,0,2", "r2.wav,a,,6,8"]
+    found = audit(write_segments(tmp_path, rows))
+    assert len(np.unique(found.sources)) == 3
+    assert found.subjects == [None] * 3 + ["p0 + p1"] * 3 + ["p2"] * 2  # a split refuses recordings that are half known
 
 
 def test_segments_that_overlap_by_design_are_no_pairs_but_where_their_patients_differ(tmp_path: Path) -> None:
-    rows = ["r0.wav,a,p0,0,3", "r0.wav,b,p0,1,4", "r1.wav,a,,0,3", "r1.wav,b,,1,4"]
+    rows = [
+        "r0.wav,a,p0,0,3",
+        "r0.wav,b,p0,1,4",
+        "r1.wav,a,,0,3",
+        "r1.wav,b,,1,4",
+        "r3.wav,a,p4,0,3",
+        "r3.wav,a,p4,0,4",
+    ]
     found = audit(write_segments(tmp_path, rows))
     assert not len(found.pairs.score)
-    assert len(np.unique(found.sources)) == 2
+    assert len(np.unique(found.sources)) == 3
+    found = audit(write_segments(tmp_path, ["r4.wav,a,p0,0,5", "r4.wav,b,p0,0.1,4"]))
+    assert found.between("label").tolist() == [True]  # one stretch under two labels
     found = audit(write_segments(tmp_path, ["r2.wav,a,p0,0,3", "r2.wav,b,p1,1,4"]))
     assert found.between("subject").tolist() == [True]
     assert found.subjects == ["p0 + p1", "p0 + p1"]

@@ -275,9 +275,10 @@ def test_segments_of_one_file_are_one_group_where_no_subject_is_known() -> None:
     assert corpus_facts(table(*alone))["shortcut"]["warning"] is not None
 
 
-def test_segments_of_one_file_that_hold_the_same_are_not_parted(tmp_path: Path, monkeypatch) -> None:
-    """Their files are numbered through, block by block."""
-    monkeypatch.setattr("clinaug_fast.preprocess.blocks.BLOCK_RECORDINGS", 4)
+@pytest.mark.parametrize("key", [None, bytes(32)])
+def test_segments_of_one_file_that_hold_the_same_are_not_parted(tmp_path: Path, monkeypatch, key: bytes | None) -> None:
+    """A block may end inside a file, and a key scatters a file's segments over all of them."""
+    monkeypatch.setattr("clinaug_fast.preprocess.blocks.BLOCK_RECORDINGS", 3)
     corpus, rate = tmp_path / "corpus", 8000
     corpus.mkdir()
     lines = ["path,label,start_s,end_s"]
@@ -286,9 +287,9 @@ def test_segments_of_one_file_that_hold_the_same_are_not_parted(tmp_path: Path, 
         soundfile.write(corpus / f"{number}.wav", np.tile(draw.integers(-9000, 9000, rate), 2).astype(np.int16), rate)
         lines += [f"{number}.wav,{label},{second},{second + 1}" for second in range(2)]
     (corpus / "table.csv").write_text("\n".join(lines))
-    preprocess(corpus / "table.csv", tmp_path / "out", MEL, ClipConfig(n_frames=32))
+    preprocess(corpus / "table.csv", tmp_path / "out", MEL, ClipConfig(n_frames=32), deidentify_key=key)
     about = FeatureSet.open(tmp_path / "out").about
-    assert len(about["shards"]) == 3
+    assert len(about["shards"]) == 4
     copies = about["corpus_facts"]["copies"]
     assert (copies["sounds"], copies["recordings"]) == (4, 12)
     assert (copies["of_one_label_and_several_subjects"], copies["of_several_labels"]) == (2, 0)

@@ -184,6 +184,16 @@ def test_files_that_are_there_are_to_be_repaired(cli: Cli, tmp_path: Path):
     assert result.stderr.rstrip().endswith(". Repair the files")
 
 
+def test_a_path_among_others_that_leads_nowhere_is_to_be_corrected(cli: Cli, tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    rows = [f"{label}/p{k}_0.wav,{label}" for label in ("hiss", "hum") for k in range(3)]
+    (corpus / "table.csv").write_text("\n".join(["path,label", "hiss/lost.wav,hiss", *rows]))
+    result = cli("preprocess", corpus / "table.csv", tmp_path / "out", *MEL_OPTIONS, "--quiet")
+    assert result.exit_code == 4
+    assert "(1 MISSING)" in result.stderr
+    assert "Correct the paths that lead nowhere and name a new output folder, or raise --max-bad" in result.stderr
+
+
 def test_segments_that_are_too_short_are_not_to_be_repaired(cli: Cli, tmp_path: Path):
     corpus = write_corpus(tmp_path / "corpus")
     rows = [f"{label}/p{k}_0.wav,{label},0,{end}" for label in ("hiss", "hum") for k in range(3) for end in (0.05, 1)]

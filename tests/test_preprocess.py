@@ -304,7 +304,7 @@ def test_several_low_rates_are_told_one_by_one(tmp_path: Path):
     run(corpus, tmp_path / "out", subject_pattern=SUBJECT_PATTERN, progress=listener)
     (warning,) = listener.warnings
     assert "3 of 21 recordings were sampled below 8000 Hz, so their mel bands above half their rate hold" in warning
-    assert "nothing: 1 at 4000 Hz, 2 at 6000 Hz. Try --sample-rate 6000 --f-max 3000" in warning
+    assert "nothing: 2 at 6000 Hz, 1 at 4000 Hz. Try --sample-rate 6000 --f-max 3000" in warning
 
 
 def test_another_setting_or_another_corpus_is_refused_by_name(tiny_corpus: Path, tmp_path: Path):

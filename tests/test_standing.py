@@ -81,9 +81,10 @@ def test_altered_clips_tell_the_recipe_and_the_arithmetic_that_made_them(
     augment(features, out, noise, corpus=tiny_corpus)
     augment(features, tmp_path / "masks", masks)
     monkeypatch.setattr("clinaug_fast.native.ARITHMETIC", "another")
-    with pytest.raises(InputError, match=r"arithmetic is '.*' there, 'another' asked"):
+    told = "was made by a build or on a processor whose altered clips are others"
+    with pytest.raises(InputError, match=told):
         augment(features, out, noise, corpus=tiny_corpus)
     assert augment(features, tmp_path / "masks", masks).already_done  # no sound, no kernel
     monkeypatch.setattr("clinaug_fast.augment.augment.RECIPE", 0)
-    with pytest.raises(InputError, match=r"recipe is 1 there, 0 asked"):
+    with pytest.raises(InputError, match=told):
         augment(features, tmp_path / "masks", masks)

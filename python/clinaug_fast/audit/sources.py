@@ -31,6 +31,7 @@ AT_LEAST = 0.35  # of both public corpora 3 of 16 667 pairs that reach it bear t
 LEAST = 0.2  # of a million pairs of half a second of noise none comes above 0.19
 TOO_LITTLE = "TOO_LITTLE_SOUND"  # of what is not compared, beside audio.Code
 AT_ONCE = 64  # recordings
+NEARLY = 0.9  # all of a segment
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,33 @@ class Audit:
 
     @cached_property
     def sources(self) -> np.ndarray:
-        """(n,) the source of each row: what pairs, a given subject or, where none is given, a file hold together."""
-        n, unknown = len(self.corpus), self._codes("subject") < 0
+        """(n,) the source of each row: what pairs or a given subject hold together, or a file with unknown ones."""
+        n = len(self.corpus)
         first, second = [self.pairs.first], [self.pairs.second]
         for name in ("path", "subject"):
             codes = self._codes(name)
             rows = np.flatnonzero(codes >= 0)
             rows = rows[np.argsort(codes[rows], kind="stable")]
-            one, next_one = rows[:-1], rows[1:]
-            as_before = codes[one] == codes[next_one]
+            as_before = codes[rows[1:]] == codes[rows[:-1]]
             if name == "path":
-                as_before &= unknown[one] | unknown[next_one]
-            first.append(one[as_before])
-            second.append(next_one[as_before])
+                as_before &= self._is_open[rows[1:]]
+            first.append(rows[:-1][as_before])
+            second.append(rows[1:][as_before])
         edges = (np.concatenate(first), np.concatenate(second))
         return connected_components(coo_array((np.ones(len(edges[0]), bool), edges), shape=(n, n)), directed=False)[1]
 
     @cached_property
+    def _is_open(self) -> np.ndarray:
+        """(n,) bool: rows of a file that has a row whose subject is not given."""
+        paths = self._codes("path")
+        return np.bincount(paths, self._codes("subject") < 0)[paths] > 0
+
+    @cached_property
     def groups(self) -> list[np.ndarray]:
-        """The rows of each source that pairs hold together, ascending; a source of one file or one subject is none."""
-        alike_sources = np.unique(self.sources[self.pairs.first])
+        """The rows of each source that pairs hold together, or a file of which some subjects are given and others not,
+        ascending; a source of one file or one subject is none."""
+        half_known = self._is_open & (self._codes("subject") >= 0)
+        alike_sources = np.unique(np.concatenate([self.sources[self.pairs.first], self.sources[half_known]]))
         order = np.argsort(self.sources, kind="stable")
         begins, ends = (np.searchsorted(self.sources[order], alike_sources, side) for side in ("left", "right"))
         groups = [order[begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -77,7 +85,8 @@ class Audit:
 
     @property
     def by_design(self) -> np.ndarray:
-        """(P,) bool: the pairs of segments of one file that overlap, and that no split parts anyway."""
+        """(P,) bool: the pairs of segments of one file that overlap, and that no split parts anyway. What lies all but
+        whole in another of another label is none."""
         table, rows = self.corpus.table, (self.pairs.first, self.pairs.second)
         paths = self._codes("path")
         starts = pc.fill_null(table.column("start_s"), 0.0).to_numpy()
@@ -85,8 +94,9 @@ class Audit:
         (path, other), (start, other_start), (end, other_end) = (
             [values[some] for some in rows] for values in (paths, starts, ends)
         )
-        overlap = (start < other_end) & (other_start < end)
-        return (path == other) & overlap & ~self.between("subject")
+        shared = np.minimum(end, other_end) - np.maximum(start, other_start)
+        within = shared >= NEARLY * np.minimum(end - start, other_end - other_start)
+        return (path == other) & (shared > 0.0) & ~self.between("subject") & ~(within & self.between("label"))
 
     def _codes(self, column: str) -> np.ndarray:
         """(n,) a number for each value of a column, -1 for null."""

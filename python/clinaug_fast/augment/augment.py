@@ -22,7 +22,7 @@ from clinaug_fast import native
 from clinaug_fast.augment.sources import Source, Sources, cut_again, sources_of, waveform
 from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
 from clinaug_fast.config import AugmentConfig
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.lineage import altered_id, augmented_lineage
 from clinaug_fast.features.pictures import save_real_above, to_show
@@ -30,6 +30,7 @@ from clinaug_fast.runs import Progress, Silent, made_once, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
 RECIPE = 1  # counts up where a change of ours changes what is drawn or done to a clip
+BUILD = ("recipe", "arithmetic")  # of a lineage: what is not the user's to set
 PICTURE = "real_above_augmented.png"
 NOISE_RANGE_DB = 20.0
 CLIPS_AT_ONCE = 1024  # altered ones that specaugment makes
@@ -103,6 +104,11 @@ def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> Au
     """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
     made = FeatureSet.open(out)
     made.refuse_all_but("augmented")
+    if any(made.lineage.get(key) != lineage.get(key) for key in BUILD):
+        raise InputError(
+            f"{out} was made by a build or on a processor whose altered clips are others; expected the same one. Name "
+            "another output folder, or remove it"
+        )
     refuse_changed(out, made.lineage, lineage)
     made.refuse_lost_shards()
     if not (out / PICTURE).exists():

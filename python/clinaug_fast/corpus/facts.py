@@ -21,7 +21,7 @@ FACTS_SCHEMA = pa.schema(
         pa.field("recording", pa.string(), nullable=False),  # Recording.id, hashed where de-identified
         pa.field("label", pa.string(), nullable=False),
         pa.field("subject", pa.string()),
-        pa.field("file", pa.int32(), nullable=False),  # a number, the same for the segments of one file
+        pa.field("file", pa.int64(), nullable=False),  # a digest, the same for the segments of one file
         pa.field("seconds", pa.float64(), nullable=False),  # decoded, at the file's rate
         pa.field("file_rate", pa.int32(), nullable=False),  # Hz
         pa.field("channels", pa.int32(), nullable=False),
@@ -32,7 +32,6 @@ FACTS_SCHEMA = pa.schema(
         pa.field("silent_share", pa.float32(), nullable=False),  # of samples below SILENCE_DB
     ]
 )
-FILE = "file"
 NUMBERS = [field.name for field in FACTS_SCHEMA if not pa.types.is_string(field.type)]
 
 
@@ -41,7 +40,7 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
     `recording` in some rows, and is asked for few. Draws with a fixed seed."""
     column = {name: recordings.column(name).to_numpy() for name in NUMBERS}
     labels, of_label = _coded(recordings.column("label"))
-    subjects, seconds = _groups(recordings.column("subject"), column[FILE]), column["seconds"]
+    subjects, seconds = _groups(recordings.column("subject"), column["file"]), column["seconds"]
     column["rms_db"] = np.maximum(column["rms_db"], FLOOR_DB)
     shortcut = duration_and_level_shortcut(  # first: it needs the most memory
         seconds, column["rms_db"], column["peak"], of_label, subjects, labels
@@ -89,8 +88,10 @@ def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
 def _groups(subjects: pa.ChunkedArray, files: np.ndarray) -> np.ndarray:
     """(n,) what is left out together, as a split keeps it: a subject's recordings, or a file's where the subject is not
     known."""
-    numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy()
-    return np.where(numbers < 0, len(numbers) + files, numbers)
+    numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy().copy()
+    unknown = numbers < 0
+    numbers[unknown] = numbers.max(initial=-1) + 1 + np.unique(files[unknown], return_inverse=True)[1]
+    return numbers
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:

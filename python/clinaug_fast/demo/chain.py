@@ -16,7 +16,7 @@ from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.pipeline import preprocess
-from clinaug_fast.runs import Progress
+from clinaug_fast.runs import Progress, refuse_dead_link
 
 
 class DemoSizes(Settings):
@@ -44,6 +44,7 @@ def run_demo(out: Path, *, seed: int, threads: int, progress: Progress, sizes: D
     `threads` is preprocess's; torch keeps the number that it has. Raises InputError where `out` holds something else
     or was made with another seed.
     """
+    refuse_dead_link(out)
     corpus, path_of_folds = out / "corpus", out / "features" / "folds.json"
     mel, clip = PRESETS["surgical"].mel, PRESETS["surgical"].clip
     gan, classifier = sizes.gan.with_changes(seed=seed), sizes.classifier.with_changes(seed=seed)

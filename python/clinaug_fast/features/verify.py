@@ -181,5 +181,7 @@ def _rejected(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     digest, counted = fingerprint_file(path / "rejected.jsonl"), about["counts"]["rejected"]
     if codes != counted:
         yield "rejected.jsonl", f"it lists {codes}; features.json counts {counted}"
+    elif "rejected" not in about:
+        yield "features.json", "it does not tell the digest of rejected.jsonl"
     elif about["rejected"]["blake2b_64"] != digest:
         yield "rejected.jsonl", f"its digest is {digest}; expected {about['rejected']['blake2b_64']}"

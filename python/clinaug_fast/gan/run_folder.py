@@ -24,6 +24,7 @@ from clinaug_fast.json_files import as_json, read_json_lines, read_record, read_
 from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, provenance, refuse_changed
 
 SCHEMA_VERSION = 3  # counts up, too, where a change of ours changes what training or generating gives
+ANOTHER_BUILD = "Another build made it: train again, into another folder"
 WEIGHTS = "generator.safetensors"
 SCALING = "scaling"  # in its metadata
 METRICS = "metrics.jsonl"
@@ -101,7 +102,7 @@ class Run:
     def open(cls, path: Path) -> "Run":
         path = Path(path)
         what = "a run's run.json (clinaug-fast train makes one)"
-        run = cls(path, read_versioned(path / "run.json", what, SCHEMA_VERSION, "Train again", ABOUT))
+        run = cls(path, read_versioned(path / "run.json", what, SCHEMA_VERSION, ANOTHER_BUILD, ABOUT))
         try:
             _ = run.config
         except (SettingsError, TypeError) as error:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.corpus.audio import Code
-from clinaug_fast.corpus.facts import FACTS_SCHEMA, FILE, NUMBERS, corpus_facts
+from clinaug_fast.corpus.facts import FACTS_SCHEMA, NUMBERS, corpus_facts
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, fingerprint_with
@@ -125,7 +125,6 @@ def _read_facts(files: BlockFiles, kept: Sequence[int]) -> pa.Table:
             chunks += rows.column(name).chunks
         for name, values in numbers.items():
             values[at : at + rows.num_rows] = rows.column(name).to_numpy()
-        numbers[FILE][at : at + rows.num_rows] += at  # a block counts its own
         at += rows.num_rows
     columns = {name: pa.chunked_array(chunks, pa.string()) for name, chunks in texts.items()}
     return pa.table(columns | {name: pa.array(values) for name, values in numbers.items()})
@@ -178,7 +177,12 @@ def _cure(rejected: list[dict[str, Any]], corpus: object) -> str:
 
 def cure(codes: Collection[str]) -> str:
     """What to do about recordings that were rejected with these codes."""
-    lengths = {Code.TOO_SHORT: "lower --min-seconds", Code.TOO_LONG: "raise --max-duration"}
-    if not codes or {*codes} - {*lengths}:
+    known = {
+        Code.MISSING: "correct the paths that lead nowhere",
+        Code.TOO_LONG: "raise --max-duration",
+        Code.TOO_SHORT: "lower --min-seconds",
+    }
+    if not codes or {*codes} - {*known}:
         return "Repair the files"
-    return " and ".join(lengths[code] for code in sorted(codes)).capitalize()
+    cures = " and ".join(known[code] for code in sorted(codes))
+    return cures[0].upper() + cures[1:]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
 
 from clinaug_fast.corpus.facts import FACTS_SCHEMA, FLOOR_DB
 from clinaug_fast.corpus.recordings import recordings_of
@@ -44,14 +45,17 @@ def index_table(
 def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Table:
     """FACTS_SCHEMA: one row a kept recording, its level before mixing and resampling; measured: native.MEASURED."""
     of_recording = public.take(pa.array(at))
-    files = of_recording.column("recording").combine_chunks().dictionary_encode().indices.to_numpy()
+    files = of_recording.column("recording").combine_chunks().dictionary_encode()
+    digests = np.array([xxh3_64_intdigest(name.encode()) for name in files.dictionary.to_pylist()], np.uint64).view(
+        np.int64
+    )
     n = (measured["samples"] * measured["channels"]).astype(np.float64)
     rms_db = 10.0 * np.log10(np.maximum(measured["square_sum"] / n, 10.0 ** (FLOOR_DB / 10.0)))
     columns = {
         "recording": of_recording.column("id"),
         "label": of_recording.column("label"),
         "subject": of_recording.column("subject"),
-        "file": files.astype(np.int32),
+        "file": digests[files.indices.to_numpy()],
         "seconds": measured["samples"] / measured["rate"],
         "file_rate": measured["rate"].astype(np.int32),
         "channels": measured["channels"].astype(np.int32),

@@ -122,11 +122,11 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
         )
     low = {int(rate): n for rate, n in counts.file_rates.items() if int(rate) / 2 < mel.f_max}
     if low:
-        commonest = min(low, key=lambda rate: (-low[rate], rate))
+        commonest, *others = sorted(low, key=lambda rate: (-low[rate], rate))
         told = f"their mel bands above {commonest / 2:g} Hz hold nothing"
-        if len(low) > 1:
-            by_rate = ", ".join(f"{n} at {rate} Hz" for rate, n in sorted(low.items())[:RATES])
-            more = f" and others at {len(low) - RATES} rates" if len(low) > RATES else ""
+        if others:
+            by_rate = ", ".join(f"{low[rate]} at {rate} Hz" for rate in [commonest, *others][:RATES])
+            more = " and others at still other rates" if len(low) > RATES else ""
             told = f"their mel bands above half their rate hold nothing: {by_rate}{more}"
         progress.warn(
             f"{sum(low.values())} of {counts.kept} recordings were sampled below {2 * mel.f_max:g} Hz, so {told}. "
