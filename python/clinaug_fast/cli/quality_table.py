@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from clinaug_fast.cli.score_table import PLAIN_WIDTH
+from clinaug_fast.cli.score_table import ARM_WIDTH, PLAIN_WIDTH
 from clinaug_fast.evaluate.fold_quality import REAL
 from clinaug_fast.shown import shown
 
@@ -20,7 +20,8 @@ COLUMNS = {"frechet": "Fréchet", "kernel": "kernel", "spread": "spread", "near_
 def quality_table(about: Mapping[str, Any], out: Path, *, plain: bool) -> Group | str:
     """`quality.json` as a rich renderable, or as plain aligned text for a pipe."""
     table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("set", overflow="fold")
+    names = [REAL, *map(shown, about["arms"])]
+    table.add_column("set", overflow="fold", min_width=min(ARM_WIDTH, max(map(len, names))))
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for name, measured in {REAL: about["real"], **about["arms"]}.items():
@@ -53,8 +54,8 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
         "themselves."
     )
     yield (
-        f"near copies: clips at most {about['near_limit']:.2f} times as far from one training subject as from the "
-        "next, as 1 % of the real clips of test subjects are. That there are none proves no privacy."
+        f"near copies: clips less than {about['near_limit']:.2f} times as far from one training subject as from the "
+        "next; the first row is that of real clips of test subjects. That there are none proves no privacy."
     )
 
 

@@ -19,26 +19,25 @@ from clinaug_fast.evaluate.nearest import Nearest, nearest, relative_spread
 from clinaug_fast.evaluate.training import TEST_BATCH, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
-from clinaug_fast.features.lineage import unseen_rows
+from clinaug_fast.features.lineage import original_id, unseen_rows
 from clinaug_fast.runs import Progress
 from clinaug_fast.seeds import derived_seed
 
-REAL = (
-    "real"  # beside the arms: the real clips of the training part, or of the test part where they are asked for copies
-)
+REAL = "real"  # beside the arms: the real clips that a measure compares them with
 HALVES = 2
 PAIRS = 6  # nearest clips of a set that are told
 
 
 @dataclass(frozen=True)
 class Part:
-    """Clips (n, n_mels, n_frames) float32 and their classes (n,) int64."""
+    """Clips (n, n_mels, n_frames) float32 and their classes (n,) int64; `stream` names what is drawn of them."""
 
     clips: np.ndarray
     classes: np.ndarray
+    stream: str
 
     def of(self, rows: np.ndarray) -> "Part":
-        return Part(self.clips[rows], self.classes[rows])
+        return Part(self.clips[rows], self.classes[rows], self.stream)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class FoldQuality:
 
     distances: dict[str, dict[str, float]]  # frechet, kernel: the mean of both halves
     spread: dict[str, float]
-    ratios: dict[str, np.ndarray]  # of `nearest`, of every clip
+    classes: dict[str, np.ndarray]  # of every clip that was looked at for copies
+    ratios: dict[str, np.ndarray]  # of `nearest`, of the same clips
     pairs: dict[str, list[dict[str, Any]]]  # of the arms: the nearest clips
 
 
@@ -65,16 +65,25 @@ def fold_quality(
     Raises InputError where the fold trains on one group alone, or no label has two clips in every set and part.
     """
     train, test = folds.rows(features, fold)
-    groups = features.groups[train]
+    groups, real_ids = features.groups[train], features.column("id")[train]
     if len(set(groups)) < HALVES:
         raise InputError(
             f"fold {fold} trains on {groups[0]!r} alone; expected {HALVES} groups or more, or a copy cannot be told. "
             "Split into fewer folds, or record more"
         )
-    training, tested = (Part(features.clips(rows), features.classes[rows]) for rows in (train, test))
-    rows = {arm: unseen_rows(generated, features, folds, fold) for arm, generated in synthetic.items()}
-    arms = {arm: Part(synthetic[arm].clips(rows[arm]), synthetic[arm].classes[rows[arm]]) for arm in synthetic}
+    training, tested = (
+        Part(features.clips(rows), features.classes[rows], stream)
+        for rows, stream in ((train, "training part"), (test, "test part"))
+    )
+    arms, ids, copied_from = {}, {}, {}
+    for arm, made in synthetic.items():
+        rows = unseen_rows(made, features, folds, fold)
+        arms[arm], ids[arm] = Part(made.clips(rows), made.classes[rows], made.fingerprint), made.column("id")[rows]
+        if made.lineage["kind"] == "augmented":
+            at = {name: row for row, name in enumerate(real_ids)}
+            copied_from[arm] = np.array([at[original_id(name)] for name in ids[arm]])
 
+    _refuse_too_few([training, tested, *arms.values()], len(features.labels), fold)
     by_half = []
     for half, (seen, unseen) in enumerate(_halves(training.classes, groups, derived_seed("halves", config.seed, fold))):
         seed = derived_seed("embedder", config.seed, fold, half)
@@ -82,32 +91,39 @@ def fold_quality(
         clips, classes = (torch.from_numpy(array) for array in (training.clips[seen], training.classes[seen]))
         model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
         sets = {REAL: training.of(unseen), **arms}
+        for arm, originals in copied_from.items():
+            sets[arm] = arms[arm].of(np.isin(originals, unseen))
         by_half.append(_distances(model, tested, sets, features.labels, fold, seed, device, progress))
     distances = {
         name: {measure: float(np.mean([half[name][measure] for half in by_half])) for measure in measures}
         for name, measures in by_half[0].items()
     }
-    copied = {REAL: nearest(tested.clips, training.clips, groups)}
-    copied |= {arm: nearest(part.clips, training.clips, groups) for arm, part in arms.items()}
-    spread = {
-        name: relative_spread(part.clips, part.classes, training.clips, training.classes)
-        for name, part in {REAL: tested, **arms}.items()
-    }
-    real_ids = features.column("id")[train]
-    pairs = {}
-    for arm, generated in synthetic.items():
-        ids = generated.column("id")[rows[arm]]
-        pairs[arm] = [
+    looked_at = {REAL: tested, **arms}
+    copied = {name: nearest(part.clips, training.clips, groups) for name, part in looked_at.items()}
+    pairs = {
+        arm: [
             {
-                "id": ids[at],
-                "real": real_ids[copied[arm].rows[at]],
+                "id": ids[arm][at],
+                "real": real_ids[found.rows[at]],
                 "fold": fold,
                 "ratio": ratio,
                 "distance_db": distance,
             }
-            for at, ratio, distance in _closest(copied[arm], features.mel.unit_db)
+            for at, ratio, distance in _closest(found, features.mel.unit_db)
         ]
-    return FoldQuality(distances, spread, {name: near.ratios for name, near in copied.items()}, pairs)
+        for arm, found in copied.items()
+        if arm != REAL
+    }
+    return FoldQuality(
+        distances=distances,
+        spread={
+            name: relative_spread(part.clips, part.classes, training.clips, training.classes)
+            for name, part in looked_at.items()
+        },
+        classes={name: part.classes for name, part in looked_at.items()},
+        ratios={name: found.ratios for name, found in copied.items()},
+        pairs=pairs,
+    )
 
 
 def _halves(classes: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -116,6 +132,17 @@ def _halves(classes: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[tupl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of labels with one clip
         yield from splitter.split(classes, classes, groups)
+
+
+def _refuse_too_few(parts: Sequence[Part], n_labels: int, fold: int) -> np.ndarray:
+    """(n_labels,) how many clips of each label all parts have; InputError where no label has two in each."""
+    n_of_label = np.min([np.bincount(part.classes, minlength=n_labels) for part in parts], axis=0)
+    if n_of_label.max() < 2:
+        raise InputError(
+            f"fold {fold} has no label of which its test part, half of its training part and every set have two clips; "
+            "expected one or more. Generate more, or use fewer folds"
+        )
+    return n_of_label
 
 
 def _distances(
@@ -129,20 +156,13 @@ def _distances(
     progress: Progress,
 ) -> dict[str, dict[str, float]]:
     """frechet and kernel of each of `sets`: as many clips of a label are drawn from each as all of them have."""
-    counts = [np.bincount(part.classes, minlength=len(labels)) for part in (tested, *sets.values())]
-    n_of_label = np.min(counts, axis=0)
-    few = [label for label, n in zip(labels, n_of_label, strict=True) if n < 2]
-    if len(few) == len(labels):
-        raise InputError(
-            f"fold {fold} has no label of which its test part, half of its training part and every set have two clips; "
-            "expected one or more. Generate more, or use fewer folds"
-        )
-    if few:
+    n_of_label = _refuse_too_few([tested, *sets.values()], len(labels), fold)
+    if few := [label for label, n in zip(labels, n_of_label, strict=True) if n < 2]:
         told = f"fold {fold} compares without {', '.join(few)}, of which a set, its test part or half of its training"
         progress.warn(f"{told} part has fewer than two clips")
-    rng = np.random.default_rng(seed)
 
     def drawn(part: Part) -> Part:
+        rng = np.random.default_rng(derived_seed(f"clips of {part.stream}", seed))
         chosen = (rng.permutation(np.flatnonzero(part.classes == c))[:n] for c, n in enumerate(n_of_label) if n >= 2)
         return part.of(np.concatenate(list(chosen)))
 

@@ -28,6 +28,7 @@ from clinaug_fast.runs import Progress, Silent, atomic_folder, made_once, proven
 SCHEMA_VERSION = 1
 ABOUT = {"settings": dict, "near_limit": float, "real": dict, "arms": dict}  # what quality.json tells
 NEAR = 0.01  # the share of real test clips that count as near copies, by which the limit is set
+TWIN = 0.05  # a ratio below which a real clip is a copy itself
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ def quality(
 
     frechet, kernel: `frechet_distance` and `kernel_distance_by_label` to the fold's test part, in the embedding of a
     ResNet-18 trained on half of the groups of the fold's training part; the mean of both halves. The real row is the
-    other half's, which like the sets and the test part the embedder has not seen. As many clips of a label are drawn
-    from each as all of them have.
+    other half's, which the embedder has not seen, as it has not the test part; of augmented sets the copies of the
+    other half are taken. Clips that repeat what the embedder has seen come out farther than they are. As many clips
+    of a label are drawn from each as all of them have.
     spread: `relative_spread` to the training part; below 1 where clips are more alike than real ones. The real row is
     the test part's.
-    near_copies: the share of clips whose ratio to the training part (`nearest`) is below what all but 1 % of the test
-    clips of all folds have. The real row is the test part's, about 1 % by construction.
+    near_copies: the share of clips whose ratio to the training part (`nearest`) is below a limit, averaged over labels.
+    The real row is the test part's: the limit is what all but 1 % of the test clips of all folds reach, each label
+    counting alike, and without those that have a twin in the training part.
 
     Raises LeakageError where a generator has seen a group that its fold tests, InputError for sets that do not fit
     together or are too small to compare or an `out` that was made otherwise, SettingsError for an unusable arm name or
@@ -69,6 +72,8 @@ def quality(
     refuse_without_torchmetrics()
     if not synthetic:
         raise SettingsError("no generated or augmented set is given; expected one or more. Name it with --synthetic")
+    if REAL in synthetic:
+        raise SettingsError(f"a set is named {REAL!r}, which is what sets are compared with. Name it otherwise")
     chosen = folds.chosen(only_folds)
     check_real(features, folds, chosen)
     check_synthetic(features, folds, synthetic, chosen)
@@ -81,10 +86,15 @@ def quality(
     }
 
     def make() -> QualityResult:
-        progress.start("training embedders", HALVES * len(chosen) * config.steps)
-        found = [fold_quality(features, folds, synthetic, fold, config, device, progress) for fold in chosen]
-        about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found)}
-        _write(out, about | {"provenance": provenance() | {"torch": torch.__version__}}, features, synthetic)
+        with atomic_folder(out) as draft:
+            progress.start("training embedders", HALVES * len(chosen) * config.steps)
+            found = [fold_quality(features, folds, synthetic, fold, config, device, progress) for fold in chosen]
+            about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found, progress)}
+            for arm, measured in about["arms"].items():
+                path = draft / "closest" / arm / "pairs.png"
+                path.parent.mkdir(parents=True)
+                _draw(features, synthetic[arm], measured["closest"], path)
+            write_json(draft / "quality.json", about | {"provenance": provenance() | {"torch": torch.__version__}})
         return QualityResult(out, about, already_done=False)
 
     return made_once(out / "quality.json", make, lambda: _standing(out, settings))
@@ -97,15 +107,15 @@ def _standing(out: Path, settings: Mapping[str, Any]) -> QualityResult:
     return QualityResult(out, about, already_done=True)
 
 
-def _summary(found: Sequence[FoldQuality]) -> dict[str, Any]:
-    limit = float(np.quantile(np.concatenate([fold.ratios[REAL] for fold in found]), NEAR))
+def _summary(found: Sequence[FoldQuality], progress: Progress) -> dict[str, Any]:
+    limit = _limit(found, progress)
     sets = {}
     for name in found[0].ratios:
         measures = {
             "frechet": [fold.distances[name]["frechet"] for fold in found],
             "kernel": [fold.distances[name]["kernel"] for fold in found],
             "spread": [fold.spread[name] for fold in found],
-            "near_copies": [np.mean(fold.ratios[name] < limit) for fold in found],
+            "near_copies": [_share_below(limit, fold.ratios[name], fold.classes[name]) for fold in found],
         }
         sets[name] = {measure: over_folds(np.array(values)) for measure, values in measures.items()}
         sets[name]["clips"] = sum(len(fold.ratios[name]) for fold in found)
@@ -117,13 +127,29 @@ def _summary(found: Sequence[FoldQuality]) -> dict[str, Any]:
     return rounded({"near_limit": limit, "real": real, "arms": sets})
 
 
-def _write(out: Path, about: Mapping[str, Any], features: FeatureSet, synthetic: Mapping[str, FeatureSet]) -> None:
-    with atomic_folder(out) as draft:
-        for arm, measured in about["arms"].items():
-            path = draft / "closest" / arm / "pairs.png"
-            path.parent.mkdir(parents=True)
-            _draw(features, synthetic[arm], measured["closest"], path)
-        write_json(draft / "quality.json", about)
+def _limit(found: Sequence[FoldQuality], progress: Progress) -> float:
+    """The ratio that NEAR of the test clips are below, each label counting alike."""
+    ratios, classes = (
+        np.concatenate(values)
+        for values in zip(*((fold.ratios[REAL], fold.classes[REAL]) for fold in found), strict=True)
+    )
+    alone = ratios >= TWIN
+    if not alone.all():
+        progress.warn(
+            f"{np.count_nonzero(~alone)} of {len(alone)} test clips have a twin in the training part of their fold, "
+            "under another subject: clinaug-fast audit finds which"
+        )
+    if not alone.any():
+        return TWIN
+    ratios, classes = ratios[alone], classes[alone]
+    order, weights = np.argsort(ratios, kind="stable"), 1.0 / np.bincount(classes)[classes]
+    below = np.cumsum(weights[order]) / weights.sum()
+    return float(ratios[order][np.searchsorted(below, NEAR, side="right")])
+
+
+def _share_below(limit: float, ratios: np.ndarray, classes: np.ndarray) -> float:
+    """The mean over labels."""
+    return float(np.mean([np.mean(ratios[classes == label] < limit) for label in np.unique(classes)]))
 
 
 def _draw(features: FeatureSet, synthetic: FeatureSet, pairs: Sequence[Mapping[str, Any]], path: Path) -> None:

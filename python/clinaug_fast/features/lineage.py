@@ -114,11 +114,16 @@ def altered_id(by: str, copy: int, clip_id: str) -> str:
     return f"{by}{copy}/{clip_id}"
 
 
+def original_id(altered: str) -> str:
+    """The id of the clip that was altered, of an `altered_id`."""
+    return altered.partition("/")[2]
+
+
 def _rows_of_training_part(augmented: FeatureSet, features: FeatureSet, folds: Folds, fold: int) -> np.ndarray:
     """The clips whose originals the fold trains on. InputError where a clip's id names none of the real ones, or it has
     another recording, subject or label than that one."""
     row_of = {name: row for row, name in enumerate(features.column("id"))}
-    originals = np.array([row_of.get(name.partition("/")[2], -1) for name in augmented.column("id")], np.int64)
+    originals = np.array([row_of.get(original_id(name), -1) for name in augmented.column("id")], np.int64)
     foreign = originals < 0
     for theirs, real in ((augmented.groups, features.groups), (augmented.classes, features.classes)):
         foreign |= theirs != real[originals]
