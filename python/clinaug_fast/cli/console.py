@@ -21,7 +21,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from clinaug_fast.cli.entry import nothing_begun
+from clinaug_fast.cli.unbegun import nothing_begun
 from clinaug_fast.errors import ENDINGS, SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError, lacks_threads
 from clinaug_fast.shown import shown, shown_in_json
 
