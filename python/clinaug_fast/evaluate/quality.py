@@ -80,7 +80,7 @@ def quality(
     settings = {
         "features": features.fingerprint,
         "folds": folds.fingerprint,
-        "arms": {arm: generated.fingerprint for arm, generated in synthetic.items()},
+        "arms": {arm: made.fingerprint for arm, made in synthetic.items()},
         "tested": chosen,
         **config.model_dump(exclude={"seeds"}),
     }
@@ -129,10 +129,8 @@ def _summary(found: Sequence[FoldQuality], progress: Progress) -> dict[str, Any]
 
 def _limit(found: Sequence[FoldQuality], progress: Progress) -> float:
     """The ratio that NEAR of the test clips are below, each label counting alike."""
-    ratios, classes = (
-        np.concatenate(values)
-        for values in zip(*((fold.ratios[REAL], fold.classes[REAL]) for fold in found), strict=True)
-    )
+    ratios = np.concatenate([fold.ratios[REAL] for fold in found])
+    classes = np.concatenate([fold.classes[REAL] for fold in found])
     alone = ratios >= TWIN
     if not alone.all():
         progress.warn(
