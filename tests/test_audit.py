@@ -214,3 +214,23 @@ def test_segments_that_overlap_by_design_are_no_pairs_but_where_their_patients_d
     found = audit(write_segments(tmp_path, ["r2.wav,a,p0,0,3", "r2.wav,b,p1,1,4"]))
     assert found.between("subject").tolist() == [True]
     assert found.subjects == ["p0 + p1", "p0 + p1"]
+
+
+def test_patients_of_one_file_that_share_the_least_of_time_are_one(tmp_path: Path) -> None:
+    rows = ["r0.wav,a,p0,0,5", "r0.wav,b,p1,4.8,8", "r1.wav,a,p2,0,4", "r1.wav,b,p3,4,8"]
+    found = audit(write_segments(tmp_path, rows))
+    assert found.subjects == ["p0 + p1", "p0 + p1", "p2", "p3"]
+    assert len(np.unique(found.sources)) == 3
+
+
+def test_an_end_that_is_not_given_is_the_last_that_is(tmp_path: Path) -> None:
+    found = audit(write_segments(tmp_path, ["r0.wav,a,p0,0,8", "r0.wav,b,p0,3,"]))
+    assert found.between("label").tolist() == [True]
+
+
+def test_names_that_are_made_up_are_no_other_spellings_of_given_ones(tmp_path: Path) -> None:
+    rows = ["r0.wav,a,,0,8", "r1.wav,b,Alike-1,0,8", "r2.wav,b,p1,0,5", "r2.wav,a,p2,4,8", "r3.wav,a,P1 + P2,0,8"]
+    table = write_segments(tmp_path, rows)
+    soundfile.write(tmp_path / "r4.wav", soundfile.read(tmp_path / "r0.wav")[0], 8000)
+    table.write_text(table.read_text() + "\nr4.wav,a,,0,8")
+    assert audit(table).subjects == ["alike-2", "Alike-1", *["p1 + p2 + alike-3"] * 2, "P1 + P2", "alike-2"]

@@ -49,6 +49,12 @@ def test_a_second_clip_of_the_same_subject_hides_no_copy():
     assert nearest(among[[0]] + 0.1 * clips(1, 5), among, np.array([0, 0, 2, 3])).ratios[0] < 0.2
 
 
+def test_an_exact_copy_is_one_though_two_subjects_have_its_original():
+    among = clips(6, 12)
+    among[3] = among[1]
+    assert nearest(among[[1]] + np.float32(2.0), among, np.arange(6)).ratios.tolist() == [0.0]
+
+
 def test_what_is_like_nobody_and_what_all_are_like_is_no_copy():
     silence = np.full((3, *SHAPE), -23.0, np.float32)
     assert nearest(silence[:1], silence, np.arange(3)).ratios.tolist() == [1.0]

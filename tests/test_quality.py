@@ -1,12 +1,16 @@
 """Quality as a whole: copies are told from what is new, and one folder holds what was measured."""
 
 import json
+import re
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from clinaug_fast.cli.quality_table import quality_table
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import InputError, LeakageError, SettingsError
 from clinaug_fast.evaluate import fold_quality as module
@@ -39,10 +43,12 @@ def write_copies(path: Path, features: FeatureSet, folds: Folds, noise: float) -
     return FeatureSet.open(path)
 
 
-def write_loud(path: Path, features: FeatureSet) -> FeatureSet:
-    """A copy of each clip, some dB louder."""
+def write_loud(path: Path, features: FeatureSet, chosen: np.ndarray | None = None) -> FeatureSet:
+    """A copy of each clip, or of those chosen, some dB louder."""
     with new_feature_set(path, MEL, SIZE, LABELS, augmented_lineage(features, {"by": "gain"})) as writer:
         for row, clip in enumerate(features.clips()):
+            if chosen is not None and not chosen[row]:
+                continue
             about = {name: features.column(name)[row] for name in ("recording", "subject", "label", "start_s")}
             writer.add(clip + np.float32(1.0), id=altered_id("gain", 0, features.column("id")[row]), **about)
     return FeatureSet.open(path)
@@ -152,7 +158,7 @@ def test_a_label_that_a_set_lacks_is_left_out_and_told(tmp_path, features, folds
     arms = {"half": write_generated(tmp_path / "half", features, folds, labels=LABELS[:1])}
     progress = Recorder()
     about = quality(features, folds, arms, tmp_path / "out", CONFIG, progress=progress).about
-    assert len(progress.warnings) == 4
+    assert len(progress.warnings) == 2
     assert "compares without along, of which a set" in progress.warnings[0]
     assert about["arms"]["half"]["clips"] == 16
 
@@ -322,6 +328,28 @@ def test_of_each_original_the_nearest_clip_is_told(measured, features, folds, ar
             best[row] = min(ratio, best.get(row, 1.0))
     told = [pair["ratio"] for pair in about["arms"]["new"]["closest"]]
     assert told == pytest.approx(sorted(best.values())[:6], abs=1e-6)
+
+
+def test_a_set_too_small_for_a_half_is_refused_before_anything_is_trained(tmp_path, features, folds):
+    one_a_fold = {min(folds.test_groups(fold)) for fold in range(2)}
+    few = write_loud(tmp_path / "few", features, np.array([group in one_a_fold for group in features.groups]))
+    progress = Recorder()
+    with pytest.raises(InputError, match="has no label of which its test part, half of its training part"):
+        quality(features, folds, {"few": few}, tmp_path / "out", CONFIG, progress=progress)
+    assert not progress.notes
+
+
+@pytest.mark.parametrize("width", [30, 40, 48, 60, 80, 120])
+def test_a_terminal_shows_every_name_and_number_whole(measured, width):
+    about = json.loads((measured / "quality.json").read_text())
+    console = Console(file=StringIO(), width=width)
+    console.print(quality_table(about, measured, plain=False))
+    shown = " ".join(console.file.getvalue().replace("\n", " ").split())
+    for name, of in {"real": about["real"], **about["arms"]}.items():
+        assert name in shown
+        for measure, scale, digits in (("frechet", 1, 2), ("kernel", 1, 2), ("spread", 1, 2), ("near_copies", 100, 1)):
+            number = f"{scale * of[measure]['mean']:.{digits}f}"
+            assert re.search(rf"(^|[ :]){re.escape(number)}([ ,]|$)", shown)
 
 
 def test_the_command_tells_a_table_or_json(cli, tmp_path, features, folds, arms):

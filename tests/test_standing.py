@@ -85,6 +85,8 @@ def test_altered_clips_tell_the_recipe_and_the_arithmetic_that_made_them(
     with pytest.raises(InputError, match=told):
         augment(features, out, noise, corpus=tiny_corpus)
     assert augment(features, tmp_path / "masks", masks).already_done  # no sound, no kernel
+    with pytest.raises(InputError, match="by is 'specaugment' there, 'noise' asked"):
+        augment(features, tmp_path / "masks", noise, corpus=tiny_corpus)
     monkeypatch.setattr("clinaug_fast.augment.augment.RECIPE", 0)
     with pytest.raises(InputError, match=told):
         augment(features, tmp_path / "masks", masks)

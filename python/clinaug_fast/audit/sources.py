@@ -23,7 +23,9 @@ from clinaug_fast.audit.alike import Pairs, alike, has_enough
 from clinaug_fast.audit.flat_sound import read_flat
 from clinaug_fast.corpus.audio import Rejected
 from clinaug_fast.corpus.misread import warn_of_misreading
+from clinaug_fast.corpus.overlaps import ROUNDING_S
 from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus, some_of
+from clinaug_fast.corpus.spellings import as_a_person
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import Progress, Silent
 
@@ -45,7 +47,8 @@ class Audit:
 
     @cached_property
     def sources(self) -> np.ndarray:
-        """(n,) the source of each row: what pairs or a given subject hold together, or a file with unknown ones."""
+        """(n,) the source of each row: what pairs, a given subject or shared time hold together, or a file with unknown
+        subjects."""
         n = len(self.corpus)
         first, second = [self.pairs.first], [self.pairs.second]
         for name in ("path", "subject"):
@@ -57,6 +60,8 @@ class Audit:
                 as_before &= self._is_open[rows[1:]]
             first.append(rows[:-1][as_before])
             second.append(rows[1:][as_before])
+        first.append(self._shared[0])
+        second.append(self._shared[1])
         edges = (np.concatenate(first), np.concatenate(second))
         return connected_components(coo_array((np.ones(len(edges[0]), bool), edges), shape=(n, n)), directed=False)[1]
 
@@ -67,11 +72,38 @@ class Audit:
         return np.bincount(paths, self._codes("subject") < 0)[paths] > 0
 
     @cached_property
+    def _shared(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of rows: segments of one file and two given subjects that overlap, however little."""
+        path, subject, (start, end) = self._codes("path"), self._codes("subject"), self._times
+        order = np.lexsort((start, path))
+        order = order[subject[order] >= 0]
+        first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for rows in np.split(order, np.flatnonzero(np.diff(path[order])) + 1):
+            until = np.searchsorted(start[rows], end[rows] - ROUNDING_S)
+            for at in np.flatnonzero(until > np.arange(1, len(rows) + 1)):
+                later = rows[at + 1 : until[at]]
+                others = later[subject[later] != subject[rows[at]]]
+                first.append(np.full(len(others), rows[at]))
+                second.append(others)
+        return np.concatenate(first), np.concatenate(second)
+
+    @cached_property
+    def _times(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) seconds: start and end of each row in its file; an end that is not given is the file's last that is."""
+        path = self._codes("path")
+        start = pc.fill_null(self.corpus.table.column("start_s"), 0.0).to_numpy()
+        given = pc.fill_null(self.corpus.table.column("end_s"), -np.inf).to_numpy()
+        last = np.full(path.max(initial=0) + 1, -np.inf)
+        np.maximum.at(last, path, given)
+        end = np.where(np.isinf(given), last[path], given)
+        return start, np.where(end > start, end, np.inf)
+
+    @cached_property
     def groups(self) -> list[np.ndarray]:
-        """The rows of each source that pairs hold together, or a file of which some subjects are given and others not,
-        ascending; a source of one file or one subject is none."""
-        half_known = self._is_open & (self._codes("subject") >= 0)
-        alike_sources = np.unique(np.concatenate([self.sources[self.pairs.first], self.sources[half_known]]))
+        """The rows of each source that pairs or shared time hold together, or a file of which some subjects are given
+        and others not, ascending; a source of one file or one subject is none."""
+        half_known = np.flatnonzero(self._is_open & (self._codes("subject") >= 0))
+        alike_sources = np.unique(self.sources[np.concatenate([self.pairs.first, self._shared[0], half_known])])
         order = np.argsort(self.sources, kind="stable")
         begins, ends = (np.searchsorted(self.sources[order], alike_sources, side) for side in ("left", "right"))
         groups = [order[begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -87,10 +119,7 @@ class Audit:
     def by_design(self) -> np.ndarray:
         """(P,) bool: the pairs of segments of one file that overlap, and that no split parts anyway. What lies all but
         whole in another of another label is none."""
-        table, rows = self.corpus.table, (self.pairs.first, self.pairs.second)
-        paths = self._codes("path")
-        starts = pc.fill_null(table.column("start_s"), 0.0).to_numpy()
-        ends = pc.fill_null(table.column("end_s"), np.inf).to_numpy()
+        rows, paths, (starts, ends) = (self.pairs.first, self.pairs.second), self._codes("path"), self._times
         (path, other), (start, other_start), (end, other_end) = (
             [values[some] for some in rows] for values in (paths, starts, ends)
         )
@@ -118,15 +147,15 @@ class Audit:
     def subjects(self) -> list[str | None]:
         """A name for each source, where one is given or several recordings are alike; None for the others."""
         given = self.corpus.table.column("subject").to_pylist()
-        named, taken, number = list(given), set(given), 0
+        named, taken, number = list(given), {as_a_person(name) for name in given if name is not None}, 0
         for rows in self.groups:
             names = sorted({given[row] for row in rows} - {None})
-            if not names:
+            name = " + ".join(names)
+            while not name or (len(names) != 1 and as_a_person(name) in taken):
                 number += 1
-                while f"alike-{number}" in taken:
-                    number += 1
+                name = " + ".join([*names, f"alike-{number}"])
             for row in rows:
-                named[row] = " + ".join(names) if names else f"alike-{number}"
+                named[row] = name
         return named
 
     def table(self) -> pa.Table:

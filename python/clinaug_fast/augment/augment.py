@@ -104,12 +104,13 @@ def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> Au
     """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
     made = FeatureSet.open(out)
     made.refuse_all_but("augmented")
+    theirs, ours = ({key: of[key] for key in {*of} - {*BUILD}} for of in (made.lineage, lineage))
+    refuse_changed(out, theirs, ours)
     if any(made.lineage.get(key) != lineage.get(key) for key in BUILD):
         raise InputError(
             f"{out} was made by a build or on a processor whose altered clips are others; expected the same one. Name "
             "another output folder, or remove it"
         )
-    refuse_changed(out, made.lineage, lineage)
     made.refuse_lost_shards()
     if not (out / PICTURE).exists():
         shown, ids = _shown(features), features.column("id")

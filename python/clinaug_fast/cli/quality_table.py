@@ -1,16 +1,15 @@
 """The quality of generated clips as a person reads it: one table, and the sentences that say what it does not tell."""
 
 from collections.abc import Iterator, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from clinaug_fast.cli.score_table import ARM_WIDTH, PLAIN_WIDTH
+from clinaug_fast.cli.fitting import Fitting, plain_text
 from clinaug_fast.evaluate.fold_quality import REAL
 from clinaug_fast.shown import shown
 
@@ -19,25 +18,38 @@ COLUMNS = {"frechet": "Fréchet", "kernel": "kernel", "spread": "spread", "near_
 
 def quality_table(about: Mapping[str, Any], out: Path, *, plain: bool) -> Group | str:
     """`quality.json` as a rich renderable, or as plain aligned text for a pipe."""
+    tables = [_table(about, plain, with_sd) for with_sd in (True, False)]
+    fitting = Fitting(tables, [REAL, *about["arms"]], _lines(about))
+    group = Group(tables[0] if plain else fitting, "", *_sentences(about), "", *map(Text, _pictures(about, out)))
+    return plain_text(group) if plain else group
+
+
+def _table(about: Mapping[str, Any], plain: bool, with_sd: bool) -> Table:
     table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
-    names = [REAL, *map(shown, about["arms"])]
-    table.add_column("set", overflow="fold", min_width=min(ARM_WIDTH, max(map(len, names))))
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, measured in {REAL: about["real"], **about["arms"]}.items():
-        table.add_row(Text(shown(name)), *(_cell(measure, measured[measure]) for measure in COLUMNS))
-    group = Group(table, "", *_sentences(about), "", *map(Text, _pictures(about, out)))
-    if not plain:
-        return group
-    console = Console(file=StringIO(), width=PLAIN_WIDTH, color_system=None, highlight=False)
-    console.print(group)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    table.add_column("set", overflow="fold")
+    rows = {name: [_cell(measured, measure, with_sd) for measure in COLUMNS] for name, measured in _sets(about).items()}
+    for heading, *column in zip(COLUMNS.values(), *rows.values(), strict=True):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, [heading, *column])))
+    for name, cells in rows.items():
+        table.add_row(Text(shown(name)), *cells)
+    return table
 
 
-def _cell(measure: str, over_folds: Mapping[str, Any]) -> str:
-    scale, digits = {"near_copies": (100, 1), "spread": (1, 2)}.get(measure, (1, 2))
-    mean = f"{scale * over_folds['mean']:.{digits}f}"
-    return mean if over_folds["sd"] is None else f"{mean} ± {scale * over_folds['sd']:.{digits}f}"
+def _sets(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {REAL: about["real"], **about["arms"]}
+
+
+def _lines(about: Mapping[str, Any]) -> Iterator[str]:
+    for name, measured in _sets(about).items():
+        cells = (f"{heading} {_cell(measured, measure, True)}" for measure, heading in COLUMNS.items())
+        yield f"{shown(name)}: {', '.join(cells)}"
+
+
+def _cell(measured: Mapping[str, Any], measure: str, with_sd: bool) -> str:
+    scale, digits = (100, 1) if measure == "near_copies" else (1, 2)
+    mean, sd = measured[measure]["mean"], measured[measure]["sd"]
+    cell = f"{scale * mean:.{digits}f}"
+    return f"{cell} ± {scale * sd:.{digits}f}" if with_sd and sd is not None else cell
 
 
 def _sentences(about: Mapping[str, Any]) -> Iterator[str]:

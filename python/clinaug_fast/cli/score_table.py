@@ -1,59 +1,34 @@
 """An evaluation's scores as a person reads them: one table a unit and the sentences that keep the reader honest."""
 
 from collections.abc import Iterator, Sequence
-from io import StringIO
 from itertools import zip_longest
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.measure import Measurement
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from clinaug_fast.cli.fitting import Fitting, plain_text
 from clinaug_fast.evaluate.scores import BASELINE
 from clinaug_fast.shown import shown
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
-ARM_WIDTH = 8  # longer names are folded where there is no room
-PLAIN_WIDTH = 1000  # wide enough that nothing wraps: a pipe has no edge
 
 
 def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
     """`scores.json` as a rich renderable, or as plain aligned text for a pipe."""
     blocks: list[Any] = []
     for unit, title in UNITS.items():
-        blocks += [title, _table(scores, unit, plain) if plain else _Fitting(scores, unit), ""]
+        tables = [_table(scores, unit, plain, one_by_one) for one_by_one in (True, False)]
+        fitting = Fitting(tables, scores["arms"], _lines(scores, unit))
+        blocks += [title, tables[0] if plain else fitting, ""]
     group = Group(*blocks, *_sentences(scores))
-    if not plain:
-        return group
-    console = Console(file=StringIO(), width=PLAIN_WIDTH, color_system=None, highlight=False)
-    console.print(group)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    return plain_text(group) if plain else group
 
 
-class _Fitting:
-    """The scores of a unit in the widest form that a terminal has room for: rich would leave out names and numbers."""
-
-    def __init__(self, scores: dict[str, Any], unit: str):
-        self.scores, self.unit = scores, unit
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        open_end = options.update(width=PLAIN_WIDTH)  # what is measured within an edge is never wider
-        for one_by_one in (True, False):
-            table = _table(self.scores, self.unit, False, one_by_one)
-            arm = table.columns[0]
-            arm.width = min(ARM_WIDTH, max(map(len, self.scores["arms"])))  # only to measure: names fold
-            needed = Measurement.get(console, open_end, table).minimum
-            arm.width = None
-            if needed <= options.max_width:
-                yield table
-                return
-        yield from map(Text, _lines(self.scores, self.unit))
-
-
-def _table(scores: dict[str, Any], unit: str, plain: bool, one_by_one: bool = True) -> Table:
+def _table(scores: dict[str, Any], unit: str, plain: bool, one_by_one: bool) -> Table:
     style = None if plain else box.SIMPLE_HEAD  # its divider is one column wide
     table = Table(box=style, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
     headings, rows = _cells(scores, unit, one_by_one)

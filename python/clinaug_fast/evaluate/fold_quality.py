@@ -84,16 +84,23 @@ def fold_quality(
             copied_from[arm] = np.array([at[original_id(name)] for name in ids[arm]])
 
     _refuse_too_few([training, tested, *arms.values()], len(features.labels), fold)
-    by_half = []
-    for half, (seen, unseen) in enumerate(_halves(training.classes, groups, derived_seed("halves", config.seed, fold))):
-        seed = derived_seed("embedder", config.seed, fold, half)
-        on_step = partial(progress.advance, note=f"fold {fold}")
-        clips, classes = (torch.from_numpy(array) for array in (training.clips[seen], training.classes[seen]))
-        model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
+    shown, counts = [], []
+    for seen, unseen in _halves(training.classes, groups, derived_seed("halves", config.seed, fold)):
         sets = {REAL: training.of(unseen), **arms}
         for arm, originals in copied_from.items():
             sets[arm] = arms[arm].of(np.isin(originals, unseen))
-        by_half.append(_distances(model, tested, sets, features.labels, fold, seed, device, progress))
+        shown.append((training.of(seen), sets))
+        counts.append(_refuse_too_few([tested, *sets.values()], len(features.labels), fold))
+    if few := [label for label, n in zip(features.labels, np.min(counts, axis=0), strict=True) if n < 2]:
+        told = f"fold {fold} compares without {', '.join(few)}, of which a set, its test part or half of its training"
+        progress.warn(f"{told} part has fewer than two clips")
+    by_half = []
+    for half, ((seen, sets), n_of_label) in enumerate(zip(shown, counts, strict=True)):
+        seed = derived_seed("embedder", config.seed, fold, half)
+        on_step = partial(progress.advance, note=f"fold {fold}")
+        clips, classes = torch.from_numpy(seen.clips), torch.from_numpy(seen.classes)
+        model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
+        by_half.append(_distances(model, tested, sets, n_of_label, seed, device))
     distances = {
         name: {measure: float(np.mean([half[name][measure] for half in by_half])) for measure in measures}
         for name, measures in by_half[0].items()
@@ -149,17 +156,11 @@ def _distances(
     model: ResNet18,
     tested: Part,
     sets: Mapping[str, Part],
-    labels: Sequence[str],
-    fold: int,
+    n_of_label: np.ndarray,
     seed: int,
     device: torch.device,
-    progress: Progress,
 ) -> dict[str, dict[str, float]]:
-    """frechet and kernel of each of `sets`: as many clips of a label are drawn from each as all of them have."""
-    n_of_label = _refuse_too_few([tested, *sets.values()], len(labels), fold)
-    if few := [label for label, n in zip(labels, n_of_label, strict=True) if n < 2]:
-        told = f"fold {fold} compares without {', '.join(few)}, of which a set, its test part or half of its training"
-        progress.warn(f"{told} part has fewer than two clips")
+    """frechet and kernel of each of `sets`, of so many clips of each label that has two or more."""
 
     def drawn(part: Part) -> Part:
         rng = np.random.default_rng(derived_seed(f"clips of {part.stream}", seed))

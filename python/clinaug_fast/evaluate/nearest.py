@@ -10,6 +10,7 @@ import numpy as np
 from clinaug_fast.errors import InputError
 
 CLIPS_AT_ONCE = 256
+SAME = 1e-9  # of a clip's squares: what rounding of log-mels leaves between it and a copy
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest
     """Of `clips` (n, n_mels, n_frames) in `among` (m, n_mels, n_frames), whose groups are `groups` (m,), two or more.
 
     What sounds like nobody in particular is about as near to one patient as to the next: its ratio is near 1. A copy is
-    near to its original alone: its ratio is near 0, however smooth the generator is (Lowe's ratio test).
+    near to its original alone: its ratio is near 0, however smooth the generator is (Lowe's ratio test). That of an
+    exact copy is 0, even where several have the original, but that of a clip without contrast, such as silence, is 1.
     """
     y = _flat(among)
     y_squares, n = np.square(y).sum(axis=1), len(clips)
@@ -34,11 +36,14 @@ def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest
     for begin in range(0, n, CLIPS_AT_ONCE):
         part = slice(begin, begin + CLIPS_AT_ONCE)
         x = _flat(clips[part])
-        squares = np.square(x).sum(axis=1)[:, None] + y_squares - 2.0 * (x @ y.T)
+        x_squares = np.square(x).sum(axis=1)
+        squares = x_squares[:, None] + y_squares - 2.0 * (x @ y.T)
         rows[part] = squares.argmin(axis=1)
         first[part] = squares.min(axis=1)
         squares[owner == owner[rows[part], None]] = np.inf
         second[part] = squares.min(axis=1)
+        first[part][first[part] <= SAME * x_squares] = 0.0
+        second[part][(first[part] == 0.0) & (x_squares > 0.0)] = np.inf  # whoever else has it: the ratio is 0
     first, second = np.sqrt(np.maximum(first, 0.0)), np.sqrt(np.maximum(second, 0.0))
     ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0.0)
     return Nearest(rows, first / np.sqrt(y.shape[1]), ratios)
