@@ -152,7 +152,7 @@ def test_an_arm_trains_on_the_clips_made_for_its_fold_beside_the_real_ones(
 
 def test_an_arm_without_effect_scores_as_none(tmp_path, features, folds, generated, monkeypatch):
     """Pairs are real pairs: the same training clips under another arm's name give the same predictions."""
-    monkeypatch.setattr("clinaug_fast.evaluate.cross_validation.unseen_rows", lambda *_: np.arange(0))
+    monkeypatch.setattr("clinaug_fast.evaluate.admission.unseen_rows", lambda *_: np.arange(0))
     evaluate(features, folds, {"empty": generated}, tmp_path / "out", CONFIG)
     cells = [(fold, seed) for fold in (0, 1) for seed in (0, 1)]
     none, empty = (

@@ -1,4 +1,4 @@
-"""The device that `train` and `evaluate` compute on."""
+"""The device that `train`, `evaluate` and `quality` compute on."""
 
 from clinaug_fast.errors import SettingsError
 

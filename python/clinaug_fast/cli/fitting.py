@@ -1,15 +1,38 @@
 """Tables for a terminal of any width, and for a pipe."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from itertools import zip_longest
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from clinaug_fast.shown import shown
+
 NAME_WIDTH = 8  # longer names are folded where there is no room
 PLAIN_WIDTH = 1000  # wide enough that nothing wraps: a pipe has no edge
+
+
+def numbers_table(corner: str, headings: Sequence[str], rows: Mapping[str, Sequence[str]], *, plain: bool) -> Table:
+    """A name, then a number below each heading, none below the last ones where a row is shorter."""
+    style = None if plain else box.SIMPLE_HEAD  # its divider is one column wide
+    table = Table(box=style, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column(corner, overflow="fold")
+    for heading, *column in zip_longest(headings, *rows.values(), fillvalue=""):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, [heading, *column])))
+    for name, cells in rows.items():
+        table.add_row(Text(shown(name)), *cells)
+    return table
+
+
+def numbers_lines(headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The same, a line a row."""
+    for name, cells in rows.items():
+        numbers = (f"{heading} {cell}" for heading, cell in zip(headings, cells, strict=False))
+        yield f"{shown(name)}: {', '.join(numbers)}"
 
 
 class Fitting:

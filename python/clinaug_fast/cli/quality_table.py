@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from clinaug_fast.cli.fitting import Fitting, plain_text
+from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.fold_quality import REAL
 from clinaug_fast.shown import shown
 
@@ -18,31 +16,16 @@ COLUMNS = {"frechet": "Fréchet", "kernel": "kernel", "spread": "spread", "near_
 
 def quality_table(about: Mapping[str, Any], out: Path, *, plain: bool) -> Group | str:
     """`quality.json` as a rich renderable, or as plain aligned text for a pipe."""
-    tables = [_table(about, plain, with_sd) for with_sd in (True, False)]
-    fitting = Fitting(tables, [REAL, *about["arms"]], _lines(about))
+    headings, forms = list(COLUMNS.values()), [_rows(about, with_sd) for with_sd in (True, False)]
+    tables = [numbers_table("set", headings, rows, plain=plain) for rows in forms]
+    fitting = Fitting(tables, forms[0], numbers_lines(headings, forms[0]))
     group = Group(tables[0] if plain else fitting, "", *_sentences(about), "", *map(Text, _pictures(about, out)))
     return plain_text(group) if plain else group
 
 
-def _table(about: Mapping[str, Any], plain: bool, with_sd: bool) -> Table:
-    table = Table(box=None if plain else box.SIMPLE_HEAD, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("set", overflow="fold")
-    rows = {name: [_cell(measured, measure, with_sd) for measure in COLUMNS] for name, measured in _sets(about).items()}
-    for heading, *column in zip(COLUMNS.values(), *rows.values(), strict=True):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, [heading, *column])))
-    for name, cells in rows.items():
-        table.add_row(Text(shown(name)), *cells)
-    return table
-
-
-def _sets(about: Mapping[str, Any]) -> dict[str, Any]:
-    return {REAL: about["real"], **about["arms"]}
-
-
-def _lines(about: Mapping[str, Any]) -> Iterator[str]:
-    for name, measured in _sets(about).items():
-        cells = (f"{heading} {_cell(measured, measure, True)}" for measure, heading in COLUMNS.items())
-        yield f"{shown(name)}: {', '.join(cells)}"
+def _rows(about: Mapping[str, Any], with_sd: bool) -> dict[str, list[str]]:
+    sets = {REAL: about["real"], **about["arms"]}
+    return {name: [_cell(measured, measure, with_sd) for measure in COLUMNS] for name, measured in sets.items()}
 
 
 def _cell(measured: Mapping[str, Any], measure: str, with_sd: bool) -> str:

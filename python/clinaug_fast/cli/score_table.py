@@ -1,17 +1,12 @@
 """An evaluation's scores as a person reads them: one table a unit and the sentences that keep the reader honest."""
 
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from clinaug_fast.cli.fitting import Fitting, plain_text
+from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.scores import BASELINE
-from clinaug_fast.shown import shown
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
@@ -21,29 +16,12 @@ def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
     """`scores.json` as a rich renderable, or as plain aligned text for a pipe."""
     blocks: list[Any] = []
     for unit, title in UNITS.items():
-        tables = [_table(scores, unit, plain, one_by_one) for one_by_one in (True, False)]
-        fitting = Fitting(tables, scores["arms"], _lines(scores, unit))
+        forms = [_cells(scores, unit, one_by_one) for one_by_one in (True, False)]
+        tables = [numbers_table("arm", *form, plain=plain) for form in forms]
+        fitting = Fitting(tables, scores["arms"], numbers_lines(*forms[-1]))
         blocks += [title, tables[0] if plain else fitting, ""]
     group = Group(*blocks, *_sentences(scores))
     return plain_text(group) if plain else group
-
-
-def _table(scores: dict[str, Any], unit: str, plain: bool, one_by_one: bool) -> Table:
-    style = None if plain else box.SIMPLE_HEAD  # its divider is one column wide
-    table = Table(box=style, padding=(0, 1 + plain, 0, 0), pad_edge=False, show_edge=False)
-    headings, rows = _cells(scores, unit, one_by_one)
-    table.add_column("arm", overflow="fold")
-    for heading, *column in zip_longest(headings, *rows.values(), fillvalue=""):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, [heading, *column])))
-    for arm, cells in rows.items():
-        table.add_row(Text(shown(arm)), *cells)
-    return table
-
-
-def _lines(scores: dict[str, Any], unit: str) -> Iterator[str]:
-    headings, rows = _cells(scores, unit, False)
-    for arm, cells in rows.items():
-        yield f"{shown(arm)}: " + ", ".join(f"{heading} {cell}" for heading, cell in zip(headings, cells, strict=False))
 
 
 def _cells(scores: dict[str, Any], unit: str, one_by_one: bool) -> tuple[list[str], dict[str, list[str]]]:

@@ -37,10 +37,12 @@ def check_real(features: FeatureSet, folds: Folds, chosen: Sequence[int]) -> Non
     features.refuse_not_finite(np.arange(len(features)))
 
 
-def check_synthetic(
+def admitted_rows(
     features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
-) -> None:
-    """Names that can be a folder's; clips of the same kind as the real ones, that each fold may train on; numbers."""
+) -> dict[str, dict[int, np.ndarray]]:
+    """`unseen_rows` of each arm and fold. Names that can be a folder's; clips of the same kind as the real ones, that
+    each fold may train on; numbers."""
+    rows: dict[str, dict[int, np.ndarray]] = {}
     for arm, made in synthetic.items():
         if arm == BASELINE:
             raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
@@ -51,8 +53,10 @@ def check_synthetic(
                 f"an arm is named {arm!r}, which has {len(arm.encode())} bytes; expected at most {LONGEST_NAME}, as a "
                 "folder gets its name. Shorten it"
             )
-        for fold in chosen:
-            made.refuse_not_finite(unseen_rows(made, features, folds, fold))
+        rows[arm] = {fold: unseen_rows(made, features, folds, fold) for fold in chosen}
+        for some in rows[arm].values():
+            made.refuse_not_finite(some)
+    return rows
 
 
 def _is_text(name: str) -> bool:

@@ -18,13 +18,12 @@ import torch
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.evaluate.admission import check_real, check_synthetic
+from clinaug_fast.evaluate.admission import admitted_rows, check_real
 from clinaug_fast.evaluate.predictions import Cell, machinery, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
-from clinaug_fast.features.lineage import unseen_rows
 from clinaug_fast.json_files import as_json, read_versioned
 from clinaug_fast.runs import Progress, Silent, begun, claim, fingerprint, provenance, refuse_changed, write_text
 from clinaug_fast.seeds import derived_seed
@@ -74,10 +73,10 @@ def evaluate(
     out, device, progress = Path(out), torch.device(device), progress or Silent()
     chosen = folds.chosen(only_folds)
     check_real(features, folds, chosen)
-    check_synthetic(features, folds, synthetic, chosen)
+    admitted = admitted_rows(features, folds, synthetic, chosen)
     evaluation = _begin(out, features, folds, synthetic, config)
     _warn(features, folds, chosen, progress)
-    for warning in _lacking(features, folds, synthetic, chosen):
+    for warning in _lacking(features.labels, synthetic, admitted):
         progress.warn(warning)
 
     arms = [BASELINE, *synthetic]
@@ -91,7 +90,7 @@ def evaluate(
         train, test = folds.rows(features, fold)
         clips, classes = features.clips(train), features.classes[train]
         if arm != BASELINE:
-            rows = unseen_rows(synthetic[arm], features, folds, fold)
+            rows = admitted[arm][fold]
             clips = np.concatenate([clips, synthetic[arm].clips(rows)])
             classes = np.concatenate([classes, synthetic[arm].classes[rows]])
         clips, classes, test_clips = (torch.from_numpy(array) for array in (clips, classes, features.clips(test)))
@@ -150,18 +149,18 @@ def score_stored(out: Path) -> dict[str, Any]:
 
 
 def _lacking(
-    features: FeatureSet, folds: Folds, synthetic: Mapping[str, FeatureSet], chosen: Sequence[int]
+    labels: Sequence[str], synthetic: Mapping[str, FeatureSet], admitted: Mapping[str, Mapping[int, np.ndarray]]
 ) -> Iterator[str]:
     """What to warn of: labels of which an arm has no clip."""
-    for arm, fold in product(synthetic, chosen):
-        rows = unseen_rows(synthetic[arm], features, folds, fold)
-        there = np.unique(synthetic[arm].classes[rows])
-        missing = [label for number, label in enumerate(features.labels) if number not in there]
-        if missing:
-            yield (
-                f"{synthetic[arm].path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} trains on "
-                "real clips alone there, and its labels are augmented unequally"
-            )
+    for arm, by_fold in admitted.items():
+        for fold, rows in by_fold.items():
+            there = np.unique(synthetic[arm].classes[rows])
+            missing = [label for number, label in enumerate(labels) if number not in there]
+            if missing:
+                yield (
+                    f"{synthetic[arm].path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} "
+                    "trains on real clips alone there, and its labels are augmented unequally"
+                )
 
 
 def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: Progress) -> None:

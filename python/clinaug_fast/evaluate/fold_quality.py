@@ -19,7 +19,7 @@ from clinaug_fast.evaluate.nearest import Nearest, nearest, relative_spread
 from clinaug_fast.evaluate.training import TEST_BATCH, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
-from clinaug_fast.features.lineage import original_id, unseen_rows
+from clinaug_fast.features.lineage import original_id
 from clinaug_fast.runs import Progress
 from clinaug_fast.seeds import derived_seed
 
@@ -55,12 +55,13 @@ def fold_quality(
     features: FeatureSet,
     folds: Folds,
     synthetic: Mapping[str, FeatureSet],
+    admitted: Mapping[str, np.ndarray],
     fold: int,
     config: ClassifierConfig,
     device: torch.device,
     progress: Progress,
 ) -> FoldQuality:
-    """Measures of each set in `synthetic` and of the real clips, see `quality`.
+    """Measures of the real clips and of each set in `synthetic`, its rows `admitted` to the fold; see `quality`.
 
     Raises InputError where the fold trains on one group alone, or no label has two clips in every set and part.
     """
@@ -77,20 +78,20 @@ def fold_quality(
     )
     arms, ids, copied_from = {}, {}, {}
     for arm, made in synthetic.items():
-        rows = unseen_rows(made, features, folds, fold)
+        rows = admitted[arm]
         arms[arm], ids[arm] = Part(made.clips(rows), made.classes[rows], made.fingerprint), made.column("id")[rows]
         if made.lineage["kind"] == "augmented":
             at = {name: row for row, name in enumerate(real_ids)}
             copied_from[arm] = np.array([at[original_id(name)] for name in ids[arm]])
 
-    _refuse_too_few([training, tested, *arms.values()], len(features.labels), fold)
+    _counts_in_all([training, tested, *arms.values()], len(features.labels), fold)
     shown, counts = [], []
     for seen, unseen in _halves(training.classes, groups, derived_seed("halves", config.seed, fold)):
         sets = {REAL: training.of(unseen), **arms}
         for arm, originals in copied_from.items():
             sets[arm] = arms[arm].of(np.isin(originals, unseen))
         shown.append((training.of(seen), sets))
-        counts.append(_refuse_too_few([tested, *sets.values()], len(features.labels), fold))
+        counts.append(_counts_in_all([tested, *sets.values()], len(features.labels), fold))
     if few := [label for label, n in zip(features.labels, np.min(counts, axis=0), strict=True) if n < 2]:
         told = f"fold {fold} compares without {', '.join(few)}, of which a set, its test part or half of its training"
         progress.warn(f"{told} part has fewer than two clips")
@@ -141,7 +142,7 @@ def _halves(classes: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[tupl
         yield from splitter.split(classes, classes, groups)
 
 
-def _refuse_too_few(parts: Sequence[Part], n_labels: int, fold: int) -> np.ndarray:
+def _counts_in_all(parts: Sequence[Part], n_labels: int, fold: int) -> np.ndarray:
     """(n_labels,) how many clips of each label all parts have; InputError where no label has two in each."""
     n_of_label = np.min([np.bincount(part.classes, minlength=n_labels) for part in parts], axis=0)
     if n_of_label.max() < 2:

@@ -15,7 +15,7 @@ import torch
 
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.evaluate.admission import check_real, check_synthetic
+from clinaug_fast.evaluate.admission import admitted_rows, check_real
 from clinaug_fast.evaluate.distances import refuse_without_torchmetrics
 from clinaug_fast.evaluate.fold_quality import HALVES, PAIRS, REAL, FoldQuality, fold_quality
 from clinaug_fast.evaluate.scores import over_folds, rounded
@@ -76,7 +76,7 @@ def quality(
         raise SettingsError(f"a set is named {REAL!r}, which is what sets are compared with. Name it otherwise")
     chosen = folds.chosen(only_folds)
     check_real(features, folds, chosen)
-    check_synthetic(features, folds, synthetic, chosen)
+    admitted = admitted_rows(features, folds, synthetic, chosen)
     settings = {
         "features": features.fingerprint,
         "folds": folds.fingerprint,
@@ -88,7 +88,10 @@ def quality(
     def make() -> QualityResult:
         with atomic_folder(out) as draft:
             progress.start("training embedders", HALVES * len(chosen) * config.steps)
-            found = [fold_quality(features, folds, synthetic, fold, config, device, progress) for fold in chosen]
+            found = []
+            for fold in chosen:
+                rows = {arm: by_fold[fold] for arm, by_fold in admitted.items()}
+                found.append(fold_quality(features, folds, synthetic, rows, fold, config, device, progress))
             about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found, progress)}
             for arm, measured in about["arms"].items():
                 path = draft / "closest" / arm / "pairs.png"
