@@ -30,7 +30,7 @@ def test_a_clip_of_one_frame_has_its_gradient_through_a_compiled_graph_of_any_le
     """inductor, once it takes the length for a variable."""
     module = LogMel(MelConfig(sample_rate=16000, n_fft=400, hop_length=160, n_mels=40))
     compiled = torch.compile(module)
-    for n_samples in (4000, 2000, 300, 100):
+    for n_samples in (4000, 100):
         x = torch.randn(2, n_samples, generator=torch.Generator().manual_seed(1))
         gradients = []
         for function in (module, compiled):
