@@ -45,3 +45,17 @@ def test_a_module_that_is_mapped_compiles_before_it_was_ever_called():
     x = torch.randn(3, 2, 1000, generator=torch.Generator().manual_seed(2))
     mapped = torch.compile(torch.vmap(module), fullgraph=True, backend="eager")
     assert torch.equal(mapped(x), module(x))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_bad_sample_spoils_its_own_frames_alone_whatever_computes_them(bad: float):
+    """Plain PyTorch too, which computes below torch.func, and on a GPU what no kernel does."""
+    config = MelConfig(sample_rate=8000, n_fft=256, win_length=90, hop_length=90, n_mels=21)  # windows side by side
+    x = torch.randn(1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[500] = bad
+
+    def below_func(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
+        return torch.func.vjp(lambda x: ops.log_mel(x, config), x)[0]
+
+    for compute in (ops.log_mel, ops.log_mel_reference, below_func):
+        assert (~compute(x, config).isfinite()).any(0).sum() == 1

@@ -9,7 +9,7 @@ from conftest import MEL_OPTIONS, write_corpus
 
 OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--quiet", "--max-bad", "0.5")
 FAIL = (*OPTIONS, "--on-error", "fail")
-TOLD = "1 recordings were rejected before, and --on-error is fail. Repair them or take them out, and name a new output"
+TOLD = "1 recording was rejected before, and --on-error is fail. Repair or take out what was, and name a new output"
 
 
 @pytest.fixture

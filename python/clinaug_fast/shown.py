@@ -1,4 +1,4 @@
-"""Names as they may be shown: somebody else chose them, and a terminal obeys some characters."""
+"""Names and numbers as they may be shown: somebody else chose the names, and a terminal obeys some characters."""
 
 import unicodedata
 
@@ -19,6 +19,11 @@ def shown_in_json(text: str) -> str:
 
 def _shown(c: str) -> str:
     return c.encode("unicode_escape").decode() if is_obeyed(c) else c
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """`1 clip`, `2 clips`; `many` where it is more than an s."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def is_obeyed(c: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
-from clinaug_fast.shown import shown
+from clinaug_fast.shown import counted, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,15 +63,16 @@ def audit(
         found = compare(corpus, subject_pattern, at_least, threads or allowed_threads(), progress=say)
         left_out = [] if table is None else write_subjects(found, table)
         if left_out:
+            these = counted(len(left_out), "recording is", "recordings are")
+            them, more = ("it", "") if len(left_out) == 1 else ("them", " ...")
             say.warn(
-                f"{len(left_out)} recordings are not in {table}, since no table can name them: {shown(left_out[0])}"
-                f"{' ...' if len(left_out) > 1 else ''}. Rename them"
+                f"{these} not in {table}, since no table can name {them}: {shown(left_out[0])}{more}. Rename {them}"
             )
         labels, subjects = found.between("label"), found.between("subject")
         if found.not_compared:
             n, codes = sum(found.not_compared.values()), counts_of(found.not_compared)
             say.warn(
-                f"{n} recordings could not be compared, and are told from others by subject and file alone: {codes}"
+                f"{counted(n, 'recording')} could not be compared; only subject and file tell what they share: {codes}"
             )
         if labels.any():
             say.warn(f"{_of(found, labels)} between labels: chance, or one of the labels is wrong")

@@ -7,6 +7,7 @@ import typer
 
 from clinaug_fast.cli.arguments import Features
 from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
+from clinaug_fast.shown import counted
 
 
 def augment(
@@ -73,7 +74,7 @@ def augment(
         state = "was made before with these settings: nothing to do" if result.already_done else "is written"
         split = "" if (features / "folds.json").exists() else f"clinaug-fast split {quoted(features)}, then "
         text = (
-            f"{out} {state}: {len(made)} clips of {len(made.labels)} labels, altered by {by}\n"
+            f"{out} {state}: {counted(len(made), 'clip')} of {len(made.labels)} labels, altered by {by}\n"
             f"real above augmented: {result.picture}\n\n"
             f"next: {split}clinaug-fast evaluate {quoted(features)} EVALUATION --synthetic {quoted(f'{by}={out}')}"
         )

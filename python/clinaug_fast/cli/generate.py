@@ -8,6 +8,7 @@ import typer
 
 from clinaug_fast.cli.arguments import chosen_folds
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
+from clinaug_fast.shown import counted
 
 if TYPE_CHECKING:
     from clinaug_fast.gan.run_folder import Run
@@ -68,8 +69,9 @@ def generate(
         made = result.features
         state = "was made before with these settings: nothing to do" if result.already_done else "is written"
         folds = sorted(map(int, made.lineage["trained_on_groups"]))
+        what = f"{counted(len(made), 'clip')} of {len(made.labels)} labels for fold {', '.join(map(str, folds))}"
         text = (
-            f"{out} {state}: {len(made)} clips of {len(made.labels)} labels for fold {', '.join(map(str, folds))}\n"
+            f"{out} {state}: {what}\n"
             f"real above generated: {result.picture}\n\n"
             f"next: {_evaluate(trained, source, out, folds)}"
         )

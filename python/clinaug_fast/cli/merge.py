@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
+from clinaug_fast.shown import counted
 
 
 def merge(
@@ -32,9 +33,9 @@ def merge(
 
         made_before = out.exists()
         counts = join(parts, out, say)
-        made = f"{out} was made before" if made_before else f"{out} is made of {len(parts)} parts"
+        made = f"{out} was made before" if made_before else f"{out} is made of {counted(len(parts), 'part')}"
         text = (
-            f"{made}: {counts.found} recordings found, {counts.kept} kept, "
-            f"{sum(counts.clips.values())} clips\n\nnext: clinaug-fast split {quoted(out)}"
+            f"{made}: {counted(counts.found, 'recording')} found, {counts.kept} kept, "
+            f"{counted(sum(counts.clips.values()), 'clip')}\n\nnext: clinaug-fast split {quoted(out)}"
         )
         say.result(text, out=str(out), parts=len(parts), counts=asdict(counts))

@@ -7,6 +7,7 @@ from rich.console import Group
 
 from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.scores import BASELINE
+from clinaug_fast.shown import counted
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
@@ -55,13 +56,14 @@ def _gain(difference: dict[str, Any]) -> str:
 def _sentences(scores: dict[str, Any]) -> Sequence[str]:
     folds, seeds = len(scores["folds"]), scores["seeds"]
     baseline = scores["arms"][BASELINE]
+    recordings, windows = (counted(baseline[unit]["tested"], unit) for unit in UNITS)
     yield (
         f"{folds} of {scores['n_folds']} folds, grouped by {scores['group_by']}; a fold's score is the mean over "
-        f"{seeds} classifier{'s' * (seeds > 1)}."
+        f"{counted(seeds, 'classifier')}."
     )
     yield (
-        f"{baseline['recording']['tested']} recordings tested (files, or the segments that a table names), "
-        f"{baseline['window']['tested']} windows; the windows of a recording vote by their mean log-probability."
+        f"{recordings} tested (files, or the segments that a table names), {windows}; the windows of a recording vote "
+        "by their mean log-probability."
     )
     if len(scores["arms"]) > 1:
         if folds == 1:

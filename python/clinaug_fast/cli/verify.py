@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, Threads, some_path, stage
+from clinaug_fast.shown import counted
 
 
 def verify(
@@ -27,7 +28,7 @@ def verify(
         from clinaug_fast.native import allowed_threads
 
         report = verify(features, threads=threads or allowed_threads(), progress=say)
-        lines = [f"{features}: {report.clips} clips in {report.shards} shard{'s' * (report.shards != 1)}"]
+        lines = [f"{features}: {counted(report.clips, 'clip')} in {counted(report.shards, 'shard')}"]
         lines += [f"  checked: {', '.join(report.checks) or 'nothing could be'}"]
         lines += [f"  {problem['file']}: {problem['problem']}" for problem in report.problems]
         lines += ["" if report.whole else f"damaged: {', '.join(report.damaged)}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.shown import shown
+from clinaug_fast.shown import counted, shown
 
 CARD = "README.md"
 
@@ -37,14 +37,15 @@ def _head(about: Mapping[str, Any]) -> str:
         ("Clip", f"{mel.n_mels} mels x {about['n_frames']} frames, {seconds:.2f} s, float32"),
         ("Cut", f"a clip every {clip['stride_frames']} frames; short recordings: {clip['short']}"),
         ("Quiet clips", quiet),
-        ("Subjects", f"{counts['subjects']} known; {counts['without_subject']} recordings without one"),
+        ("Subjects", f"{counts['subjects']} known; {counted(counts['without_subject'], 'recording')} without one"),
         ("Lineage", ", ".join(f"{key} `{value}`" for key, value in about["lineage"].items())),
         ("Fingerprint", f"`{about['fingerprint']}`"),
     ]
     return (
         "# Log-mel feature set\n\n"
-        f"{n_clips} clips of {counts['kept']} recordings with {len(about['labels'])} labels, made by "
-        f"`clinaug-fast preprocess`. {privacy}\n\n" + _table(("", ""), rows, "ll")
+        f"{counted(n_clips, 'clip')} of {counted(counts['kept'], 'recording')} with "
+        f"{counted(len(about['labels']), 'label')}, made by `clinaug-fast preprocess`. {privacy}\n\n"
+        + _table(("", ""), rows, "ll")
     )
 
 
@@ -124,7 +125,7 @@ def _copies(found: Mapping[str, Any]) -> str:
 def _rejected(about: Mapping[str, Any]) -> str:
     counts = about["counts"]
     text = (
-        f"## Nothing is lost\n\n{counts['found']} recordings found = {counts['kept']} kept + "
+        f"## Nothing is lost\n\n{counted(counts['found'], 'recording')} found = {counts['kept']} kept + "
         f"{sum(counts['rejected'].values())} rejected"
     )
     if counts["rejected"]:

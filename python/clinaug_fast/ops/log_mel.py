@@ -38,7 +38,7 @@ log_mel.__doc__ = __doc__  # whoever asks `ops.log_mel` for help asks the functi
 
 
 def log_mel_reference(x: torch.Tensor, config: MelConfig, *, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """The same in plain PyTorch: torch.stft, power, filter bank, clamp, log, in the dtype of x."""
+    """The same in plain PyTorch: frames, window, FFT, power, filter bank, clamp, log, in the dtype of x."""
     _check(x, config, dtype)
     return _reference(x, config).to(_out_dtype(x, dtype))
 
@@ -92,16 +92,28 @@ def _log_scale(config: MelConfig) -> float:
 
 
 def _window(config: MelConfig, like: torch.Tensor) -> torch.Tensor:
-    """(n_fft,) periodic window, centred and padded with zeros as torch.stft does."""
+    """(win_length,) periodic window."""
     make = {
         "hann": torch.hann_window,
         "hamming": torch.hamming_window,
         "blackman": torch.blackman_window,
         "boxcar": lambda n, **kind: torch.ones(n, **kind),
     }[config.window]
-    window = make(config.win_length, dtype=torch.float64, device=like.device)
+    return make(config.win_length, dtype=torch.float64, device=like.device).to(like.dtype)
+
+
+def _framed(padded: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """(..., F, win_length) of (..., n_padded): of n_fft samples each those under the window, in the middle. The others
+    are not looked at: they may be no numbers."""
     left = (config.n_fft - config.win_length) // 2
-    return torch.nn.functional.pad(window, (left, config.n_fft - config.win_length - left)).to(like.dtype)
+    return padded.unfold(-1, config.n_fft, config.hop_length).narrow(-1, left, config.win_length)
+
+
+def _spectrum(padded: torch.Tensor, config: MelConfig) -> torch.Tensor:
+    """(B, F, n_bins) complex, of (B, n_padded); phases are those of frames that begin with the window."""
+    frames = _framed(padded, config) * _window(config, padded)
+    # Flat, since of a single frame inductor cannot tell the strides of a transform of three dimensions.
+    return torch.fft.rfft(frames.flatten(0, 1), config.n_fft).unflatten(0, frames.shape[:2])
 
 
 @lru_cache(maxsize=64)
@@ -145,10 +157,7 @@ def _reference(x: torch.Tensor, config: MelConfig) -> torch.Tensor:
         return x.new_empty((*x.shape[:-1], config.n_mels, n_frames))
     padded, _ = _padded(x.reshape(-1, x.shape[-1]), config)
     with no_autocast(x.device.type):
-        spectrum = torch.stft(
-            padded, config.n_fft, config.hop_length, window=_window(config, x), center=False, return_complex=True
-        )
-        mel = _bank(config, x) @ spectrum.abs().pow(config.power)
+        mel = _bank(config, x) @ _spectrum(padded, config).abs().pow(config.power).mT
         audible = _audible(mel, config)
         above = torch.where(audible, mel, torch.ones_like(mel)).log()
         log_mel = torch.where(audible, above, math.log(config.floor)) * _log_scale(config)
@@ -201,14 +210,7 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
         return torch.zeros_like(x)
     waves = x.reshape(-1, n_samples)
     padded, source = _padded(waves, config)
-    left = (config.n_fft - config.win_length) // 2
-    held = (-1, left, config.win_length)  # what is outside the window is not looked at: it may be no number
-    window, bank = _window(config, x).narrow(*held), _bank(config, x)
-    frames = padded.unfold(-1, config.n_fft, config.hop_length).narrow(*held) * window
-    beside = (left, config.n_fft - config.win_length - left)
-    # Flat, since of a single frame inductor cannot tell the strides of a transform of three dimensions.
-    flat = torch.nn.functional.pad(frames, beside).reshape(-1, config.n_fft)
-    spectrum = torch.fft.rfft(flat).unflatten(0, (-1, n_frames))  # (B, F, n_bins)
+    bank, spectrum = _bank(config, x), _spectrum(padded, config)  # (n_mels, n_bins), (B, F, n_bins)
     power = spectrum.real.square() + spectrum.imag.square() if config.power == 2 else spectrum.abs()
     mel = power @ bank.T  # (B, F, n_mels)
     grad_log = grad.reshape(-1, config.n_mels, n_frames).transpose(1, 2) * _log_scale(config)
@@ -217,8 +219,9 @@ def _backward(grad: torch.Tensor, x: torch.Tensor, config: MelConfig) -> torch.T
     grad_power = grad_mel @ bank
     grad_spectrum = grad_power * (2 * spectrum if config.power == 2 else spectrum.sgn())
     full = torch.nn.functional.pad(grad_spectrum, (0, config.n_fft - spectrum.shape[-1]))
-    grad_frames = torch.fft.ifft(full, norm="forward").real.narrow(*held) * window  # (B, F, win_length)
-    place = source.unfold(0, config.n_fft, config.hop_length).narrow(*held)  # (F, win_length)
+    under_window = torch.fft.ifft(full, norm="forward").real.narrow(-1, 0, config.win_length)
+    grad_frames = under_window * _window(config, x)  # (B, F, win_length)
+    place = _framed(source, config)  # (F, win_length)
     kept = torch.where(place >= 0, grad_frames, grad_frames.new_zeros(()))
     zeros = waves.new_zeros(waves.shape)
     return zeros.index_add(1, place.clamp_min(0).reshape(-1), kept.reshape(kept.shape[0], -1)).reshape(x.shape)

@@ -38,6 +38,7 @@ from clinaug_fast.preprocess.receipt import receipt_of
 from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.preprocess.workers import Job, make_lanes, run_blocks
 from clinaug_fast.runs import Progress, Silent, refuse_changed
+from clinaug_fast.shown import counted
 
 MAX_HOURS = 24.0
 
@@ -270,9 +271,10 @@ def _n_rejected(files: BlockFiles, numbers: Iterable[int]) -> int:
 def _refuse_rejected_before(n: int) -> None:
     """What a run without --on-error fail has passed by."""
     if n:
+        rejected = counted(n, "recording was", "recordings were")
         raise RejectedError(
-            f"{n} recordings were rejected before, and --on-error is fail. Repair them or take them out, and name "
-            "a new output folder, or give --on-error skip, which lists them in rejected.jsonl"
+            f"{rejected} rejected before, and --on-error is fail. Repair or take out what was, and name a new output "
+            "folder, or give --on-error skip, which lists them in rejected.jsonl"
         )
 
 

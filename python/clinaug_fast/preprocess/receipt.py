@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from clinaug_fast.preprocess.clips import Seconds
+from clinaug_fast.shown import counted
 
 STAGES = ("decode", "resample", "mel", "write")
 OTHER = "other"  # none of them
@@ -67,7 +68,7 @@ def show_receipt(about: dict[str, Any]) -> str:
     """The receipt as a few lines of text."""
     where, memory = "a Dask cluster", ""
     if about["threads"] is not None:
-        where, memory = f"{about['threads']} threads", f", peak memory {about['peak_memory_mib']:,.0f} MiB"
+        where, memory = counted(about["threads"], "thread"), f", peak memory {about['peak_memory_mib']:,.0f} MiB"
     lines = [
         f"{about['audio_hours']:.2f} h of audio in {about['wall_seconds']:.1f} s on {where}: "
         f"{3600 * about['audio_hours_per_second']:,.0f} x real time{memory}"
