@@ -12,8 +12,9 @@ import soxr
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import audio
-from clinaug_fast.corpus.audio import Code, Rejected, decode, mixed, wav_rate
+from clinaug_fast.corpus.audio import decode, mixed, wav_rate
 from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.verdicts import Code, Rejected
 from conftest import MEL, sound, unprivileged
 
 RATE = 8000
@@ -206,6 +207,15 @@ def test_the_size_of_a_packed_wav_file_does_not_bound_its_length(tmp_path: Path,
 
 
 def test_a_file_named_raw_is_rejected(tmp_path: Path):
+    for suffix in ("au", "snd", "vox", "gsm"):  # which libsndfile would play
+        (tmp_path / f"x.{suffix}").write_bytes(np.random.default_rng(0).bytes(9000))
+        for part in ({}, {"start_s": 0.1, "end_s": 0.3}):
+            with pytest.raises(Rejected) as verdict:
+                decode(Recording(tmp_path / f"x.{suffix}", f"x.{suffix}", "a", **part), 8000)
+            assert (verdict.value.code, str(verdict.value)) == (
+                Code.UNREADABLE,
+                "not audio that can be read: samples without a header. Encode it as WAV",
+            )
     (tmp_path / "x.raw").write_bytes(bytes(1000))
     assert rejected(tmp_path / "x.raw") == (
         Code.UNREADABLE,
@@ -291,7 +301,7 @@ def test_plain_wav_and_flac_files_take_the_fast_ways(tmp_path: Path, monkeypatch
     def slow(*x):
         raise AssertionError("libsndfile decodes it")
 
-    monkeypatch.setattr(audio, "_read_part", slow)
+    monkeypatch.setattr(audio, "read_frames", slow)
     for name, subtype in (("x.wav", "PCM_16"), ("y.wav", "PCM_16"), ("x.flac", "PCM_16")):
         assert len(decode(recording(write(tmp_path / name, sound("hum", 0), subtype=subtype)), RATE).samples) == 9600
     with pytest.raises(AssertionError, match="libsndfile"):

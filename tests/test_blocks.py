@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import long_recording
-from clinaug_fast.corpus.audio import Code, Rejected, open_audio
+from clinaug_fast.corpus.audio import open_audio
 from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.verdicts import Code, Rejected
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.features import shards
 from clinaug_fast.features.feature_set import FeatureSet

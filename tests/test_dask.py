@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 from clinaug_fast.corpus import audio
+from clinaug_fast.corpus.verdicts import Code, Unopened
 from clinaug_fast.errors import InputError, RejectedError, ResourceError, StoppedError
 from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess import cluster as cluster_module
@@ -222,9 +223,9 @@ def test_a_disk_that_fails_on_a_worker_is_no_verdict_on_its_files(tmp_path: Path
 
     (tmp_path / "there.wav").write_bytes(b"x")
     monkeypatch.setattr(audio, "os", SimpleNamespace(stat=failing))
-    with pytest.raises(audio.Unopened, match="Stale file handle") as verdict:
+    with pytest.raises(Unopened, match="Stale file handle") as verdict:
         audio.inspect(tmp_path / "there.wav")
-    assert verdict.value.code == audio.Code.UNREADABLE
+    assert verdict.value.code == Code.UNREADABLE
 
 
 def test_a_worker_with_threads_of_its_own_makes_one_block_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

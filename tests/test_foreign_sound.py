@@ -10,8 +10,9 @@ import pytest
 import soundfile
 from typer.testing import Result
 
-from clinaug_fast.corpus.audio import Code, Rejected, decode
+from clinaug_fast.corpus.audio import decode
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording, read_corpus
+from clinaug_fast.corpus.verdicts import Code, Rejected
 from clinaug_fast.errors import InputError
 from conftest import MEL_OPTIONS, write_corpus
 

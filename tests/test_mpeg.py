@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from typer.testing import Result
 
 from clinaug_fast.corpus import long_recording, mpeg
-from clinaug_fast.corpus.audio import Code, Rejected, decode
+from clinaug_fast.corpus.audio import decode
 from clinaug_fast.corpus.long_recording import open_long
 from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.verdicts import Code, Rejected
 from conftest import MEL_OPTIONS
 
 # Version 1, 2 and 2.5; the frames of the latter two are half as long.

@@ -8,8 +8,9 @@ import pytest
 import soundfile
 
 from clinaug_fast.corpus import ogg
-from clinaug_fast.corpus.audio import Code, Rejected, decode
+from clinaug_fast.corpus.audio import decode
 from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.verdicts import Code, Rejected
 
 RATE, SECONDS = 48000, 12
 SUBTYPES = ("VORBIS", "OPUS")
@@ -131,3 +132,18 @@ def _by_the_book(page: bytes) -> int:
         for _ in range(8):
             crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
     return crc
+
+
+def test_how_much_the_last_page_adds_is_told_where_it_is_clear():
+    data = encoded("VORBIS")
+    begins = pages(data)
+    before, last = (int.from_bytes(data[begin + 6 : begin + 14], "little") for begin in begins[-2:])
+    assert 0 < last - before < RATE * SECONDS
+
+    def added(data: bytes) -> int | None:
+        return ogg.samples_of_last_page(io.BytesIO(data), len(data))
+
+    assert added(data) == added(data + b"tags, OggS\0 among them" + bytes(40)) == last - before
+    assert added(data[begins[-1] :]) is None  # one page alone
+    assert added(data + encoded("OPUS")) is None  # of another stream
+    assert added(b"") is None

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.corpus.audio import LARGEST, Rejected, decode, mixed
+from clinaug_fast.corpus.audio import LARGEST, decode, mixed
 from clinaug_fast.corpus.recordings import Recording
+from clinaug_fast.corpus.verdicts import Rejected
 from conftest import MEL, sound
 
 RATE = 8000

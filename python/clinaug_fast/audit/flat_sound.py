@@ -24,7 +24,7 @@ SOUND_FROM = 1e-2  # of the mean power; less is taken for silence, and stays sil
 
 
 def read_flat(recording: Recording) -> np.ndarray:
-    """(T,) float32 at RATE. Raises audio.Rejected."""
+    """(T,) float32 at RATE. Raises verdicts.Rejected."""
     with open_audio(recording) as file:
         rate, n = file.sound.samplerate, file.stop - file.start
         if n <= MOST_SECONDS * rate:

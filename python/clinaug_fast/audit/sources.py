@@ -21,17 +21,17 @@ from scipy.sparse.csgraph import connected_components
 from clinaug_fast import native
 from clinaug_fast.audit.alike import Pairs, alike, has_enough
 from clinaug_fast.audit.flat_sound import read_flat
-from clinaug_fast.corpus.audio import Rejected
 from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.overlaps import ROUNDING_S
 from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus, some_of
 from clinaug_fast.corpus.spellings import as_a_person
+from clinaug_fast.corpus.verdicts import Rejected
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import Progress, Silent
 
 AT_LEAST = 0.35  # of both public corpora 3 of 16 667 pairs that reach it bear two labels, none of those above 0.4
 LEAST = 0.2  # of a million pairs of half a second of noise none comes above 0.19
-TOO_LITTLE = "TOO_LITTLE_SOUND"  # of what is not compared, beside audio.Code
+TOO_LITTLE = "TOO_LITTLE_SOUND"  # of what is not compared, beside verdicts.Code
 AT_ONCE = 64  # recordings
 NEARLY = 0.9  # all of a segment
 

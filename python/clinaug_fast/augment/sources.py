@@ -8,8 +8,9 @@ import numpy as np
 
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.corpus.audio import Rejected, as_float, decode
+from clinaug_fast.corpus.audio import as_float, decode
 from clinaug_fast.corpus.recordings import Recording, read_corpus
+from clinaug_fast.corpus.verdicts import Rejected
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.json_files import misfit

@@ -11,10 +11,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -28,8 +25,9 @@ from miniaudio import lib as dr
 
 from clinaug_fast import native
 from clinaug_fast.corpus import containers, mpeg
+from clinaug_fast.corpus.frames import read_frames
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
-from clinaug_fast.errors import is_shortage
+from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
@@ -41,38 +39,8 @@ LOWEST_RATE = 10  # Hz; of less, no sound is left, and soxr's stream turns a few
 WAV_HEAD = struct.Struct("<4sI8sIHHIIHH")  # to the bits of a sample
 BYTEWISE_WAV = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible; others pack several samples into a byte
 RECENT_FILES = 64  # of which what was found is kept: each segment that a table names would ask for it anew
-SKIPPED_AT_ONCE = 1 << 16  # frames
-# Of MP3 so much is decoded before what is wanted, 32 to 64 of its own frames: with 12 nothing came out wrong, with 4
-# some did. From a multiple on, since its decoder rounds alike at each fourth of them alone.
-MP3_RUN_UP = 32 * 1152
 # What formats of 8 bits make of full scale, which as float32 it is not.
 LARGEST = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "ALAW": 32256 / 32768, "ULAW": 32124 / 32768}
-
-
-class Code(StrEnum):
-    """Why a recording is rejected."""
-
-    MISSING = "MISSING"  # no such file
-    PERMISSION = "PERMISSION"  # it may not be read
-    EMPTY = "EMPTY"  # no bytes or no samples, in the file or in the segment
-    UNREADABLE = "UNREADABLE"  # no audio that soundfile knows
-    TRUNCATED = "TRUNCATED"  # less audio than the file, or the segment, declares; or a header that was never finished
-    NON_FINITE = "NON_FINITE"  # NaN, infinity, or a number that no sound has, in a float file
-    TOO_SHORT = "TOO_SHORT"  # shorter than clip.min_seconds
-    TOO_LONG = "TOO_LONG"  # longer than the limit of the run, maybe a decode bomb
-    NAME = "NAME"  # the file's name is not UTF-8
-
-
-class Rejected(Exception):  # noqa: N818 - a verdict on one file, caught by preprocess
-    """This recording cannot be used; the others can."""
-
-    def __init__(self, code: Code, reason: str):
-        super().__init__(reason)
-        self.code, self.reason = code, reason
-
-
-class Unopened(Rejected):
-    """The file could not be looked at, which may be for want of a disk that is mounted elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +93,12 @@ def open_audio(recording: Recording) -> AudioFile:
     except soundfile.LibsndfileError as error:
         if (suffix := os.path.splitext(recording.relative)[1].lower()) in FOREIGN_SUFFIXES:
             raise Rejected(Code.UNREADABLE, f"{suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac") from None
-        raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
+        raise _unreadable(error) from None
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None
     try:
+        if sound.format == "RAW":  # what nobody knows is taken for one without a header, where its name is .au or .gsm
+            raise Rejected(Code.UNREADABLE, "not audio that can be read: samples without a header. Encode it as WAV")
         declared = sound.frames
         if sound.subtype.startswith("MPEG"):
             sound, declared = _counted(sound, recording.path)
@@ -144,9 +114,15 @@ def open_audio(recording: Recording) -> AudioFile:
         raise
 
 
+def _unreadable(error: soundfile.LibsndfileError) -> Rejected:
+    # libsndfile says so of a regular file, too, that is no MP3 though it is named so.
+    told = "" if "does not exist" in error.error_string else f": {error.error_string}"
+    return Rejected(Code.UNREADABLE, f"not audio that can be read{told}")
+
+
 def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     """An MPEG file and how many frames (samples of all channels) it holds, which libsndfile may only have guessed."""
-    with _looked_at():
+    with looked_at():
         stream = _mpeg_stream(os.fspath(path), sound.format == "MP3", _stamp(os.stat(path)))
         if stream is None and _has_free_rate(path):
             return sound, sound.frames
@@ -165,7 +141,7 @@ def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
         counted = Onward(told)
     except soundfile.LibsndfileError as error:
         told.close()
-        raise Rejected(Code.UNREADABLE, f"not audio that can be read: {error.error_string}") from None
+        raise _unreadable(error) from None
     sound.close()
     counted.behind = told
     return counted, counted.frames
@@ -286,7 +262,7 @@ def _samples(file: AudioFile) -> np.ndarray:
     if whole and _little_else(file, 2):
         samples = _read_flac(sound.name, file.n_bytes, sound)
     if samples is None:
-        samples = _read_part(sound, file.start, file.stop)
+        samples = read_frames(sound, file.start, file.stop)
     return samples
 
 
@@ -296,6 +272,8 @@ def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int
     stop = declared if recording.end_s is None else min(declared, round(recording.end_s * rate))
     if start >= stop:
         part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
+        if recording.start_s is None and recording.end_s is not None:
+            part = f"the segment to {recording.end_s:g} s"
         raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
     if recording.end_s is not None and recording.end_s > declared / rate + native.SEGMENT_OVERHANG_S:
         ends = f"the segment ends at {recording.end_s:g} s, the file at {declared / rate:.3f} s"
@@ -328,35 +306,6 @@ def _read_flac(path: Path | str, n_bytes: int, header: soundfile.SoundFile) -> n
         dr.ma_dr_flac_close(flac)
 
 
-def _read_part(file: soundfile.SoundFile, start: int, stop: int) -> np.ndarray:
-    """Frames [start, stop) as `_samples` gives them."""
-    try:
-        go_to(file, start)
-        samples = file.read(stop - start, dtype="int16" if file.subtype == "PCM_16" else "float32")
-    except soundfile.LibsndfileError as error:
-        raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
-    if len(samples) < stop - start:
-        reason = f"{start + len(samples)} of {file.frames} declared samples could be decoded"
-        raise Rejected(Code.TRUNCATED, reason)
-    return samples
-
-
-def go_to(file: soundfile.SoundFile, start: int) -> None:
-    """From its begin to the frame `start`; codecs that cannot be sought in, such as GSM, decode what lies before, and
-    MP3, whose frames build on those before, some of it. Those of Opus build on all before them: at rates below 48 kHz
-    no run-up was long enough."""
-    skipped = start if file.subtype == "OPUS" else 0
-    if file.subtype.startswith("MPEG"):
-        skipped = start - max(0, start // MP3_RUN_UP - 1) * MP3_RUN_UP
-    try:
-        if start > skipped:
-            file.seek(start - skipped)
-    except soundfile.LibsndfileError:
-        skipped = start
-    while skipped and (n := len(file.read(min(skipped, SKIPPED_AT_ONCE), dtype="int16"))):
-        skipped -= n
-
-
 def mixed(samples: np.ndarray) -> np.ndarray:
     """(T, channels) -> (T,) float32, the mean; channel by channel, since numpy's mean over two columns is slow."""
     total = as_float(samples[:, 0])
@@ -371,7 +320,7 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
 def inspect(path: Path | str) -> int:
     """The file's size in bytes; rejects one that cannot be opened, is empty or was cut."""
-    with _looked_at():
+    with looked_at():
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):  # to open a FIFO would wait for whoever writes into it
             raise Rejected(Code.UNREADABLE, "it is a pipe, a device or a folder; expected a file")
@@ -381,18 +330,3 @@ def inspect(path: Path | str) -> int:
     if reason:
         raise Rejected(Code.TRUNCATED, reason)
     return about.st_size
-
-
-@contextmanager
-def _looked_at() -> Iterator[None]:
-    """What the system says of a file that cannot be looked at, as a verdict."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise Unopened(Code.MISSING, "no such file") from None
-    except PermissionError:
-        raise Unopened(Code.PERMISSION, "reading it is not permitted") from None
-    except OSError as error:
-        if is_shortage(error):
-            raise
-        raise Unopened(Code.UNREADABLE, error.strerror or str(error)) from None

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
-from clinaug_fast.corpus.audio import AudioFile, Code, Rejected, as_float, finite_level, go_to, mixed, open_audio
+from clinaug_fast.corpus.audio import AudioFile, as_float, finite_level, mixed, open_audio
+from clinaug_fast.corpus.frames import read_frames
 from clinaug_fast.corpus.recordings import Recording
 
 PIECE_VALUES = 1 << 22  # samples of all channels, in the file or resampled: 16 MiB of float32
@@ -61,7 +61,6 @@ class LongRecording:
 
     def pieces(self, seconds: Any) -> Iterator[np.ndarray]:
         """(T,) mono samples at the contract's rate, piece by piece; `seconds` (clips.Seconds) learns the time taken."""
-        dtype = "int16" if self._sound.subtype == "PCM_16" else "float32"
         size = PIECE_VALUES // self._width
         stream = None
         if self.rate != self._sample_rate:
@@ -69,7 +68,8 @@ class LongRecording:
         done = 0
         while done < self.n_samples:
             begun = time.perf_counter()
-            samples = self._read(done, min(size, self.n_samples - done), dtype)
+            start = self.file.start + done
+            samples = read_frames(self._sound, start, min(start + size, self.file.stop), there=done > 0)
             done += len(samples)
             level = finite_level(samples, self._sound.subtype)
             self.level = level if self.level is None else self.level + level
@@ -81,15 +81,3 @@ class LongRecording:
                 samples = stream.resample_chunk(as_float(samples), last=done == self.n_samples)
                 seconds.resample += time.perf_counter() - decoded
             yield samples
-
-    def _read(self, done: int, size: int, dtype: str) -> np.ndarray:
-        try:
-            if done == 0:
-                go_to(self._sound, self.file.start)
-            samples = self._sound.read(size, dtype=dtype)
-        except soundfile.LibsndfileError as error:
-            raise Rejected(Code.TRUNCATED, f"decoding stopped before the end: {error.error_string}") from None
-        if len(samples) < size:
-            reached = self.file.start + done + len(samples)
-            raise Rejected(Code.TRUNCATED, f"{reached} of {self._sound.frames} declared samples could be decoded")
-        return samples

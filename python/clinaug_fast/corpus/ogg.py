@@ -9,6 +9,8 @@ PAGE = b"OggS\0"  # how one begins: its version is zero
 # Flags, where its sound ends, stream, number, checksum and how many lengths follow.
 HEADER = struct.Struct("<5xBqIIIB")
 FIRST = 2  # flag of a stream's first page
+LARGEST = HEADER.size + 255 + 255 * 255  # bytes of a page
+NOWHERE = (1 << 64) - 1  # where a page's sound ends on which no packet does
 LOOKED_AT = 1 << 16  # bytes
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -46,6 +48,25 @@ def lost(file: BinaryIO, n_bytes: int) -> str | None:
         has_sound = has_sound or ends_at > 0
         begin += size
     return None
+
+
+def samples_of_last_page(file: BinaryIO, n_bytes: int) -> int | None:
+    """How many samples the last page of a Vorbis file adds; None where what is near the end does not tell."""
+    file.seek(max(0, n_bytes - 3 * LARGEST))
+    tail = file.read()
+    ends, streams = list[int](), set[int]()
+    begin = tail.find(PAGE)
+    while begin >= 0:
+        header = tail[begin : begin + HEADER.size]
+        if len(header) == HEADER.size:
+            _, ends_at, stream, _, checksum, n_lengths = HEADER.unpack(header)
+            sound = begin + HEADER.size + n_lengths
+            page = tail[begin : sound + sum(tail[begin + HEADER.size : sound])]
+            if _checksum(page[:22] + bytes(4) + page[26:]) == checksum:  # or its name stands in the sound of another
+                streams.add(stream)
+                ends += [ends_at] if ends_at != NOWHERE else []
+        begin = tail.find(PAGE, begin + 1)
+    return ends[-1] - ends[-2] if len(ends) > 1 and len(streams) == 1 else None
 
 
 def _next_page(file: BinaryIO, begin: int) -> int | None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.corpus.audio import Code
 from clinaug_fast.corpus.facts import FACTS_SCHEMA, NUMBERS, corpus_facts
+from clinaug_fast.corpus.verdicts import Code
 from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, fingerprint_with

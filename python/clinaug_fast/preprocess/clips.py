@@ -19,8 +19,6 @@ from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.corpus.audio import (
     WAV_SUFFIXES,
     AudioFile,
-    Code,
-    Rejected,
     decode,
     named_wav,
     refuse_too_long,
@@ -29,6 +27,7 @@ from clinaug_fast.corpus.audio import (
 )
 from clinaug_fast.corpus.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
 from clinaug_fast.corpus.recordings import Recording, named, recordings_of
+from clinaug_fast.corpus.verdicts import Code, Rejected
 from clinaug_fast.preprocess.double_buffer import DoubleBuffer
 from clinaug_fast.preprocess.memory import Budget
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from clinaug_fast import native
 from clinaug_fast.config import MelConfig
-from clinaug_fast.corpus.audio import Unopened
+from clinaug_fast.corpus.verdicts import Unopened
 from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.preprocess.block_tables import facts_table, index_table, public_table
