@@ -71,6 +71,30 @@ def test_a_signal_that_is_swallowed_or_turned_into_another_error_ends_it_too(
     assert "Run the same command again to go on" in told["message"]
 
 
+@pytest.mark.parametrize(("signal", "exit_code"), [("SIGTERM", 75), ("SIGINT", 130)])
+def test_a_signal_while_a_library_in_cpp_is_loaded_aborts_nothing(signal: str, exit_code: int, tmp_path: Path) -> None:
+    """soxr's, in whose constructors an exception of Python's would end the process."""
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "calls = 0\n"
+        "def on_call(frame, event, argument):\n"
+        "    global calls\n"
+        "    calls += 'soxr' in sys.modules and event == 'call' and frame.f_code.co_filename.endswith('enum.py')\n"
+        "    if calls == 12:\n"
+        "        sys.setprofile(None)\n"
+        f"        os.kill(os.getpid(), signal.{signal})\n"
+        f"sys.argv = ['clinaug-fast', 'preprocess', 'none', {str(tmp_path / 'out')!r}, '--preset', 'heart', '--json']\n"
+        "from clinaug_fast.cli.main import run\n"
+        "sys.setprofile(on_call)\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == exit_code, done.stderr
+    assert json.loads(done.stdout)["exit_code"] == exit_code
+    assert done.stderr.endswith("nothing half-written was left. Run the same command again to go on\n")
+
+
 @pytest.mark.parametrize(("command", "ending"), [("audit", "command again"), ("train", "command again to go on")])
 def test_what_begins_anew_does_not_say_that_it_goes_on(command: str, ending: str, capsys) -> None:
     def interrupted() -> None:

@@ -32,6 +32,7 @@ OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
+IMPORTING = "<frozen importlib._bootstrap>"  # as Python calls the file of it
 BEGIN_ANEW = ("audit", "augment", "quality", "verify")  # of what takes a while
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
@@ -197,7 +198,7 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     """Run a stage: yields its Say and turns whatever goes wrong into a sentence and an exit code."""
     say = Say(command, as_json, quiet)
     try:
-        with _signals_raise(say.came):
+        with _signals_raise(say):
             yield say
             say.stop()
     except typer.Exit:
@@ -236,13 +237,25 @@ class _Terminated(BaseException):
     """SIGTERM came; as KeyboardInterrupt, it is no error that code may swallow."""
 
 
+def _is_loading(frame: FrameType | None) -> bool:
+    """Whether a command is about to import what it needs, so that nothing is begun that would have to be left whole."""
+    importer = None
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTING:
+            importer = frame.f_back
+        frame = frame.f_back
+    return importer is not None and os.path.dirname(importer.f_code.co_filename) == os.path.dirname(__file__)
+
+
 @contextlib.contextmanager
-def _signals_raise(came: list[int]) -> Iterator[None]:
+def _signals_raise(say: Say) -> Iterator[None]:
     """SIGTERM and Ctrl-C are raised where the work is, and noted in `came`: code that is being imported turns what it
     does not know into an ImportError, and destructors swallow it."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        say.came.append(number)
+        if _is_loading(frame):  # a library in C++, soxr, would abort the process where an exception meets it
+            os._exit(say.fail(_stopped(say.came, say.command)).exit_code)
         raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
     if threading.current_thread() is not threading.main_thread():  # Python allows no other to listen
