@@ -289,7 +289,7 @@ def test_an_arm_without_clips_of_a_label_is_told(tmp_path, features, folds):
     generated = write_generated(tmp_path / "generated", features, folds, labels=LABELS[1:])
     progress = Recorder()
     evaluate(features, folds, {"se": generated}, tmp_path / "out", CONFIG, only_folds=[1], progress=progress)
-    assert "has no clip of across for fold 1: the arm 'se' trains on real clips alone there" in progress.warnings[-1]
+    assert "has no clip of 'across' for fold 1: the arm 'se' trains on real clips alone there" in progress.warnings[-1]
 
 
 def test_cells_made_on_other_numbers_of_threads_are_told(tmp_path, features, folds):
@@ -341,10 +341,10 @@ def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     evaluate(few, make_folds(few, 2), {}, tmp_path / "out", config, only_folds=[1], progress=loud)
     grouped, thin = loud.warnings
     assert "grouped by recording" in grouped
-    assert "few test recordings: 2 of across in fold 1, 2 of along in fold 1;" in thin
+    assert "few test recordings: 2 of 'across' in fold 1, 2 of 'along' in fold 1;" in thin
     evaluate(few, make_folds(few, 4), {}, tmp_path / "four", config, progress=loud)
-    assert "1 of across in fold 0, 1 of along in fold 0," in loud.warnings[-1]
-    assert "1 of across in fold 2 and 3 more; with fewer than" in loud.warnings[-1]
+    assert "1 of 'across' in fold 0, 1 of 'along' in fold 0," in loud.warnings[-1]
+    assert "1 of 'across' in fold 2 and 3 more; with fewer than" in loud.warnings[-1]
 
 
 def test_a_set_of_which_some_subjects_are_known_is_warned_of(tmp_path):

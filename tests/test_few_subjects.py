@@ -33,7 +33,9 @@ def warned(features: FeatureSet, n_folds: int, out: Path) -> list[str]:
 
 def test_many_recordings_of_one_patient_are_one_patient(tmp_path: Path) -> None:
     (told,) = warned(write(tmp_path / "set", [20, 20, 20]), 3, tmp_path / "out")
-    assert told.startswith("few test subjects: 1 of across in fold 0, 1 of along in fold 0, 1 of across in fold 1")
+    assert told.startswith(
+        "few test subjects: 1 of 'across' in fold 0, 1 of 'along' in fold 0, 1 of 'across' in fold 1"
+    )
     assert "however many recordings it has. Use fewer folds or record more" in told
 
 

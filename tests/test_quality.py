@@ -159,7 +159,7 @@ def test_a_label_that_a_set_lacks_is_left_out_and_told(tmp_path, features, folds
     progress = Recorder()
     about = quality(features, folds, arms, tmp_path / "out", CONFIG, progress=progress).about
     assert len(progress.warnings) == 2
-    assert "compares without along, of which a set" in progress.warnings[0]
+    assert "is compared without the clips of 'along': a set, the test part" in progress.warnings[0]
     assert about["arms"]["half"]["clips"] == 16
 
 
@@ -378,6 +378,11 @@ def test_the_command_tells_a_table_or_json(cli, tmp_path, features, folds, arms)
     again = cli(*named, "--json")
     told = json.loads(again.stdout)
     assert told["already_done"]
+    picture = tmp_path / "out/closest/ours/pairs.png"
+    drawn = picture.read_bytes()
+    shutil.rmtree(picture.parent)
+    assert cli(*named).exit_code == 0
+    assert picture.read_bytes() == drawn
     assert told["arms"] == about["arms"]
     (tmp_path / "folds.json").write_text(json.dumps(folds.about))
     (real / "folds.json").unlink()

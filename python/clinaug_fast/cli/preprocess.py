@@ -228,6 +228,9 @@ def _fields(result: "PreprocessResult", mel: "MelConfig") -> dict[str, Any]:
     }
 
 
+LEAST_UNUSED = 0.01  # of the sound, that is told
+
+
 def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     counts, out = result.counts, result.out
     made = f"{out} was made before with these settings: nothing to do" if result.already_done else f"{out} is made"
@@ -236,7 +239,10 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
         parts = f"{quoted(whole)}.part-*-of-{of.rpartition('-')[2]}"
         return f"{made}\nmel: {mel.signature}\n\nnext, with all parts: clinaug-fast merge {parts} {quoted(whole)}"
     seconds = mel.n_samples(n_frames) / mel.sample_rate
-    rows = [("recordings found", counts.found, ""), ("  kept", counts.kept, f"{counts.audio_seconds / 60:.1f} minutes")]
+    kept = f"{counts.audio_seconds / 60:.1f} minutes"
+    if counts.unused_seconds >= LEAST_UNUSED * counts.audio_seconds:
+        kept += f", {counts.unused_seconds / 60:.1f} in no clip (a smaller --n-frames or --stride-frames uses more)"
+    rows = [("recordings found", counts.found, ""), ("  kept", counts.kept, kept)]
     bad = counts.found - counts.kept
     rows += [("  rejected", bad, f"reasons in {out / 'rejected.jsonl'}" if bad else "")]
     rows += [(f"    {code}", n, "") for code, n in counts.rejected.items()]

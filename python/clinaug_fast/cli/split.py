@@ -45,6 +45,8 @@ def split(
             )
         if uneven := made.uneven():
             say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")
+        if few := made.few_tested(real, range(len(made))):
+            say.warn(few)
         state = "is written" if written else "was made before with these settings: nothing to do"
         where = f" --folds {quoted(path)}" if out else ""
         text = (

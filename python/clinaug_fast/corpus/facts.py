@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clinaug_fast.corpus.copies import Names, copies
+from clinaug_fast.corpus.origins import KINDS, label_by_origin
 from clinaug_fast.corpus.shortcut import duration_and_level_shortcut
 
 SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
@@ -21,6 +22,8 @@ FACTS_SCHEMA = pa.schema(
         pa.field("recording", pa.string(), nullable=False),  # Recording.id, hashed where de-identified
         pa.field("label", pa.string(), nullable=False),
         pa.field("subject", pa.string()),
+        pa.field("site", pa.string()),
+        pa.field("device", pa.string()),
         pa.field("file", pa.int64(), nullable=False),  # a digest, the same for the segments of one file
         pa.field("seconds", pa.float64(), nullable=False),  # decoded, at the file's rate
         pa.field("file_rate", pa.int32(), nullable=False),  # Hz
@@ -75,6 +78,7 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
         "silent_share": _round(silent.sum() / seconds.sum()),
         "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
         "shortcut": shortcut,
+        "origins": {kind: label_by_origin(recordings.column(kind), of_label, subjects, labels, kind) for kind in KINDS},
         "copies": copies(column, of_label, subjects, names),
     }
 

@@ -5,7 +5,7 @@ it and above what luck gives.
 Nearest neighbours in numpy, not a forest: importing scikit-learn takes longer than preprocessing a thousand files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,10 @@ def duration_and_level_shortcut(
         return about | {"recordings": 0, "by": {}, "macro_f1": None, "chance": None, "warning": None}
     if len(judged) > MAX_LABELS:
         judged = np.sort(rng.permutation(judged)[:MAX_LABELS])
-    rows = np.sort(
-        np.concatenate([rng.permutation(np.flatnonzero(classes == c))[: MAX_RECORDINGS // len(judged)] for c in judged])
-    )
+    rows = np.flatnonzero(np.isin(classes, judged))
+    if len(rows) > MAX_RECORDINGS:
+        each = MAX_RECORDINGS // len(judged)
+        rows = np.sort(np.concatenate([rng.permutation(np.flatnonzero(classes == c))[:each] for c in judged]))
     features = np.stack([_ranks(values[rows]) for values in (seconds, rms_db, peak)])
     classes, groups = classes[rows], groups[rows]
     fold, classes = _deal(classes, groups, rng), np.searchsorted(judged, classes)
@@ -68,16 +69,20 @@ def duration_and_level_shortcut(
         "by": {name: round(value, 3) for name, value in by.items()},
         "macro_f1": round(macro_f1, 3),
         "chance": round(chance, 3),
-        "warning": _warning(macro_f1, chance, len(sizes) == len(groups)) if is_far else None,
+        "warning": _warning(by, chance, len(sizes) == len(groups)) if is_far else None,
     }
 
 
-def _warning(macro_f1: float, chance: float, one_by_one: bool) -> str:
+def _warning(by: Mapping[str, float], chance: float, one_by_one: bool) -> str:
+    shows = {"duration": "zeros behind short recordings", "level": "bands without sound"}
+    telling = [name for name in shows if by[name] >= chance + FAR_ABOVE_CHANCE] or list(shows)
+    verb, them = ("predicts", "it") if len(telling) == 1 else ("predict", "them")
     return (
-        f"duration and level alone predict the label: macro-F1 {round(macro_f1, 3):.2f}, chance {chance:.2f}. "
+        f"{' and '.join(telling)} alone {verb} the label: macro-F1 {round(max(by.values()), 3):.2f}, chance "
+        f"{chance:.2f}. "
         + ("No two recordings are known to be of one subject, and those that are raise it. " if one_by_one else "")
-        + "evaluate's classifier is not told either, but zeros behind short recordings and bands without sound show "
-        "them all the same; distrust one that does little better"
+        + f"evaluate's classifier is not told {them}, but {' and '.join(shows[name] for name in telling)} show {them} "
+        "all the same; distrust one that does little better"
     )
 
 

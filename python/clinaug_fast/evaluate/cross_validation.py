@@ -27,7 +27,6 @@ from clinaug_fast.features.folds import Folds
 from clinaug_fast.json_files import as_json, read_versioned
 from clinaug_fast.runs import Progress, Silent, begun, claim, fingerprint, provenance, refuse_changed, write_text
 from clinaug_fast.seeds import derived_seed
-from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 2
 IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to
@@ -37,7 +36,6 @@ ABOUT = {  # what evaluation.json tells
     "group_by": str,
     "settings": {"arms": dict, "seeds": int},
 }
-FEW = 5  # subjects of a label in a test part; of fewer one moves its recall by more than a fifth
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def _lacking(
     for arm, by_fold in admitted.items():
         for fold, rows in by_fold.items():
             there = np.unique(synthetic[arm].classes[rows])
-            missing = [label for number, label in enumerate(labels) if number not in there]
+            missing = [repr(label) for number, label in enumerate(labels) if number not in there]
             if missing:
                 yield (
                     f"{synthetic[arm].path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} "
@@ -169,20 +167,8 @@ def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: P
             f"grouped by {folds.about['group_by']}: where the subject is not known, one patient may be on both sides "
             "of a fold, and scores are then too high. Give preprocess --subject-pattern, or a table with subjects"
         )
-    thin = []
-    for fold in chosen:
-        _, test = folds.rows(features, fold)
-        for number, label in enumerate(features.labels):
-            tested = len(set(features.groups[test[features.classes[test] == number]]))
-            if tested < FEW:
-                thin.append(f"{tested} of {shown(label)} in fold {fold}")
-    if thin:
-        more = f" and {len(thin) - 5} more" if len(thin) > 5 else ""
-        unit = folds.about["group_by"].replace(", else ", "s or ")
-        progress.warn(
-            f"few test {unit}s: {', '.join(thin[:5])}{more}; with fewer than {FEW} a single one moves the score, "
-            f"however many recordings it has. {'Use fewer folds or record' if len(folds) > 2 else 'Record'} more"
-        )
+    if few := folds.few_tested(features, chosen):
+        progress.warn(few)
     if uneven := folds.uneven():
         progress.warn(f"{uneven}, so the interval of a difference is too narrow")
 

@@ -93,8 +93,10 @@ def fold_quality(
         shown.append((training.of(seen), sets))
         counts.append(_counts_in_all([tested, *sets.values()], len(features.labels), fold))
     if few := [label for label, n in zip(features.labels, np.min(counts, axis=0), strict=True) if n < 2]:
-        told = f"fold {fold} compares without {', '.join(few)}, of which a set, its test part or half of its training"
-        progress.warn(f"{told} part has fewer than two clips")
+        progress.warn(
+            f"fold {fold} is compared without the clips of {', '.join(map(repr, few))}: a set, the test part or half "
+            "of the training part has fewer than two of them"
+        )
     by_half = []
     for half, ((seen, sets), n_of_label) in enumerate(zip(shown, counts, strict=True)):
         seed = derived_seed("embedder", config.seed, fold, half)

@@ -93,20 +93,20 @@ def quality(
                 rows = {arm: by_fold[fold] for arm, by_fold in admitted.items()}
                 found.append(fold_quality(features, folds, synthetic, rows, fold, config, device, progress))
             about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found, progress)}
-            for arm, measured in about["arms"].items():
-                path = draft / "closest" / arm / "pairs.png"
-                path.parent.mkdir(parents=True)
-                _draw(features, synthetic[arm], measured["closest"], path)
+            _draw_what_lacks(draft, features, synthetic, about["arms"])
             write_json(draft / "quality.json", about | {"provenance": provenance() | {"torch": torch.__version__}})
         return QualityResult(out, about, already_done=False)
 
-    return made_once(out / "quality.json", make, lambda: _standing(out, settings))
+    return made_once(out / "quality.json", make, lambda: _standing(out, settings, features, synthetic))
 
 
-def _standing(out: Path, settings: Mapping[str, Any]) -> QualityResult:
+def _standing(
+    out: Path, settings: Mapping[str, Any], features: FeatureSet, synthetic: Mapping[str, FeatureSet]
+) -> QualityResult:
     what = "a quality.json (clinaug-fast quality makes one)"
     about = read_versioned(out / "quality.json", what, SCHEMA_VERSION, "Measure anew, into another folder", ABOUT)
     refuse_changed(out, about["settings"], settings)
+    _draw_what_lacks(out, features, synthetic, about["arms"])
     return QualityResult(out, about, already_done=True)
 
 
@@ -153,14 +153,28 @@ def _share_below(limit: float, ratios: np.ndarray, classes: np.ndarray) -> float
     return float(np.mean([np.mean(ratios[classes == label] < limit) for label in np.unique(classes)]))
 
 
+def _draw_what_lacks(
+    folder: Path, features: FeatureSet, synthetic: Mapping[str, FeatureSet], arms: Mapping[str, Any]
+) -> None:
+    for arm, measured in arms.items():
+        path = folder / "closest" / arm / "pairs.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _draw(features, synthetic[arm], measured["closest"], path)
+
+
 def _draw(features: FeatureSet, synthetic: FeatureSet, pairs: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """A column a pair: the real clip, and below it the one that is near to it alone."""
+    """A column a pair: the real clip, and below it the one that is near to it alone, with the labels of both, where
+    they differ, and how near it is."""
 
     def clips(of: FeatureSet, key: str) -> list[np.ndarray]:
         place = {name: row for row, name in enumerate(of.column("id"))}
         return [of.clips([place[pair[key]]]) for pair in pairs]
 
-    labels = dict(zip(features.column("id"), features.column("label"), strict=True))
-    titles = [f"{labels[pair['real']]} {pair['ratio']:.2f}" for pair in pairs]
+    real, made = (dict(zip(of.column("id"), of.column("label"), strict=True)) for of in (features, synthetic))
+    titles = []
+    for pair in pairs:
+        above, below = real[pair["real"]], made[pair["id"]]
+        titles.append(f"{above if above == below else f'{above} / {below}'}\nratio {pair['ratio']:.2f}")
     kind = synthetic.lineage["kind"]
     save_real_above(path, clips(features, "real"), clips(synthetic, "id"), titles, features.mel, kind)

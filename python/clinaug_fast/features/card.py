@@ -30,12 +30,13 @@ def _head(about: Mapping[str, Any]) -> str:
     privacy = (
         "Paths, subjects, sites and devices are keyed hashes; the key is kept elsewhere."
         if about.get("deidentified")
-        else "Paths and subjects are as the corpus has them: they may identify patients."
+        else "Paths, subjects, sites and devices are as the corpus has them: they may identify patients."
     )
     rows = [
         ("Mel contract", f"`{mel.signature}`"),
         ("Clip", f"{mel.n_mels} mels x {about['n_frames']} frames, {seconds:.2f} s, float32"),
         ("Cut", f"a clip every {clip['stride_frames']} frames; short recordings: {clip['short']}"),
+        ("In no clip", f"{counts['unused_seconds'] / 3600:.3f} hours, behind a recording's last clip or between clips"),
         ("Quiet clips", quiet),
         ("Subjects", f"{counts['subjects']} known; {counted(counts['without_subject'], 'recording')} without one"),
         ("Lineage", ", ".join(f"{key} `{value}`" for key, value in about["lineage"].items())),
@@ -87,6 +88,8 @@ def _facts(about: Mapping[str, Any]) -> str:
         + "\n\n"
         + _shortcut(facts["shortcut"], about["counts"])
         + "\n\n"
+        + "\n\n".join(_origins(kind, found) for kind, found in facts["origins"].items())
+        + "\n\n"
         + _copies(facts["copies"])
     )
 
@@ -102,12 +105,24 @@ def _shortcut(found: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     text = (
         "**Shortcut check.** From duration, level and peak alone, the label is predicted with a macro-F1 of "
         f"{found['macro_f1']:.2f}; chance is {found['chance']:.2f} (nearest neighbours, cross-validated over "
-        f"{found['recordings']} recordings, {together}; from duration "
+        f"{found['recordings']} of {counts['kept']} recordings, {together}; from duration "
         f"{found['by']['duration']:.2f}, from level {found['by']['level']:.2f})."
     )
     if found["labels_left_out"]:
         text += f" Left out, with one subject or recording: {', '.join(map(_escape, found['labels_left_out']))}."
     return text + (f"\n\n> **Warning:** {found['warning']}." if found["warning"] else "")
+
+
+def _origins(kind: str, found: Mapping[str, Any]) -> str:
+    title = f"**{kind.capitalize()}s.** "
+    if not found["known"]:
+        return title + f"No {kind} is known, so whether it gives the label away was not checked."
+    each = (
+        f"{_escape(label)}: " + (", ".join(f"{n} from {_escape(name)}" for name, n in names.items()) or "none known")
+        for label, names in found["by_label"].items()
+    )
+    text = title + f"Recordings by {kind}, of {found['known']} whose {kind} is known. {'; '.join(each)}."
+    return text + (f"\n\n> **Warning:** {_escape(found['warning'])}." if found["warning"] else "")
 
 
 def _copies(found: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from clinaug_fast.shown import shown
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
 FOLD = {"test_groups": [str], "test_recordings": [int]}  # by label
+FEW = 5  # subjects of a label in a test part; of fewer one moves its recall by more than a fifth
 UNEVEN = 2  # times as many test recordings in one fold as in another
 # StratifiedGroupKFold is greedy: one order of the groups can leave a label out where another does not, and with a few
 # subjects of uneven size every order can. Then subjects are dealt at random.
@@ -86,6 +87,24 @@ class Folds:
         return (
             f"fold {tested.argmax()} tests {tested.max()} recordings and fold {tested.argmin()} {tested.min()}: "
             "subjects differ much in size, or there are few"
+        )
+
+    def few_tested(self, features: FeatureSet, chosen: Iterable[int]) -> str | None:
+        """A sentence where few subjects of a label are tested in one of these folds."""
+        few = []
+        for fold in chosen:
+            _, test = self.rows(features, fold)
+            for number, label in enumerate(features.labels):
+                tested = len(set(features.groups[test[features.classes[test] == number]]))
+                if tested < FEW:
+                    few.append(f"{tested} of {shown(label)!r} in fold {fold}")
+        if not few:
+            return None
+        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+        unit = self.about["group_by"].replace(", else ", "s or ")
+        return (
+            f"few test {unit}s: {', '.join(few[:5])}{more}; with fewer than {FEW} a single one moves the score, "
+            f"however many recordings it has. {'Use fewer folds or record' if len(self) > 2 else 'Record'} more"
         )
 
     def chosen(self, only: Iterable[int] | None) -> list[int]:

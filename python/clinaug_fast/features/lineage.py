@@ -94,8 +94,8 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
         advice, theirs = "Train and generate again with these folds", synthetic.lineage["folds"]
         if theirs != folds.fingerprint:
             advice = (
-                f"It was made for the split {theirs}, these folds are {folds.fingerprint}. Give evaluate the "
-                "folds.json of the run that it was generated from, or train and generate with these folds"
+                f"It was made for the split {theirs}, these folds are {folds.fingerprint}. Give the folds.json of the "
+                "run that it was generated from by --folds, or train and generate with these folds"
             )
         raise LeakageError(
             f"the generator of {synthetic.path} for fold {fold} was trained on {len(leaked)} of the "

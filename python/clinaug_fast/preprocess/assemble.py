@@ -43,6 +43,7 @@ class Counts:
     without_subject: int  # kept recordings
     file_rates: dict[str, int]  # kept recordings by their file's sample rate in Hz
     audio_seconds: float  # kept
+    unused_seconds: float = 0.0  # of these, in no window: behind the last whole one, or between them
 
 
 def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[str, Any], name: object) -> Counts:
@@ -75,6 +76,7 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
         without_subject=facts.column("subject").null_count,
         file_rates={str(rate): int(n) for rate, n in zip(rates, n_of_rate, strict=True)},
         audio_seconds=round(float(np.sum(facts.column("seconds").to_numpy())), 3),
+        unused_seconds=round(sum(block["unused_seconds"] for block in blocks), 3),
     )
     about = {"schema_version": SCHEMA_VERSION} | {key: value for key, value in made_with.items() if key != "corpus"}
     about |= {
@@ -114,7 +116,7 @@ def _read_facts(files: BlockFiles, kept: Sequence[int]) -> pa.Table:
 
     kept: recordings of each block.
     """
-    texts: dict[str, list[pa.Array]] = {"label": [], "subject": []}
+    texts: dict[str, list[pa.Array]] = {name: [] for name in ("label", "subject", "site", "device")}
     numbers = {
         name: np.empty(sum(kept), pa.array([], FACTS_SCHEMA.field(name).type).to_numpy().dtype) for name in NUMBERS
     }

@@ -54,7 +54,7 @@ def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Ta
     columns = {
         "recording": of_recording.column("id"),
         "label": of_recording.column("label"),
-        "subject": of_recording.column("subject"),
+        **{name: of_recording.column(name) for name in ("subject", "site", "device")},
         "file": digests[files.indices.to_numpy()],
         "seconds": measured["samples"] / measured["rate"],
         "file_rate": measured["rate"].astype(np.int32),

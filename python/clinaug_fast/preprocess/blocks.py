@@ -30,6 +30,7 @@ ABOUT = {  # what is told of a block
     "rows": int,
     "found": int,
     "quiet_clips": int,
+    "unused_seconds": float,
     "rejected": [dict],
     "digests": {"shard": str, "index": str, "facts": str},
 }

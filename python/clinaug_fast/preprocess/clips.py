@@ -56,6 +56,12 @@ class ClipSettings:
         """Samples between the starts of windows."""
         return self.clip.stride_frames * self.mel.hop_length
 
+    def unused_s(self, measured: np.ndarray) -> float:
+        """Seconds of kept recordings (of native.MEASURED) that lie in no window."""
+        steps = np.maximum(measured["windows"] - 1, 0) * min(self.stride, self.length)
+        used = (steps + self.length) / self.mel.sample_rate
+        return float(np.sum(np.maximum(measured["samples"] / measured["rate"] - used, 0.0)))
+
     @property
     def clip_shape(self) -> tuple[int, int]:
         return self.mel.n_mels, self.clip.n_frames

@@ -65,7 +65,10 @@ def judge(
     _warn_of_short_recordings(about, mel, progress)
     if warning := about["corpus_facts"]["shortcut"]["warning"]:
         progress.warn(warning)
-    found = about["corpus_facts"].get("copies")  # None: an older build made the set
+    for origins in about["corpus_facts"].get("origins", {}).values():  # none: an older build made the set
+        if origins["warning"]:
+            progress.warn(origins["warning"])
+    found = about["corpus_facts"].get("copies")
     if found and (warning := copies.warning(found)):
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out, _where_told(out, about))

@@ -281,8 +281,13 @@ class _Block:
         rejected = [
             rejected_row(self.recordings.described[row], reason.code, reason.reason, key) for row, reason in refused
         ]
-        quiet = int(np.sum(measured["windows"] - measured["clips"]))
-        about = {"block": self.number, "found": rows.num_rows, "quiet_clips": quiet, "rejected": rejected}
+        about = {
+            "block": self.number,
+            "found": rows.num_rows,
+            "quiet_clips": int(np.sum(measured["windows"] - measured["clips"])),
+            "unused_seconds": self.job.settings.unused_s(measured[at]),
+            "rejected": rejected,
+        }
         self.job.files.complete(self.number, self.draft, digest, index, facts, about)
         self.close()
 

@@ -1,0 +1,100 @@
+"""Whether the site or the device tells the label."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+
+from clinaug_fast.corpus.origins import label_by_origin
+from conftest import MEL_OPTIONS, sound
+
+LABELS = ["crackle", "normal", "wheeze"]
+
+
+def found(rows: list[tuple[str, int, str | None]]) -> dict:
+    """Rows of (label, subject, device)."""
+    labels, subjects, devices = zip(*rows, strict=True)
+    of_label = np.array([LABELS.index(label) for label in labels])
+    return label_by_origin(
+        pa.chunked_array([list(devices)], pa.string()), of_label, np.array(subjects), LABELS, "device"
+    )
+
+
+def test_a_label_of_one_device_is_told() -> None:
+    rows = [(label, subject, "A") for subject in range(6) for label in ("crackle", "normal")]
+    rows += [("wheeze", 6 + k % 3, "B") for k in range(7)] + [("normal", 9, "B")]
+    about = found(rows)
+    assert (about["known"], about["different"]) == (20, 2)
+    assert about["by_label"] == {"crackle": {"A": 6}, "normal": {"A": 6, "B": 1}, "wheeze": {"B": 7}}
+    assert about["warning"].startswith(
+        "the device tells the label 'wheeze': 7 of its 7 recordings come from 'B', of the others 1 of 13. A classifier"
+    )
+
+
+def test_labels_of_a_device_each_are_counted() -> None:
+    rows = [(label, 10 * number + k, label.upper()) for number, label in enumerate(LABELS) for k in range(3)]
+    assert (
+        "'crackle': 3 of its 3 recordings come from 'CRACKLE', of the others 0 of 6; 2 more labels are told so"
+        in (found(rows)["warning"])
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [("normal", 0, None), ("wheeze", 1, None)],
+        [(label, subject, "A") for subject in range(5) for label in LABELS],  # one device
+        [(label, subject, "AB"[subject % 2]) for subject in range(8) for label in LABELS],  # two for all
+        [(LABELS[k % 3], k, f"of subject {k}") for k in range(12)],  # nothing of a subject's own tells of others
+        [("normal", k, "A") for k in range(5)] + [("wheeze", 9, "B")] * 9,  # a single subject
+        [("normal", k, "AB"[k % 3 == 0]) for k in range(12)] + [("wheeze", 20 + k, "AB"[k % 3 > 0]) for k in range(12)],
+    ],
+)
+def test_what_tells_little_is_not(rows: list) -> None:
+    if rows:
+        assert found(rows)["warning"] is None
+    else:
+        nothing = label_by_origin(pa.chunked_array([[]], pa.string()), *np.zeros((2, 0), int), LABELS, "site")
+        assert nothing == {"known": 0, "different": 0, "by_label": {label: {} for label in LABELS}, "warning": None}
+
+
+def test_of_many_the_commonest_are_listed() -> None:
+    about = found([("normal", k, f"{k // 2:02}") for k in range(60)])
+    assert about["different"] == 30
+    assert list(about["by_label"]["normal"]) == [f"{k:02}" for k in range(20)] + ["others"]
+    assert about["by_label"]["normal"]["others"] == 20
+
+
+@pytest.mark.parametrize("key", [False, True])
+def test_preprocess_warns_and_the_card_tells(tmp_path: Path, cli, key: bool) -> None:
+    rows = []
+    for label, name in (("hum", "hum"), ("hiss", "hiss")):
+        for subject in range(3):
+            path = f"{name}{subject}.wav"
+            soundfile.write(tmp_path / path, sound(label, subject), 8000)
+            rows.append(
+                {"path": path, "label": label, "subject": f"{name}{subject}", "device": name.upper(), "site": "X"}
+            )
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    hashed = ["--deidentify", tmp_path / "key"] if key else []
+    done = cli("preprocess", tmp_path / "t.csv", tmp_path / "out", *MEL_OPTIONS, "--n-frames", 32, *hashed)
+    assert done.exit_code == 0, done.stderr
+    assert "warning: the device tells the label 'hiss': 3 of its 3 recordings" in done.stderr
+    assert ("'HISS'" in done.stderr) is not key
+    assert "the site tells" not in done.stderr
+    facts = json.loads((tmp_path / "out/features.json").read_text())["corpus_facts"]["origins"]
+    assert {kind: (about["known"], about["different"]) for kind, about in facts.items()} == {
+        "site": (6, 1),
+        "device": (6, 2),
+    }
+    card = (tmp_path / "out/README.md").read_text()
+    assert "**Devices.** Recordings by device, of 6 whose device is known. hiss: 3 from" in card
+    assert "> **Warning:** the device tells the label" in card

@@ -1,0 +1,33 @@
+"""Sound that is in no clip is counted: what lies behind a recording's last window, or between windows."""
+
+from pathlib import Path
+
+import pytest
+
+from clinaug_fast.config import ClipConfig
+from clinaug_fast.preprocess.pipeline import preprocess
+from conftest import MEL, MEL_OPTIONS, RATE
+
+
+@pytest.mark.parametrize(
+    ("stride", "seconds"),
+    [
+        (None, 1.2 - 4 * 31 * 64 / RATE),  # windows side by side
+        (10, (9600 - 31 * 64) % 640 / RATE),  # that overlap
+        (60, 1.2 - 2 * 31 * 64 / RATE),  # with gaps between them
+        (1000, 1.2 - 31 * 64 / RATE),
+    ],
+)
+def test_what_no_window_holds_is_counted(tiny_corpus: Path, tmp_path: Path, stride: int | None, seconds: float) -> None:
+    clip = ClipConfig(n_frames=32, quiet_db=200.0) if stride is None else ClipConfig(n_frames=32, stride_frames=stride)
+    counts = preprocess(tiny_corpus, tmp_path / "out", MEL, clip).counts
+    assert counts.unused_seconds == pytest.approx(18 * seconds, abs=0.002)
+
+
+def test_of_a_short_recording_all_is_used(tiny_corpus: Path, tmp_path: Path, cli) -> None:
+    assert preprocess(tiny_corpus, tmp_path / "out", MEL, ClipConfig(n_frames=200)).counts.unused_seconds == 0.0
+    done = cli("preprocess", tiny_corpus, tmp_path / "cut", *MEL_OPTIONS, "--n-frames", 96)
+    assert "0.4 minutes, 0.1 in no clip (a smaller --n-frames or --stride-frames uses more)\n" in done.stdout
+    assert "| In no clip | 0.002 hours, behind" in (tmp_path / "cut/README.md").read_text()
+    done = cli("preprocess", tiny_corpus, tmp_path / "whole", *MEL_OPTIONS, "--n-frames", 200)
+    assert "0.4 minutes\n" in done.stdout
