@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.features.card import write_card
+from clinaug_fast.features.card import CARD, write_card
 from clinaug_fast.preprocess.pipeline import preprocess
-from conftest import MEL, SUBJECT_PATTERN
+from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +103,16 @@ def test_the_code_of_the_card_opens_the_set(made: Path, about: dict[str, Any]) -
     code = re.search(r"```python\n(.*?)```", (made / "README.md").read_text(), re.DOTALL)[1]
     check = f"assert index.num_rows == len(clips) == about['n_clips'] == {about['n_clips']}"
     subprocess.run([sys.executable, "-c", code + check], cwd=made, check=True)
+
+
+def test_a_lost_card_is_named_and_written_again(tiny_corpus: Path, tmp_path: Path, cli) -> None:
+    command = ("preprocess", tiny_corpus, tmp_path / "set", *MEL_OPTIONS, "--n-frames", 32)
+    assert cli(*command).exit_code == 0
+    written = (tmp_path / "set" / CARD).read_bytes()
+    (tmp_path / "set" / CARD).unlink()
+    damaged = cli("verify", tmp_path / "set")
+    assert damaged.exit_code == 3
+    assert "README.md: it is missing; the same preprocess command writes it again" in damaged.stdout
+    assert cli(*command).exit_code == 0
+    assert (tmp_path / "set" / CARD).read_bytes() == written
+    assert cli("verify", tmp_path / "set").exit_code == 0

@@ -59,16 +59,17 @@ def test_what_it_tells(cli: Cli, corpus: Path) -> None:
     done = cli("audit", corpus)
     assert done.exit_code == 0, done.output
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[:5] == [
+    assert lines[:6] == [
         "recordings 9",
         "not compared 1 1 EMPTY",
         "pairs alike 4 a correlation of 0.35 or more",
         "in groups 5 2 groups, the largest of 3",
         "sources told apart 6 each group, subject and file, and each other one",
+        "without a subject 4 alike to none; later commands warn of them",
     ]
-    assert lines[6:9] == ["label recordings sources", "hum 4 2", "saw 5 5"]
-    assert lines[10] == "most alike:"
-    assert len(lines) == 15
+    assert lines[7:10] == ["label recordings sources", "hum 4 2", "saw 5 5"]
+    assert lines[11] == "most alike:"
+    assert len(lines) == 16
     warning = "1 pair is alike, such as hum/b.wav and saw/b again.wav (0.99"
     assert warning in done.stderr
     assert "between labels: chance, or one of the labels is wrong" in done.stderr

@@ -57,7 +57,7 @@ def test_a_whole_set_has_no_problem(made: Path) -> None:
     report = verify(made, threads=2)
     assert report.whole, report.problems
     assert report.clips == len(FeatureSet.open(made))
-    assert len(report.checks) == 7
+    assert len(report.checks) == 8
 
 
 def test_a_generated_set_without_counts_is_checked_too(tmp_path: Path) -> None:

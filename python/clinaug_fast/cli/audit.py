@@ -107,7 +107,7 @@ def _lines(found: "Audit") -> list[str]:
     from clinaug_fast.audit.sources import counts_of
 
     n, pairs, groups = len(found.corpus), len(found.pairs.score), found.groups
-    largest = max(map(len, groups), default=0)
+    largest, unnamed = max(map(len, groups), default=0), found.subjects.count(None)
     rows = [
         ("recordings", n, ""),
         ("  not compared", sum(found.not_compared.values()), counts_of(found.not_compared)),
@@ -122,6 +122,7 @@ def _lines(found: "Audit") -> list[str]:
             len(np.unique(found.sources)),
             "" if not groups else "each group, subject and file, and each other one",
         ),
+        ("without a subject", unnamed, "alike to none; later commands warn of them" if unnamed else ""),
     ]
     width = max(12, *(len(shown(label)) + 2 for label in found.corpus.labels), *(len(name) for name, *_ in rows))
     lines = [f"{name:<{width}}  {count:>8}  {note}".rstrip() for name, count, note in rows]

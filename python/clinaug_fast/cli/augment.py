@@ -62,8 +62,10 @@ def augment(
         config = AugmentConfig(
             by=by, snr_db=snr_db, semitones=semitones, rate=rate, mask=mask, copies=copies, seed=seed
         )
+        real = FeatureSet.open(features)
+        say.note(f"mel: {real.mel.signature}")
         result = alter(
-            FeatureSet.open(features),
+            real,
             out,
             config,
             corpus=corpus,

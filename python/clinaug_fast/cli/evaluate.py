@@ -69,6 +69,7 @@ def evaluate(
         )
         refuse_absent(device)
         real = FeatureSet.open(features)
+        say.note(f"mel: {real.mel.signature}")
         real.refuse_made(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = cross_validation.evaluate(

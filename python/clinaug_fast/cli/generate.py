@@ -56,9 +56,11 @@ def generate(
         source = features or trained.features_path
         if features is None and not source.exists():
             raise InputError(f"the features of {run} are no longer in {source}. Name their place with --features")
+        real = FeatureSet.open(source)
+        say.note(f"mel: {real.mel.signature}")
         result = generate_clips(
             run,
-            FeatureSet.open(source),
+            real,
             trained.folds,
             out,
             n_per_label=n_per_label,

@@ -29,13 +29,15 @@ def merge(
     with stage("merge", as_json, quiet) as say:
         from dataclasses import asdict
 
+        from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.preprocess.merge import merge as join
 
         made_before = out.exists()
         counts = join(parts, out, say)
+        signature = FeatureSet.open(out).mel.signature
         made = f"{out} was made before" if made_before else f"{out} is made of {counted(len(parts), 'part')}"
         text = (
             f"{made}: {counted(counts.found, 'recording')} found, {counts.kept} kept, "
-            f"{counted(sum(counts.clips.values()), 'clip')}\n\nnext: clinaug-fast split {quoted(out)}"
+            f"{counted(sum(counts.clips.values()), 'clip')}\nmel: {signature}\n\nnext: clinaug-fast split {quoted(out)}"
         )
-        say.result(text, out=str(out), parts=len(parts), counts=asdict(counts))
+        say.result(text, out=str(out), parts=len(parts), counts=asdict(counts), mel_signature=signature)

@@ -8,6 +8,8 @@ import typer
 from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
 from clinaug_fast.shown import shown
 
+LEAST_UNUSED = 0.01  # of the sound, that is told
+
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
     from clinaug_fast.preprocess.pipeline import PreprocessResult
@@ -192,6 +194,8 @@ def preprocess(
         key = None if deidentify is None else read_or_make_key(deidentify, out)
         if key is not None and deidentify.stat().st_mode & 0o077:
             say.warn(f"{deidentify} may be read by others than its owner, who could undo the hashes: chmod 600 it")
+        if as_json:
+            say.note(f"mel: {mel.signature}")
         result = make(
             corpus,
             out,
@@ -225,10 +229,8 @@ def _fields(result: "PreprocessResult", mel: "MelConfig") -> dict[str, Any]:
         "receipt": result.receipt,
         "mel": mel.model_dump(),
         "mel_digest": mel.digest,
+        "mel_signature": mel.signature,
     }
-
-
-LEAST_UNUSED = 0.01  # of the sound, that is told
 
 
 def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:

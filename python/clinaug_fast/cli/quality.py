@@ -45,6 +45,7 @@ def quality(
         config = ClassifierConfig().with_changes(width=width, steps=steps, seed=seed)
         refuse_absent(device)
         real = FeatureSet.open(features)
+        say.note(f"mel: {real.mel.signature}")
         real.refuse_made(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = measure(

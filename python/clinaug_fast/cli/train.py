@@ -77,6 +77,7 @@ def train(
         torch.set_num_threads(threads)
         begun = time.monotonic()
         real = FeatureSet.open(features)
+        say.note(f"mel: {real.mel.signature}")
         real.refuse_made("Train on the feature set that they were made from")
         split = Folds.load(folds or features / "folds.json")
         result = train_gan(real, split, run, config, only_folds=only_folds, device=device, progress=say)

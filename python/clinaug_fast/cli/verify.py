@@ -33,6 +33,6 @@ def verify(
         lines += [f"  {problem['file']}: {problem['problem']}" for problem in report.problems]
         lines += ["" if report.whole else f"damaged: {', '.join(report.damaged)}"]
         mend = "restore these files, or remove the folder and make it anew"
-        lines += ["everything is as it was made" if report.whole else mend]
+        lines += ["all that was checked is as it was made" if report.whole else mend]
         fields = {"out": str(features), "whole": report.whole, "damaged": report.damaged} | asdict(report)
         say.result("\n".join(filter(None, lines)), exit_code=0 if report.whole else InputError.exit_code, **fields)

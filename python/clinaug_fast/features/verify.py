@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.errors import InputError, is_shortage
+from clinaug_fast.features.card import CARD
 from clinaug_fast.features.feature_set import (
     INDEX_SCHEMA,
     MEND,
@@ -100,6 +101,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
     if "counts" in about:
         check("the counts", "features.json", _counts(about["counts"], index))
         check("the rejected recordings", "rejected.jsonl", _rejected(path, about))
+        check("that there is a card", CARD, _card(path))
     return report
 
 
@@ -173,6 +175,11 @@ def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]
     subjects = pc.count_distinct(index.column("subject"), mode="only_valid").as_py()
     if counts["subjects"] != subjects:
         yield "features.json", f"{counts['subjects']} subjects are known; the index has {subjects}"
+
+
+def _card(path: Path) -> Iterator[tuple[str, str]]:
+    if not (path / CARD).exists():
+        yield CARD, "it is missing; the same preprocess command writes it again"
 
 
 def _rejected(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
