@@ -322,8 +322,13 @@ def test_refuses_what_it_cannot_do():
         torch.ops.clinaug_fast.residual_se(x, w1, b1, w2, b2, skip, "relu", float("nan"))
     with pytest.raises(TypeError, match=r"skip is torch.float32"):
         ops.residual_se(x.requires_grad_(), w1, b1, w2, b2, skip.float())
-    with pytest.raises(ValueError, match="channels is 0"):
+    with pytest.raises(ValueError, match="channels is 0; expected at least 1"):
         ResidualSE(0)
+    for wrong in ("8", 8.0, True):
+        with pytest.raises(ValueError, match=rf"channels is {wrong!r}; expected a whole number"):
+            ResidualSE(wrong)
+        with pytest.raises(ValueError, match=rf"reduction is {wrong!r}; expected a whole number"):
+            ResidualSE(8, wrong)
 
 
 def test_the_backward_operator_refuses_what_forward_did_not_give():
@@ -336,6 +341,11 @@ def test_the_backward_operator_refuses_what_forward_did_not_give():
         backward(y, x, y, w1, w2, *state[:2], state[2].float(), state[3], "relu", 0.0, True)
     with pytest.raises(ValueError, match=r"signs is torch.uint8 \(3,\); expected torch.uint8 \(9,\)"):
         backward(y, x, y, w1, w2, *state[:3], state[3][:3], "relu", 0.0, True)
+    with pytest.raises(ValueError, match=r"act is 'foo'; expected one of relu"):
+        backward(y, x, y, w1, w2, *state, "foo", 0.0, True)
+    for dtype in (torch.float16, torch.int32):
+        with pytest.raises(TypeError, match=rf"x is {dtype}; expected float32, float64 or bfloat16"):
+            backward(*(t.to(dtype) for t in (y, x, y, w1, w2, *state)), "relu", 0.0, True)
 
 
 @pytest.mark.parametrize("name", ["x", "w1", "b1", "w2", "b2", "skip", "act", "slope"])

@@ -30,25 +30,6 @@ inline void check(cudaError_t status, const char* what) {
                            next_step(status));
 }
 
-// The given device is current while this lives.
-class DeviceGuard {
- public:
-  explicit DeviceGuard(int device) {
-    check(cudaGetDevice(&previous_), "the current device");
-    if (device != previous_) check(cudaSetDevice(device), "the tensor's device");
-    switched_ = device != previous_;
-  }
-  ~DeviceGuard() {
-    if (switched_) cudaSetDevice(previous_);
-  }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-
- private:
-  int previous_ = 0;
-  bool switched_ = false;
-};
-
 // The shared memory of a kernel, one static each: which devices have been told how much it takes.
 class SharedLimit {
  public:
@@ -77,8 +58,8 @@ class SharedLimit {
   std::atomic<std::uint64_t> told_{0};
 };
 
-// The device of `target` must be current: see DeviceGuard. Kernels have dynamic shared memory only, because the limit that
-// SharedLimit raises counts both kinds.
+// The device of `target` must be current: Python sees to it, by torch's own guard, since to go back to a device that nobody
+// uses would open it. Kernels have dynamic shared memory only, because the limit that SharedLimit raises counts both kinds.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, const Target& target,
             Arguments... arguments) {

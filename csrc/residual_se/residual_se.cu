@@ -73,12 +73,10 @@ const DeviceLimits& limits_of(int device) {
 }
 
 std::int64_t scratch_size(const CudaCall& call, bool backward) {
-  const cuda::DeviceGuard guard(call.target.device);
   return make_plan(problem_of(call, backward), limits_of(call.target.device)).scratch;
 }
 
 void forward(const CudaCall& call, const ForwardAddresses& at) {
-  const cuda::DeviceGuard guard(call.target.device);
   with_type(call, [&]<class Element>() {
     Problem problem = problem_of(call, false);
     problem.vectors = lie_alike<Element>({at.x, at.skip, at.y});

@@ -64,7 +64,6 @@ void launch_weight_grads(const CudaCall& call, const BackwardAddresses& at) {
 }  // namespace
 
 void backward(const CudaCall& call, const BackwardAddresses& at) {
-  const cuda::DeviceGuard guard(call.target.device);
   with_type(call, [&]<class Element>() {
     using Real = Accumulator<Element>;
     Problem problem = problem_of(call, true);

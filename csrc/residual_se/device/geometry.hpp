@@ -30,7 +30,7 @@ inline Team team_for(int threads, std::int64_t outputs, std::int64_t terms) {
 // The problem and its cut, the same for all blocks. A slice is a run of `slice` elements of a sample, the last one shorter;
 // it begins at a multiple of the vector ("planes") or of a pixel ("pixels").
 struct Geometry {
-  std::int64_t batch = 0, spatial = 0;
+  std::int64_t spatial = 0;
   std::int64_t sample = 0;  // channels * spatial
   int channels = 0, hidden = 0;
   int slice = 0;   // elements

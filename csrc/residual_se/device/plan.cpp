@@ -38,7 +38,7 @@ int threads_for(const Problem& p, std::int64_t slice_bytes, std::int64_t blocks_
 // The sample in about `slices` slices.
 Geometry cut(const Problem& p, std::int64_t slices, int threads) {
   Geometry g;
-  g.batch = p.batch, g.spatial = p.spatial;
+  g.spatial = p.spatial;
   g.channels = static_cast<int>(p.channels), g.hidden = static_cast<int>(p.hidden);
   g.sample = p.channels * p.spatial;
   g.channels_last = p.channels_last, g.vectors = p.vectors;

@@ -75,14 +75,15 @@ def launch(x: torch.Tensor, out: torch.Tensor, contract: str) -> None:
     rows = x.reshape(-1, x.shape[-1])
     if rows.stride(1) != 1 and rows.shape[1] > 1:
         rows = rows.contiguous()
-    plan.run(
-        tables.data_ptr(),
-        rows.data_ptr(),
-        x.dtype == torch.int16,
-        *rows.shape,
-        rows.stride(0),
-        out.data_ptr(),
-        out.dtype == torch.float16,
-        device,
-        torch.cuda.current_stream(device).cuda_stream,
-    )
+    with torch.cuda.device(device):
+        plan.run(
+            tables.data_ptr(),
+            rows.data_ptr(),
+            x.dtype == torch.int16,
+            *rows.shape,
+            rows.stride(0),
+            out.data_ptr(),
+            out.dtype == torch.float16,
+            device,
+            torch.cuda.current_stream(device).cuda_stream,
+        )

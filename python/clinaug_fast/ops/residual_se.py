@@ -15,6 +15,7 @@ Raises TypeError or ValueError naming what was given and what is expected.
 import torch
 
 from clinaug_fast import _native
+from clinaug_fast.config import whole_number
 from clinaug_fast.ops import residual_se_cpu, residual_se_cuda, residual_se_plain
 from clinaug_fast.ops.library import LIBRARY, is_transformed, no_autocast
 from clinaug_fast.ops.residual_se_inputs import (
@@ -107,8 +108,7 @@ class ResidualSE(torch.nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16, act: str = "relu", slope: float = 0.0):
         super().__init__()
-        if channels < 1 or reduction < 1:
-            raise ValueError(f"channels is {channels}, reduction is {reduction}; expected both at least 1")
+        channels, reduction = whole_number("channels", channels, 1), whole_number("reduction", reduction, 1)
         check_act_kinds(act, slope)
         check_act(act, slope)
         self.act, self.slope = act, slope
@@ -162,7 +162,7 @@ def _cuda_forward(x, w1, b1, w2, b2, skip, act, slope) -> tuple[torch.Tensor, ..
 @torch.library.impl(LIBRARY, "residual_se_backward", "CUDA")
 def _cuda_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
     tensors = (grad, x, y, w1, w2, mean, hidden, gate, signs)
-    check_backward(*tensors, act)
+    check_backward(*tensors, act, slope)
     if any(tensor.device != x.device for tensor in tensors):
         raise ValueError(f"the tensors are on {', '.join({str(t.device) for t in tensors})}; expected one device")
     if _ON_CUDA:

@@ -75,7 +75,7 @@ def forward(x, w1, b1, w2, b2, skip, act, slope, keep) -> list[torch.Tensor]:
 
 def backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope, with_skip) -> tuple[torch.Tensor, ...]:
     """The gradients of x, w1, b1, w2, b2 and skip."""
-    check_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act)
+    check_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope)
     memory_format = layout(y)
     grad, x, y = (tensor.contiguous(memory_format=memory_format) for tensor in (grad, x, y))
     w1, w2, mean, hidden, gate, signs = (tensor.contiguous() for tensor in (w1, w2, mean, hidden, gate, signs))

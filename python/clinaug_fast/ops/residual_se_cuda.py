@@ -37,7 +37,8 @@ def forward(
 
     Raises RuntimeError with CUDA's words.
     """
-    return run_forward(_native, _stream(x), x, w1, b1, w2, b2, skip, act, slope)
+    with torch.cuda.device(x.device):
+        return run_forward(_native, _stream(x), x, w1, b1, w2, b2, skip, act, slope)
 
 
 def backward(
@@ -57,7 +58,8 @@ def backward(
 
     x, y, mean, hidden and gate are those of `forward`. Raises as `forward` does.
     """
-    return run_backward(_native, _stream(x), grad_y, x, y, w1, w2, mean, hidden, gate, act, slope, has_skip)
+    with torch.cuda.device(x.device):
+        return run_backward(_native, _stream(x), grad_y, x, y, w1, w2, mean, hidden, gate, act, slope, has_skip)
 
 
 def run_forward(kernels: Kernels, target: tuple[int, int], x, w1, b1, w2, b2, skip, act, slope):

@@ -40,14 +40,18 @@ def check_act(act, slope) -> None:
         raise ValueError(f"slope is {slope}; expected 0 or more")
 
 
-def check(x, w1, b1, w2, b2, skip, act, slope) -> None:
-    """Raises TypeError or ValueError naming what was given and what is expected."""
-    if x.ndim != 4 or 0 in x.shape[1:]:  # numel() would fix the sizes that torch.compile leaves open
-        raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, C, H, W) with C, H, W at least 1")
+def _check_dtype(x) -> None:
     dtypes = DTYPES.get(x.device.type, DTYPES["cuda"])
     if x.dtype not in dtypes:
         *names, last = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         raise TypeError(f"x is {x.dtype}; expected {', '.join(names)} or {last}. Convert it with .to()")
+
+
+def check(x, w1, b1, w2, b2, skip, act, slope) -> None:
+    """Raises TypeError or ValueError naming what was given and what is expected."""
+    if x.ndim != 4 or 0 in x.shape[1:]:  # numel() would fix the sizes that torch.compile leaves open
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected (B, C, H, W) with C, H, W at least 1")
+    _check_dtype(x)
     check_act(act, slope)
     channels, hidden = x.shape[1], max(1, w1.shape[0]) if w1.ndim == 2 else 1
     expected = {
@@ -65,8 +69,10 @@ def check(x, w1, b1, w2, b2, skip, act, slope) -> None:
             raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; expected {x.dtype} on {x.device} as x")
 
 
-def check_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act) -> None:
+def check_backward(grad, x, y, w1, w2, mean, hidden, gate, signs, act, slope) -> None:
     """The same of the backward operator's tensors."""
+    _check_dtype(x)
+    check_act(act, slope)
     batch, channels = x.shape[:2]
     n_hidden, wide = w1.shape[0], computed_in(x.dtype)
     expected = {
