@@ -102,7 +102,7 @@ def test_durations_that_tell_the_label_are_warned_of() -> None:
     assert found["macro_f1"] > 0.9
     assert found["chance"] == 0.25
     assert found["warning"].startswith("duration alone predicts the label: macro-F1 0.98, chance 0.25. ")
-    assert "zeros behind short recordings show it all the same" in found["warning"]
+    assert "what fills up short recordings may show it all the same" in found["warning"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,7 +131,7 @@ def test_a_level_set_by_the_label_is_seen_in_few_subjects_of_all_labels(n_subjec
     found = duration_and_level_shortcut(same, level, same, classes, subject, "abcd")
     assert found["recordings"] == 160
     assert "level alone predicts the label" in found["warning"]
-    assert "bands without sound show it all the same" in found["warning"]
+    assert "bands without sound may show it all the same" in found["warning"]
     labels = rng.permutation(classes)  # nothing tells these
     assert duration_and_level_shortcut(same, level, same, labels, subject, "abcd")["warning"] is None
 

@@ -1,4 +1,4 @@
-"""The picture of a set of many labels shows the first ones, and says so."""
+"""The picture of a set of many labels shows the first ones, and says so; that of near pairs names both."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from clinaug_fast.config import MelConfig
+from clinaug_fast.evaluate import quality
 from clinaug_fast.features import pictures
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.pictures import save_real_above
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, n_mels=8)
@@ -56,3 +58,15 @@ def test_what_turns_text_round_is_told_as_a_number():
 
 def test_hundreds_of_labels_are_not_drawn():
     assert 6 <= pictures.MOST_LABELS <= 60
+
+
+def test_the_nearest_pairs_are_named_by_both_labels_where_they_differ(
+    tmp_path: Path, tiny_features: FeatureSet, monkeypatch: pytest.MonkeyPatch
+):
+    titles = []
+    monkeypatch.setattr(quality, "save_real_above", lambda path, real, made, labels, mel, kind: titles.extend(labels))
+    ids, labels = tiny_features.column("id"), tiny_features.column("label")
+    other = int(np.flatnonzero(labels != labels[0])[0])
+    pairs = [{"real": ids[0], "id": ids[0], "ratio": 0.5}, {"real": ids[0], "id": ids[other], "ratio": 0.123}]
+    quality._draw(tiny_features, tiny_features, pairs, tmp_path / "pairs.png")
+    assert titles == [f"ratio 0.50, {labels[0]}", f"ratio 0.12, {labels[0]} / {labels[other]}"]

@@ -41,8 +41,8 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
         yield f"± is the standard deviation over {folds} folds."
     yield (
         "Fréchet and kernel distance are to clips of test subjects, as classifiers see them that have learnt from "
-        "others; smaller is nearer, and real clips of others come to what the first row says. Only numbers of one "
-        "table compare."
+        "others; smaller is nearer, and real clips of others come to what the first row says; a kernel distance may "
+        "fall below 0 by chance. Only numbers of one table compare."
     )
     yield (
         "spread: how different two clips of a label are, over what those of the training part are; below 1 they repeat "

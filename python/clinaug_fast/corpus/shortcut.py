@@ -74,15 +74,15 @@ def duration_and_level_shortcut(
 
 
 def _warning(by: Mapping[str, float], chance: float, one_by_one: bool) -> str:
-    shows = {"duration": "zeros behind short recordings", "level": "bands without sound"}
+    shows = {"duration": "what fills up short recordings", "level": "bands without sound"}
     telling = [name for name in shows if by[name] >= chance + FAR_ABOVE_CHANCE] or list(shows)
     verb, them = ("predicts", "it") if len(telling) == 1 else ("predict", "them")
     return (
         f"{' and '.join(telling)} alone {verb} the label: macro-F1 {round(max(by.values()), 3):.2f}, chance "
         f"{chance:.2f}. "
         + ("No two recordings are known to be of one subject, and those that are raise it. " if one_by_one else "")
-        + f"evaluate's classifier is not told {them}, but {' and '.join(shows[name] for name in telling)} show {them} "
-        "all the same; distrust one that does little better"
+        + f"evaluate's classifier is not told {them}, but {' and '.join(shows[name] for name in telling)} may show "
+        f"{them} all the same; distrust one that does little better"
     )
 
 
