@@ -147,3 +147,23 @@ def test_how_much_the_last_page_adds_is_told_where_it_is_clear():
     assert added(data[begins[-1] :]) is None  # one page alone
     assert added(data + encoded("OPUS")) is None  # of another stream
     assert added(b"") is None
+
+
+@pytest.mark.parametrize("of_last", [True, False])
+def test_a_last_page_without_sound_does_not_count(tmp_path: Path, of_last: bool):
+    """As some streams end (RFC 3533), with the place of the last sound or with none."""
+    data = encoded("VORBIS")
+    last = data[pages(data)[-1] :]
+    place = last[6:14] if of_last else b"\xff" * 8
+    number = int.from_bytes(last[18:22], "little") + 1
+    empty = last[:5] + b"\4" + place + last[14:18] + number.to_bytes(4, "little") + bytes(5)
+    empty = empty[:22] + ogg._checksum(empty).to_bytes(4, "little") + empty[26:]
+    longer = data + empty
+    assert ogg.samples_of_last_page(io.BytesIO(longer), len(longer)) == ogg.samples_of_last_page(
+        io.BytesIO(data), len(data)
+    )
+    (tmp_path / "x.ogg").write_bytes(longer)
+    whole = decode(Recording(tmp_path / "x.ogg", "x.ogg", "a"), RATE).samples
+    for start in (len(whole) - 30_000, len(whole) - 300):
+        segment = Recording(tmp_path / "x.ogg", "x.ogg", "a", start_s=start / RATE)
+        np.testing.assert_array_equal(decode(segment, RATE).samples, whole[start:])

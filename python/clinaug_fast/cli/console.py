@@ -255,6 +255,8 @@ def _signals_raise(say: Say) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         say.came.append(number)
         if _is_loading(frame):  # a library in C++, soxr, would abort the process where an exception meets it
+            for another in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(another, signal.SIG_IGN)
             os._exit(say.fail(_stopped(say.came, say.command)).exit_code)
         raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 

@@ -10,7 +10,6 @@ PAGE = b"OggS\0"  # how one begins: its version is zero
 HEADER = struct.Struct("<5xBqIIIB")
 FIRST = 2  # flag of a stream's first page
 LARGEST = HEADER.size + 255 + 255 * 255  # bytes of a page
-NOWHERE = (1 << 64) - 1  # where a page's sound ends on which no packet does
 LOOKED_AT = 1 << 16  # bytes
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -64,7 +63,8 @@ def samples_of_last_page(file: BinaryIO, n_bytes: int) -> int | None:
             page = tail[begin : sound + sum(tail[begin + HEADER.size : sound])]
             if _checksum(page[:22] + bytes(4) + page[26:]) == checksum:  # or its name stands in the sound of another
                 streams.add(stream)
-                ends += [ends_at] if ends_at != NOWHERE else []
+                if ends_at >= 0 and ends[-1:] != [ends_at]:  # sound ends on it
+                    ends.append(ends_at)
         begin = tail.find(PAGE, begin + 1)
     return ends[-1] - ends[-2] if len(ends) > 1 and len(streams) == 1 else None
 

@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
+from clinaug_fast.runs import write_text
 from clinaug_fast.shown import counted, shown
 
 CARD = "README.md"
 
 
 def write_card(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write the card of the feature set in `folder`, a draft that appears whole; features.json is `about`, with counts
-    and corpus_facts."""
+    """Write the card of the feature set in `folder`, whose features.json is `about`, with counts and corpus_facts."""
     parts = [_head, _counts, _facts, _rejected, _opening, _reminder]
-    (folder / CARD).write_text("\n\n".join(make(about) for make in parts) + "\n", encoding="utf-8")
+    write_text(folder / CARD, "\n\n".join(make(about) for make in parts) + "\n")
+
+
+def write_lost_card(folder: Path, about: Mapping[str, Any]) -> None:
+    """Of a set that stands."""
+    if not (folder / CARD).exists():
+        write_card(folder, about)
 
 
 def _head(about: Mapping[str, Any]) -> str:
@@ -36,7 +42,7 @@ def _head(about: Mapping[str, Any]) -> str:
         ("Mel contract", f"`{mel.signature}`"),
         ("Clip", f"{mel.n_mels} mels x {about['n_frames']} frames, {seconds:.2f} s, float32"),
         ("Cut", f"a clip every {clip['stride_frames']} frames; short recordings: {clip['short']}"),
-        ("In no clip", f"{counts['unused_seconds'] / 3600:.3f} hours, behind a recording's last clip or between clips"),
+        ("In no window", f"{counts['unused_seconds'] / 3600:.3f} hours, behind the last window or between windows"),
         ("Quiet clips", quiet),
         ("Subjects", f"{counts['subjects']} known; {counted(counts['without_subject'], 'recording')} without one"),
         ("Lineage", ", ".join(f"{key} `{value}`" for key, value in about["lineage"].items())),
@@ -83,7 +89,7 @@ def _facts(about: Mapping[str, Any]) -> str:
         "## The audio\n\n"
         f"Recordings by sample rate: {rates}. By channels: {channels}.\n"
         f"Silent are samples below {facts['silence_below_db']:g} dB of full scale; "
-        f"{facts['mostly_silent_recordings']} recordings are so for more than half.\n\n"
+        f"{counted(facts['mostly_silent_recordings'], 'recording is', 'recordings are')} so for more than half.\n\n"
         + _table(("of a recording", "least", "5 %", "median", "95 %", "most"), rows, "lrrrrr")
         + "\n\n"
         + _shortcut(facts["shortcut"], about["counts"])
@@ -117,10 +123,11 @@ def _origins(kind: str, found: Mapping[str, Any]) -> str:
     title = f"**{kind.capitalize()}s.** "
     if not found["known"]:
         return title + f"No {kind} is known, so whether it gives the label away was not checked."
-    each = (
-        f"{_escape(label)}: " + (", ".join(f"{n} from {_escape(name)}" for name, n in names.items()) or "none known")
-        for label, names in found["by_label"].items()
-    )
+    each = []
+    for label, of in found["by_label"].items():
+        listed = [f"{n} from {_escape(name)}" for name, n in of["named"].items()]
+        listed += [f"{of['others']} from others"] if of["others"] else []
+        each.append(f"{_escape(label)}: {', '.join(listed) or 'none known'}")
     text = title + f"Recordings by {kind}, of {found['known']} whose {kind} is known. {'; '.join(each)}."
     return text + (f"\n\n> **Warning:** {_escape(found['warning'])}." if found["warning"] else "")
 

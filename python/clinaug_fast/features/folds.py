@@ -97,7 +97,7 @@ class Folds:
             for number, label in enumerate(features.labels):
                 tested = len(set(features.groups[test[features.classes[test] == number]]))
                 if tested < FEW:
-                    few.append(f"{tested} of {shown(label)!r} in fold {fold}")
+                    few.append(f"{tested} of '{shown(label)}' in fold {fold}")
         if not few:
             return None
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""

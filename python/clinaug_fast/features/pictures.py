@@ -13,6 +13,7 @@ from matplotlib.font_manager import findfont, get_font
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.mel import band_edges_hz
+from clinaug_fast.runs import atomic_file
 from clinaug_fast.shown import is_obeyed
 
 CLIPS_A_LABEL = 2  # of each kind
@@ -68,7 +69,8 @@ def save_real_above(
             figure.suptitle(f"the first {len(labels)} of {n_labels} labels")
         quantity = UNIT[mel.log].format("mel power" if mel.power == 2 else "mel magnitude")
         figure.colorbar(image, ax=axes, label=quantity, extend="both", shrink=0.6, aspect=40, pad=0.01)
-        figure.savefig(path, metadata={"Software": None})
+        with atomic_file(path) as draft:
+            figure.savefig(draft, format="png", metadata={"Software": None})
 
 
 def _title(label: str) -> str:

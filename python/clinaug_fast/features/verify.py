@@ -179,7 +179,7 @@ def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]
 
 def _card(path: Path) -> Iterator[tuple[str, str]]:
     if not (path / CARD).exists():
-        yield CARD, "it is missing; the same preprocess command writes it again"
+        yield CARD, "it is missing; the command that made the set, preprocess or merge, writes it again"
 
 
 def _rejected(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:

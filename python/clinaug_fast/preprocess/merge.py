@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.errors import InputError, RejectedError
+from clinaug_fast.features.card import write_lost_card
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.features.verify import verify
 from clinaug_fast.preprocess.assemble import Counts, assemble
@@ -49,6 +50,7 @@ def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Co
     if "counts" not in features.about:
         raise InputError(f"{out} holds clips that no corpus gave; expected a set that merge made. Name another output")
     if made_before:
+        write_lost_card(out, features.about)
         _refuse_to_lose(parts, out, progress)
     labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
     try:

@@ -23,7 +23,7 @@ from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.overlaps import refuse_shared_sound
 from clinaug_fast.corpus.recordings import Corpus, read_corpus
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
-from clinaug_fast.features.card import CARD, write_card
+from clinaug_fast.features.card import write_lost_card
 from clinaug_fast.features.settings import flat_settings, refuse_other_set
 from clinaug_fast.json_files import read_json
 from clinaug_fast.mel import refuse_empty_bands
@@ -225,8 +225,7 @@ def _standing(out: Path, made_with: Mapping[str, Any], part: Part | None, max_ba
     if part is None:
         stands = refuse_other_set(out, flat_settings(made_with))
         stands.refuse_lost_shards()
-        if not (out / CARD).exists():
-            write_card(out, stands.about)
+        write_lost_card(out, stands.about)
         return Counts(**stands.about["counts"])
     about = read_part(out)
     made = Part(about["number"], about["count"])
