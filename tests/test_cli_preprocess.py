@@ -83,6 +83,7 @@ def test_json_is_one_object_and_quiet_is_quiet(cli: Cli, corpus: Path, out: Path
     told = json.loads(result.stdout)
     assert (told["command"], told["status"], told["exit_code"], told["warnings"]) == ("preprocess", "ok", 0, [])
     assert (told["out"], told["already_done"], told["mel_digest"]) == (str(out), False, MEL.digest)
+    assert told["mel_signature"] == MEL.signature
     counts = told["counts"]
     assert (counts["found"], counts["kept"], counts["rejected"]) == (18, 17, {"EMPTY": 1})
     assert counts["ignored"] == {".txt": 1}

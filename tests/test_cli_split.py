@@ -37,6 +37,7 @@ def test_folds_are_written_beside_the_features_and_shown(cli: Cli, features: Pat
     assert result.exit_code == 0
     (warning,) = result.stderr.splitlines()
     assert warning.startswith("warning: few test subjects: 2 of 'hiss' in fold 0, 2 of 'hum' in fold 0, ")
+    assert "2 of 'hum' in fold 1 and 4 more; with fewer than 5 a single one" in warning
     assert warning.endswith("Use fewer folds or record more")
     assert result.stdout.startswith(f"{features / 'folds.json'} is written\n\n{TABLE}")
     assert result.stdout.endswith(f"next: clinaug-fast train {shlex.quote(str(features))} RUN\n")

@@ -115,3 +115,36 @@ def test_preprocess_warns_and_the_card_tells(tmp_path: Path, cli, key: bool) -> 
     card = (tmp_path / "out/README.md").read_text()
     assert "**Devices.** Recordings by device, of 8 whose device is known. hiss: 4 from" in card
     assert "> **Warning:** the label" in card
+
+
+def test_what_names_hold_is_shown_escaped() -> None:
+    rows = [("normal", k, "A\x1b") for k in range(4)] + [("wheeze", 9 + k, "B\x1b") for k in range(4)]
+    assert "'A\\x1b' has 4 of its 4" in found(rows)["warning"]
+
+
+@pytest.mark.parametrize(("own", "others", "told"), [(2, 7, False), (2, 8, True), (3, 3, False), (3, 4, True)])
+def test_few_subjects_have_to_lie_apart_more_clearly(own: int, others: int, told: bool) -> None:
+    rows = [("normal", k, "A") for k in range(others)] + [("wheeze", 99 + k, "B") for k in range(own)]
+    assert (found(rows)["warning"] is not None) is told
+
+
+def test_three_of_four_beside_one_of_four_are_told() -> None:
+    """Youden's index is 0.5, of enough subjects."""
+    rows = [("normal", k, "AB"[k % 4 == 0]) for k in range(40)] + [
+        ("wheeze", 99 + k, "BA"[k % 4 == 0]) for k in range(40)
+    ]
+    warning = found(rows)["warning"]
+    assert "'normal' is told by the device alone, right of 75% of its subjects and 75% of the others" in warning
+    assert found([*rows, ("wheeze", 200, "A")])["warning"] is None
+
+
+def test_a_card_tells_what_is_not_known(tiny_corpus: Path, tmp_path: Path, cli) -> None:
+    done = cli("preprocess", tiny_corpus, tmp_path / "out", *MEL_OPTIONS, "--n-frames", 32, "--json")
+    assert f"mel: {json.loads(done.stdout)['mel_signature']}\n" in done.stderr
+    card = (tmp_path / "out/README.md").read_text()
+    for kind in ("device", "site"):
+        assert f"No {kind} is known, so whether it gives the label away was not checked." in card
+    assert "cross-validated over 18 of 18 recordings" in card
+    assert "72 clips of 18 recordings with 3 labels, made by" in card
+    assert "| Subjects | 0 known; 18 recordings without one |" in card
+    assert "Paths, subjects, sites and devices are as the corpus has them" in card

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.preprocess.pipeline import preprocess
@@ -31,3 +33,16 @@ def test_of_a_short_recording_all_is_used(tiny_corpus: Path, tmp_path: Path, cli
     assert "| In no window | 0.002 hours, behind" in (tmp_path / "cut/README.md").read_text()
     done = cli("preprocess", tiny_corpus, tmp_path / "whole", *MEL_OPTIONS, "--n-frames", 200)
     assert "0.4 minutes\n" in done.stdout
+
+
+def test_it_is_counted_in_seconds_whatever_the_rate_and_how_quiet(tmp_path: Path) -> None:
+    """A recording at twice the contract's rate, of one loud window among silent ones, with 0.1 s behind the last."""
+    window = 31 * 64 / RATE
+    for label, seconds in (("a", 5 * window + 0.1), ("b", window + 0.1)):
+        samples = np.zeros(round(2 * RATE * seconds), np.float32)
+        samples[: round(2 * RATE * window)] = 0.1 * np.random.default_rng(0).standard_normal(round(2 * RATE * window))
+        (tmp_path / "corpus" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "corpus" / label / "x.wav", samples, 2 * RATE)
+    counts = preprocess(tmp_path / "corpus", tmp_path / "out", MEL, ClipConfig(n_frames=32)).counts
+    assert counts.quiet_clips == 4
+    assert counts.unused_seconds == pytest.approx(0.2, abs=0.001)
