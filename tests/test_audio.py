@@ -214,7 +214,7 @@ def test_a_file_named_raw_is_rejected(tmp_path: Path):
                 decode(Recording(tmp_path / f"x.{suffix}", f"x.{suffix}", "a", **part), 8000)
             assert (verdict.value.code, str(verdict.value)) == (
                 Code.UNREADABLE,
-                "not audio that can be read: samples without a header. Encode it as WAV",
+                "RAW (header-less) is not read. Encode it as WAV or FLAC",
             )
     (tmp_path / "x.raw").write_bytes(bytes(1000))
     assert rejected(tmp_path / "x.raw") == (
@@ -367,3 +367,14 @@ def test_full_scale_is_the_formats_own(tmp_path: Path, subtype: str, rate: int):
     assert level["clipped"] in (told, 0) if subtype.endswith("LAW") else level["clipped"] == told
     quiet = write(tmp_path / "y.wav", 0.9 * np.clip(loud, -1, 1), rate, subtype=subtype)
     assert decode(recording(quiet), RATE).level.clipped == 0
+
+
+@pytest.mark.parametrize("kind", ["SDS", "IRCAM", "AVR", "VOC", "PAF", "PVF", "SVX", "MAT5", "MPC2K"])
+def test_formats_that_nobody_can_tell_whole_from_cut_are_not_read(tmp_path: Path, kind: str, capfd) -> None:
+    """Whatever their name; of damaged SDS libsndfile would write to stdout."""
+    soundfile.write(tmp_path / "x", sound("hum", 0), RATE, "PCM_16", format=kind)
+    data = (tmp_path / "x").read_bytes()
+    (tmp_path / "x.wav").write_bytes(data[:3000] + bytes(127) + data[3127:])
+    code, reason = rejected(tmp_path / "x.wav")
+    assert (code, reason.endswith(" is not read. Encode it as WAV or FLAC")) == (Code.UNREADABLE, True)
+    assert capfd.readouterr() == ("", "")

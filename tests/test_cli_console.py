@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from clinaug_fast.cli import console
 from clinaug_fast.cli.console import Say, _bar, quoted, stage
 from conftest import write_corpus
 
@@ -288,3 +289,18 @@ def test_a_line_now_and_then_says_how_long_the_rest_takes(monkeypatch: pytest.Mo
         "training: 2 of 8, 0.1/s, about 60 s left fold 0",  # the next is due 15 s later
         "training: 3 done in 40.0 s",
     ]
+
+
+def test_only_a_command_that_loads_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What work imports while it writes may be interrupted as any other code."""
+    code = "import sys\nfrom clinaug_fast.cli.console import _is_loading\nanswer = _is_loading(sys._getframe())\n"
+    for name in ("loaded_by_work", "loaded_by_command"):
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    import loaded_by_work
+
+    assert not loaded_by_work.answer
+    assert not console._is_loading(sys._getframe())
+    found = {}
+    exec(compile("import loaded_by_command", str(Path(console.__file__).with_name("x.py")), "exec"), found)
+    assert found["loaded_by_command"].answer

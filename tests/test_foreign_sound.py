@@ -126,3 +126,14 @@ def test_a_file_that_is_named_by_two_ways_outside_is_refused(tmp_path: Path):
         read_corpus(table)
     table.write_text("path,label,start_s,end_s\n../link/x.wav,a,0,1\n../link/x.wav,b,1,2\n")
     assert len(read_corpus(table)) == 2
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
+def test_a_cut_sphere_file_of_one_byte_a_sample_is_told(tmp_path: Path, subtype: str):
+    """libsndfile writes what LDC's tools write as a number as the text 1."""
+    path = tmp_path / "x.sph"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 8000, subtype, format="NIST")
+    assert len(decode(Recording(path, "x.sph", "a"), 8000).samples) == 8000
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(Rejected, match="the header declares 8000 bytes of samples, the file holds 3976"):
+        decode(Recording(path, "x.sph", "a"), 8000)

@@ -13,11 +13,14 @@ from clinaug_fast.corpus.long_recording import open_long
 from clinaug_fast.corpus.recordings import Recording
 
 RATE, SECONDS = 48000, 20  # Opus knows no 44.1 kHz
-LOW_RATES = {"opus16": 16000, "opus24": 24000}  # where Opus predicts from further back
+# Where Opus predicts from further back, and frames of MP3 are half as long.
+LOW_RATES = {"opus16": 16000, "opus24": 24000, "mp3low": 22050}
 FORMATS = {
     "mp3": {"format": "MP3", "compression_level": 0.9},
     "ogg": {"format": "OGG", "subtype": "VORBIS"},
-    **{suffix: {"format": "OGG", "subtype": "OPUS"} for suffix in ("opus", *LOW_RATES)},
+    "mp3low": {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5},
+    **{suffix: {"format": "OGG", "subtype": "OPUS"} for suffix in ("opus", "opus16", "opus24")},
+    "caf": {"format": "CAF", "subtype": "ALAC_16"},
     "flac": {"format": "FLAC", "subtype": "PCM_24"},
 }
 

@@ -343,6 +343,8 @@ def test_the_backward_operator_refuses_what_forward_did_not_give():
         backward(y, x, y, w1, w2, *state[:3], state[3][:3], "relu", 0.0, True)
     with pytest.raises(ValueError, match=r"act is 'foo'; expected one of relu"):
         backward(y, x, y, w1, w2, *state, "foo", 0.0, True)
+    with pytest.raises(ValueError, match=r"slope is -1.0; expected 0 or more"):
+        backward(y, x, y, w1, w2, *state, "leaky_relu", -1.0, True)
     for dtype in (torch.float16, torch.int32):
         with pytest.raises(TypeError, match=rf"x is {dtype}; expected float32, float64 or bfloat16"):
             backward(*(t.to(dtype) for t in (y, x, y, w1, w2, *state)), "relu", 0.0, True)

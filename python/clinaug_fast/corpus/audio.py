@@ -35,6 +35,9 @@ MAX_SAMPLES_PER_BYTE = 8192
 # What a file may hold besides its samples, pictures say; a longer one is not read into memory at once.
 EXTRA_BYTES = 16 << 20
 MOST_BYTES_PER_SAMPLE = 8  # of WAV
+# Of those that libsndfile tells by their first bytes, or takes for samples without a header where they are named .au or
+# .gsm. Of others nobody knows whether they are whole, and of SDS it writes what is wrong to stdout.
+FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST")
 LOWEST_RATE = 10  # Hz; of less, no sound is left, and soxr's stream turns a few samples into millions at once
 WAV_HEAD = struct.Struct("<4sI8sIHHIIHH")  # to the bits of a sample
 BYTEWISE_WAV = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible; others pack several samples into a byte
@@ -97,8 +100,8 @@ def open_audio(recording: Recording) -> AudioFile:
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None
     try:
-        if sound.format == "RAW":  # what nobody knows is taken for one without a header, where its name is .au or .gsm
-            raise Rejected(Code.UNREADABLE, "not audio that can be read: samples without a header. Encode it as WAV")
+        if sound.format not in FORMATS:
+            raise Rejected(Code.UNREADABLE, f"{sound.format_info} is not read. Encode it as WAV or FLAC")
         declared = sound.frames
         if sound.subtype.startswith("MPEG"):
             sound, declared = _counted(sound, recording.path)

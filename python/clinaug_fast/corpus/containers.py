@@ -87,7 +87,9 @@ def _nist_bytes(head: bytes, n_bytes: int) -> tuple[int, int]:
     if not size.isdigit():
         return 0, 0
     head = head[: int(size)]
-    fields = dict(re.findall(rb"(?m)^(\w+) -i ([0-9]{1,15})$", head))
+    fields = dict(re.findall(rb"(?m)^(\w+) -(?:i|s[0-9]+) ([0-9]{1,15})\s", head))
+    if re.search(rb"-s[0-9]+ [au]law\b", head):
+        fields.setdefault(b"sample_n_bytes", b"1")
     sizes = [fields.get(name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
     if None in sizes or b"shorten" in head:  # which is packed, and nothing reads
         return 0, 0

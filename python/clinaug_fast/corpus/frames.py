@@ -49,12 +49,14 @@ def go_to(file: soundfile.SoundFile, start: int) -> None:
 def _decoded_before(file: soundfile.SoundFile, start: int) -> int:
     """How many of the frames before `start` are decoded, so that those from there on are right.
 
-    Frames of MP3 build on some before, those of Opus on all: at rates below 48 kHz no run-up was long enough. Of
-    Vorbis's last page and ALAC's last packet libsndfile 1.2.2 takes all for sound, and is off by what is none.
+    Frames of MP3 build on some before, those of Opus on all: at rates below 48 kHz no run-up was long enough, and none
+    of MP3 at rates below 32 kHz, whose frames are half as long, rounds alike. Of Vorbis's last page and ALAC's last
+    packet libsndfile 1.2.2 takes all for sound, and is off by what is none.
     """
-    if file.subtype == "OPUS" or file.subtype.startswith("ALAC"):
+    is_mpeg = file.subtype.startswith("MPEG")
+    if file.subtype == "OPUS" or file.subtype.startswith("ALAC") or (is_mpeg and file.samplerate < 32000):
         return start
-    if file.subtype.startswith("MPEG"):
+    if is_mpeg:
         return start - max(0, start // MP3_RUN_UP - 1) * MP3_RUN_UP
     if file.subtype == "VORBIS" and start >= (last_page := _last_page_of(file)):
         return start - max(0, last_page - 1)
