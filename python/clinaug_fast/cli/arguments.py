@@ -1,12 +1,15 @@
 """Arguments that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinaug_fast.cli.console import quoted, some_path
+from clinaug_fast.cli.console import Say, quoted, some_path
 from clinaug_fast.errors import SettingsError
+
+if TYPE_CHECKING:
+    from clinaug_fast.features.feature_set import FeatureSet
 
 MOST_DIGITS = 9  # of a fold's number
 
@@ -29,6 +32,15 @@ Synthetic = Annotated[
         show_default=False,
     ),
 ]
+
+
+def real_set(path: Path, say: Say) -> "FeatureSet":
+    """Open what FEATURES names, and note its contract: it stands in the log."""
+    from clinaug_fast.features.feature_set import FeatureSet
+
+    real = FeatureSet.open(path)
+    say.note(f"mel: {real.mel.signature}")
+    return real
 
 
 def arms_of(synthetic: list[str]) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.arguments import Features
+from clinaug_fast.cli.arguments import Features, real_set
 from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
 from clinaug_fast.shown import counted
 
@@ -54,7 +54,6 @@ def augment(
         from clinaug_fast.augment.augment import augment as alter
         from clinaug_fast.config import STRENGTHS, AugmentConfig
         from clinaug_fast.errors import SettingsError
-        from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.native import allowed_threads
 
         if by not in STRENGTHS:
@@ -62,8 +61,7 @@ def augment(
         config = AugmentConfig(
             by=by, snr_db=snr_db, semitones=semitones, rate=rate, mask=mask, copies=copies, seed=seed
         )
-        real = FeatureSet.open(features)
-        say.note(f"mel: {real.mel.signature}")
+        real = real_set(features, say)
         result = alter(
             real,
             out,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinaug_fast.cli.arguments import chosen_folds
+from clinaug_fast.cli.arguments import chosen_folds, real_set
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.shown import counted
 
@@ -47,7 +47,6 @@ def generate(
         import torch
 
         from clinaug_fast.errors import InputError
-        from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.gan.generate import generate as generate_clips
         from clinaug_fast.gan.run_folder import Run
 
@@ -56,8 +55,7 @@ def generate(
         source = features or trained.features_path
         if features is None and not source.exists():
             raise InputError(f"the features of {run} are no longer in {source}. Name their place with --features")
-        real = FeatureSet.open(source)
-        say.note(f"mel: {real.mel.signature}")
+        real = real_set(source, say)
         result = generate_clips(
             run,
             real,

@@ -8,11 +8,11 @@ import typer
 from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
 from clinaug_fast.shown import shown
 
-LEAST_UNUSED = 0.01  # of the sound, that is told
-
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
     from clinaug_fast.preprocess.pipeline import PreprocessResult
+
+LEAST_UNUSED = 0.01  # of the sound, that is told
 
 
 def _mel(text: str, **more: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clinaug_fast.cli.arguments import Features, FoldsFile, Synthetic, arms_of, chosen_folds
+from clinaug_fast.cli.arguments import Features, FoldsFile, Synthetic, arms_of, chosen_folds, real_set
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
 
@@ -44,8 +44,7 @@ def quality(
 
         config = ClassifierConfig().with_changes(width=width, steps=steps, seed=seed)
         refuse_absent(device)
-        real = FeatureSet.open(features)
-        say.note(f"mel: {real.mel.signature}")
+        real = real_set(features, say)
         real.refuse_made(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)
         result = measure(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clinaug_fast.cli.arguments import Features, FoldsFile, chosen_folds
+from clinaug_fast.cli.arguments import Features, FoldsFile, chosen_folds, real_set
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
 from clinaug_fast.cli.device import refuse_absent
 
@@ -69,15 +69,13 @@ def train(
 
         import torch
 
-        from clinaug_fast.features.feature_set import FeatureSet
         from clinaug_fast.features.folds import Folds
         from clinaug_fast.gan.train import train as train_gan
 
         refuse_absent(device)
         torch.set_num_threads(threads)
         begun = time.monotonic()
-        real = FeatureSet.open(features)
-        say.note(f"mel: {real.mel.signature}")
+        real = real_set(features, say)
         real.refuse_made("Train on the feature set that they were made from")
         split = Folds.load(folds or features / "folds.json")
         result = train_gan(real, split, run, config, only_folds=only_folds, device=device, progress=say)

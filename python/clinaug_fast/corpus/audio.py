@@ -25,7 +25,7 @@ from miniaudio import lib as dr
 
 from clinaug_fast import native
 from clinaug_fast.corpus import containers, mpeg
-from clinaug_fast.corpus.frames import read_frames
+from clinaug_fast.corpus.frames import RECENT_FILES, read_frames, stamp_of
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 
@@ -41,7 +41,6 @@ FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "C
 LOWEST_RATE = 10  # Hz; of less, no sound is left, and soxr's stream turns a few samples into millions at once
 WAV_HEAD = struct.Struct("<4sI8sIHHIIHH")  # to the bits of a sample
 BYTEWISE_WAV = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible; others pack several samples into a byte
-RECENT_FILES = 64  # of which what was found is kept: each segment that a table names would ask for it anew
 # What formats of 8 bits make of full scale, which as float32 it is not.
 LARGEST = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "ALAW": 32256 / 32768, "ULAW": 32124 / 32768}
 
@@ -126,7 +125,7 @@ def _unreadable(error: soundfile.LibsndfileError) -> Rejected:
 def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     """An MPEG file and how many frames (samples of all channels) it holds, which libsndfile may only have guessed."""
     with looked_at():
-        stream = _mpeg_stream(os.fspath(path), sound.format == "MP3", _stamp(os.stat(path)))
+        stream = _mpeg_stream(os.fspath(path), sound.format == "MP3", stamp_of(os.stat(path)))
         if stream is None and _has_free_rate(path):
             return sound, sound.frames
         if stream is None:
@@ -167,11 +166,6 @@ def _mpeg_stream(path: str, is_mp3: bool, stamp: tuple[int, ...]) -> mpeg.Stream
 def _cut(path: str, stamp: tuple[int, ...]) -> str | None:
     with open(path, "rb") as file:
         return containers.cut(file, stamp[0])
-
-
-def _stamp(about: os.stat_result) -> tuple[int, ...]:
-    """What a file's content is known by, its size first."""
-    return about.st_size, about.st_mtime_ns, about.st_ino, about.st_dev
 
 
 def decode(
@@ -329,7 +323,7 @@ def inspect(path: Path | str) -> int:
             raise Rejected(Code.UNREADABLE, "it is a pipe, a device or a folder; expected a file")
         if not about.st_size:
             raise Rejected(Code.EMPTY, "the file has no bytes")
-        reason = _cut(os.fspath(path), _stamp(about))
+        reason = _cut(os.fspath(path), stamp_of(about))
     if reason:
         raise Rejected(Code.TRUNCATED, reason)
     return about.st_size

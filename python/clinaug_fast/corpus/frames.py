@@ -4,6 +4,7 @@ libsndfile seeks, but not in every codec to the sample: what lies before is deco
 """
 
 import os
+from functools import lru_cache
 
 import numpy as np
 import soundfile
@@ -11,6 +12,7 @@ import soundfile
 from clinaug_fast.corpus import ogg
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 
+RECENT_FILES = 64  # of which what was found is kept: each segment that a table names would ask for it anew
 SKIPPED_AT_ONCE = 1 << 16  # frames
 # Of MP3 so much is decoded before what is wanted, 32 to 64 of its own frames: with 12 nothing came out wrong, with 4
 # some did. From a multiple on, since its decoder rounds alike at each fourth of them alone.
@@ -53,11 +55,10 @@ def _decoded_before(file: soundfile.SoundFile, start: int) -> int:
     of MP3 at rates below 32 kHz, whose frames are half as long, rounds alike. Of Vorbis's last page and ALAC's last
     packet libsndfile 1.2.2 takes all for sound, and is off by what is none.
     """
-    is_mpeg = file.subtype.startswith("MPEG")
-    if file.subtype == "OPUS" or file.subtype.startswith("ALAC") or (is_mpeg and file.samplerate < 32000):
-        return start
-    if is_mpeg:
+    if file.subtype.startswith("MPEG") and file.samplerate >= 32000:
         return start - max(0, start // MP3_RUN_UP - 1) * MP3_RUN_UP
+    if file.subtype.startswith(("MPEG", "OPUS", "ALAC")):
+        return start
     if file.subtype == "VORBIS" and start >= (last_page := _last_page_of(file)):
         return start - max(0, last_page - 1)
     return 0
@@ -65,6 +66,17 @@ def _decoded_before(file: soundfile.SoundFile, start: int) -> int:
 
 def _last_page_of(file: soundfile.SoundFile) -> int:
     """The frame with which the last page of a Vorbis file begins; 0 where that is not known."""
-    with looked_at(), open(file.name, "rb") as pages:
-        n_frames = ogg.samples_of_last_page(pages, os.fstat(pages.fileno()).st_size)
+    with looked_at():
+        n_frames = _samples_of_last_page(file.name, stamp_of(os.stat(file.name)))
     return 0 if n_frames is None else max(0, file.frames - n_frames)
+
+
+@lru_cache(RECENT_FILES)
+def _samples_of_last_page(path: bytes, stamp: tuple[int, ...]) -> int | None:
+    with open(path, "rb") as pages:
+        return ogg.samples_of_last_page(pages, stamp[0])
+
+
+def stamp_of(about: os.stat_result) -> tuple[int, ...]:
+    """What a file's content is known by, its size first."""
+    return about.st_size, about.st_mtime_ns, about.st_ino, about.st_dev
