@@ -54,6 +54,7 @@ class LanesPlan {
   void make_mel();
   Doubt<Real> make_doubt(double emphasis, std::vector<Real>& shares, std::vector<Real>& inverse_widths) const;
   void make_reliefs();
+  void choose_sizes(Index largest_tile, Tables<Real>& tables) const;
   void make_layout(Index rows, Index largest_tile, Layout<Real>& layout) const;
 
   LogMelParams params_;
