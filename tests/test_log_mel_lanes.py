@@ -308,6 +308,17 @@ def test_a_bad_sample_touches_only_its_frames(poison, n_fft, hop, instruction_se
             assert not np.isfinite(touched[1][:, held]).any()
 
 
+@pytest.mark.parametrize("n_fft", [128, 131, 400])
+def test_what_an_earlier_call_left_in_memory_is_in_no_later_one(n_fft, instruction_set):
+    config = SMALL.with_changes(n_fft=n_fft, win_length=n_fft - 20)
+    poison = np.full((1, 50_000), np.nan, np.float32)
+    for n_frames in range(1, 140):
+        x = noise(1 + n_frames % 2, 40 * (n_frames - 1) + 1)
+        before = lanes(x, config, instruction_set)
+        lanes(poison, config, instruction_set)
+        assert np.array_equal(lanes(x, config, instruction_set), before), n_frames
+
+
 def test_the_ends_of_single_precision(instruction_set):
     x = noise(1, 3000)
     config = SMALL.with_changes(floor=1e-42)

@@ -125,11 +125,12 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
   }
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
   Prefetch prefetch(tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.prefetch_steps));
+  const Real* const waveform = scratch.waveform - tile.skipped;
   V* const spectra = reinterpret_cast<V*>(scratch.spectra);
   for (Index g = 0; g < tile.n_groups; g += tables.together) {
     const Index n = tile.n_groups - g < tables.together ? tile.n_groups - g : tables.together;
     for (Index i = 0; i < n; ++i) {
-      transform(tables, scratch.waveform + tile.groups[g + i].column, spectra + i * tables.spectrum_size, prefetch);
+      transform(tables, waveform + tile.groups[g + i].column, spectra + i * tables.spectrum_size, prefetch);
     }
     const auto rows = n == 2 ? log_mel_rows<2, Out> : log_mel_rows<1, Out>;
     rows(tables, spectra, tile.needs, tile.groups + g);

@@ -218,8 +218,8 @@ void LanesPlan<Real>::make_layout(Index rows, Index largest_tile, Layout<Real>& 
 
   // Samples outside the window are never read, so that what is not a number there does no harm: zeros stand for them.
   const auto offset = [&](Index t) {
-    const Index row = in_window(t) ? t % rows : rows, column = in_window(t) ? t / rows + tables.lead - tables.carry : 0;
-    return static_cast<int>(tables.row(row) + column);
+    const Index row = in_window(t) ? t % rows : rows, column = in_window(t) ? t / rows : 0;
+    return static_cast<int>(tables.row(row) + tables.lead - tables.carry + column);
   };
   for (const Index t : transform_.order()) {
     layout.offsets.push_back(offset(t));

@@ -130,7 +130,7 @@ struct Tables {
 // Memory of one thread; all of it aligned to whole vectors.
 template <class Real>
 struct Scratch {
-  Real* waveform;  // rows + 1 rows; the last one is zero
+  Real* waveform;  // rows + 1 rows; the last one is zero; with `lead` numbers before them
   Real* spectra;   // `together` times spectrum_size vectors
 };
 
@@ -149,6 +149,7 @@ struct Tile {
   Sample sample;
   Index n_columns;             // whole vectors; they end at column lead + tile where first_column is not 0
   Index first_column;
+  Index skipped;               // so many columns, which no frame reads, are not there at the begin
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
   Index n_groups;

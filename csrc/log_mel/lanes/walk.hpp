@@ -79,9 +79,14 @@ class Walk {
     for (Index index = begin; index < end; ++index) {
       const Index first = first_column(index), left = apart() ? n_frames() - first % pitch() : n_columns() - first;
       const Index n = std::min(tables_.tile, left), known = index == begin || begins_anew(index) ? 0 : tables_.lead;
-      Tile<Real, Row> tile = tile_from(first, n, known, work);
+      Tile<Real, Row> tile = tile_of(n, work);
       if (index + 1 < end) prefetch(first_column(index + 1) + (begins_anew(index + 1) ? 0 : tables_.carry), tile);
-      write_directly(first, n, tile);
+      const bool direct = write_directly(first, n, tile);
+      if (direct && known == 0 && (index + 1 == end || begins_anew(index + 1))) {
+        take_few_columns(first, n, tile, work);
+      } else {
+        take_columns(first, known, tile, work);
+      }
       run_kernel(scratch, tile);
       copy_staged(first, n, tile, work);
       if constexpr (std::is_same_v<Real, float>) hand_on(first, n, tile.needs, again);
@@ -94,7 +99,8 @@ class Walk {
     const Scratch<Real> scratch = prepare(work);
     for (Index done = 0; done < n; done += tables_.tile) {
       const Index now = std::min(tables_.tile, n - done);
-      const Tile<Real, Row> tile = tile_from(first + done, now, 0, work);
+      Tile<Real, Row> tile = tile_of(now, work);
+      take_columns(first + done, 0, tile, work);
       run_kernel(scratch, tile);
       copy_out(first + done, now, tile.groups[0], [&](Index j) { return needs[done + j] == way; });
       if constexpr (std::is_same_v<Real, float>) {
@@ -167,7 +173,7 @@ class Walk {
 
   Scratch<Real> prepare(Workspace& work) const {
     const auto numbers = [](Aligned& memory, Index n) { return reinterpret_cast<Real*>(memory.at_least(sizeof(Real) * n)); };
-    const Scratch<Real> scratch{numbers(work.waveform, tables_.row(tables_.rows) + tables_.row_stride()),
+    const Scratch<Real> scratch{numbers(work.waveform, tables_.lead + tables_.row(tables_.rows) + tables_.row_stride()) + tables_.lead,
                                 numbers(work.spectra, tables_.together * tables_.spectrum_size * kernel_.lanes)};
     const Index gap = tables_.block_stride - tables_.block_length;
     for (Index end = tables_.block_stride; end <= tables_.together * tables_.spectrum_size; end += tables_.block_stride) {
@@ -178,21 +184,11 @@ class Walk {
     return scratch;
   }
 
-  // n frames from column `first`, of whose columns the first `known` lie transposed already; into the workspace's rows.
-  Tile<Real, Row> tile_from(Index first, Index n, Index known, Workspace& work) const {
-    const Index frames = round_up(n, kernel_.lanes);
-    gather(first + tables_.carry - tables_.lead + known, tables_.lead + frames - known, work);
-    return tile_of(frames, known, work);
-  }
-
-  // Of the columns that were gathered.
-  Tile<Real, Row> tile_of(Index frames, Index known, Workspace& work) const {
+  // n frames, into the workspace's rows; of columns that are still to be named.
+  Tile<Real, Row> tile_of(Index n, Workspace& work) const {
     Tile<Real, Row> tile{};
-    tile.n_groups = frames / kernel_.lanes;
-    tile.first_column = known;
-    tile.n_columns = static_cast<Index>(work.columns.size());
+    tile.n_groups = round_up(n, kernel_.lanes) / kernel_.lanes;
     tile.sample = sample_of<In>();
-    tile.columns = work.columns.data();
     for (Index g = 0; g < tile.n_groups; ++g) {
       tile.groups[g] = {g * kernel_.lanes, staged_rows(work) + g * kernel_.lanes, tables_.tile};
     }
@@ -204,13 +200,34 @@ class Walk {
   template <class FrameOf>
   Tile<Real, Row> tile_of_listed(Index n, const FrameOf& frame_of, Workspace& work) const {
     In* const staged = stage(work);
-    const Index columns = round_up(n, kernel_.lanes);
-    work.columns.resize(columns);
-    for (Index j = 0; j < columns; ++j) {
+    work.columns.resize(round_up(n, kernel_.lanes));
+    for (Index j = 0; j < static_cast<Index>(work.columns.size()); ++j) {
       const Index frame = frame_of(std::min(j, n - 1));
       work.columns[j] = column(frame / n_frames(), frame % n_frames(), staged + j * tables_.rows);
     }
-    return tile_of(columns, 0, work);
+    Tile<Real, Row> tile = tile_of(n, work);
+    name_columns(tile, work);
+    return tile;
+  }
+
+  // Those of the frames from column `first`, of which the first `known` lie transposed already.
+  void take_columns(Index first, Index known, Tile<Real, Row>& tile, Workspace& work) const {
+    gather(first + tables_.carry - tables_.lead + known, tables_.lead + tile.n_groups * kernel_.lanes - known, work);
+    name_columns(tile, work);
+    tile.first_column = known;
+  }
+
+  // Those of n frames from column `first` that no tile continues, written directly: no lane reads beyond them, and of the lead,
+  // of which frames reach `carry` columns, none need be empty.
+  void take_few_columns(Index first, Index n, Tile<Real, Row>& tile, Workspace& work) const {
+    gather(first, round_up(n + tables_.carry, kernel_.lanes), work);
+    name_columns(tile, work);
+    tile.skipped = tables_.lead - tables_.carry;
+  }
+
+  static void name_columns(Tile<Real, Row>& tile, Workspace& work) {
+    tile.columns = work.columns.data();
+    tile.n_columns = static_cast<Index>(work.columns.size());
   }
 
   // Where `n` columns from column `first` lie.
@@ -261,15 +278,20 @@ class Walk {
 
   // Sends the groups of n frames from column `first` to the caller's memory, where the frames of a group are all of one clip and
   // can be written as they are. A last group that is not full then begins earlier, and some frames are computed twice.
-  void write_directly(Index first, Index n, Tile<Real, Row>& tile) const {
+  // Whether all of them are.
+  bool write_directly(Index first, Index n, Tile<Real, Row>& tile) const {
+    bool all = false;
     if constexpr (std::is_same_v<Out, Row>) {
-      if (out_.stride[2] != 1 || n < kernel_.lanes) return;
+      if (out_.stride[2] != 1 || n < kernel_.lanes) return false;
+      all = true;
       for (Index g = 0; g < tile.n_groups; ++g) {
         const Index column = std::min(g * kernel_.lanes, n - kernel_.lanes);
         const Index clip = (first + column) / pitch(), frame = first + column - clip * pitch();
         if (frame + kernel_.lanes <= n_frames()) tile.groups[g] = {column, out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
+        else all = false;
       }
     }
+    return all;
   }
 
   // The frames of the groups that were not written directly.
