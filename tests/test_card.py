@@ -86,6 +86,19 @@ def facts(about: dict[str, Any], shortcut: dict[str, Any]) -> dict[str, Any]:
     return {"corpus_facts": about["corpus_facts"] | {"shortcut": shortcut}}
 
 
+def test_names_of_devices_stand_as_they_are(about: dict[str, Any], tmp_path: Path) -> None:
+    about["corpus_facts"]["origins"]["device"] = {
+        "different": 1,
+        "known": 3,
+        "by_label": {"a|b_<i>*": {"named": {"<b>|`x`": 2}, "others": 1}, "hum": {"named": {}, "others": 0}},
+        "warning": "the device 'a*b*' tells the label",
+    }
+    text = card(tmp_path, about)
+    assert "**Devices.** Recordings by device, of 3 whose device is known. " in text
+    assert r"a\|b\_\<i\>\*: 2 from \<b\>\|\`x\`, 1 from others; hum: none known." in text
+    assert r"> **Warning:** the device 'a\*b\*' tells the label." in text
+
+
 def test_a_deidentified_set_says_so(about: dict[str, Any], tmp_path: Path) -> None:
     text = card(tmp_path, about | {"deidentified": "0" * 24})
     assert "keyed hashes" in text

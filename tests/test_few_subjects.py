@@ -51,6 +51,21 @@ def test_folds_of_very_different_size_are_told_where_the_interval_is(tmp_path: P
     assert "tests 40 recordings and fold" in uneven
 
 
+@pytest.mark.parametrize(("n_subjects", "told"), [(8, True), (10, False)])
+def test_five_tested_subjects_are_not_few(tmp_path: Path, n_subjects: int, told: bool) -> None:
+    features = write(tmp_path / "set", [2] * n_subjects)
+    sentence = make_folds(features, 2).few_tested(features, [0, 1])
+    assert (sentence is not None) == told
+
+
+@pytest.mark.parametrize(("n_folds", "more"), [(2, ""), (3, " and 1 more;")])
+def test_of_many_labels_of_few_subjects_five_are_named(tmp_path: Path, n_folds: int, more: str) -> None:
+    features = write(tmp_path / "set", [2] * 6)
+    sentence = make_folds(features, n_folds).few_tested(features, range(n_folds))
+    assert sentence.count(" of '") == min(2 * n_folds, 5)
+    assert (more or "in fold 1; ") in sentence
+
+
 @pytest.mark.parametrize(("unknown", "told"), [(1, "4 of 24"), (6, "24 of 24")])
 def test_split_counts_the_recordings_without_a_subject(cli, tmp_path: Path, unknown: int, told: str) -> None:
     write(tmp_path / "set", [4] * 6, unknown)
