@@ -51,7 +51,7 @@ bench-cuda: cuda-site
 	PYTHONPATH="$(CURDIR)/$(CUDA_SITE)" $(PYTHON) -m bench log_mel_cuda residual_se_cuda
 
 # Compiles the CUDA sources for every architecture that we name, and says which passed.
-CUDA_ARCHS := 80 90 100 120
+CUDA_ARCHS := 75 80 90 100 120
 cuda-archs: $(VENV)/installed
 	@failed=; for arch in $(CUDA_ARCHS); do folder=build/cuda-sm_$$arch; \
 		if PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B $$folder -G Ninja -DCLINAUG_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$$arch \

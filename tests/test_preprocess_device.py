@@ -1,5 +1,6 @@
 """`preprocess` by way of a device: order, batching and reuse of its buffers, with the CPU standing in for a GPU."""
 
+# ruff: noqa: E402
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
+soundfile = pytest.importorskip("soundfile")  # `make test-cuda` runs where it may be missing
+
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig, MelConfig
 from clinaug_fast.corpus import long_recording
@@ -18,11 +21,11 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.preprocess import double_buffer, workers
 from clinaug_fast.preprocess.double_buffer import LANES, DoubleBuffer
+from clinaug_fast.preprocess.merge import merge
+from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL, MEL_OPTIONS, files, sound, write_corpus
-
-soundfile = pytest.importorskip("soundfile")  # `make test-cuda` runs where it may be missing
-from test_preprocess import CLIP  # noqa: E402
+from test_preprocess import CLIP
 
 
 class CpuLane:
@@ -92,8 +95,15 @@ def test_what_is_dropped_is_not_emitted_and_the_lanes_are_free(monkeypatch: pyte
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "make_lanes", lambda device: cpu_lanes)
-    monkeypatch.setattr("clinaug_fast.preprocess.pipeline.make_lanes", lambda device: cpu_lanes)
+    use_instead(monkeypatch, "an abacus")
+
+
+def use_instead(monkeypatch: pytest.MonkeyPatch, arithmetic: str) -> None:
+    def stand_in(device: str) -> workers.Accelerator | None:
+        return None if device == "cpu" else workers.Accelerator(cpu_lanes, arithmetic)
+
+    monkeypatch.setattr(workers, "accelerator_of", stand_in)
+    monkeypatch.setattr("clinaug_fast.preprocess.pipeline.accelerator_of", stand_in)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -119,6 +129,26 @@ def test_a_device_makes_the_set_that_the_cpu_makes(
     assert made["shards/00000.npy"] == expected["shards/00000.npy"]
     with pytest.raises(InputError, match="device is 'cuda' there, 'cpu' asked"):
         preprocess(corpus, tmp_path / "device", MEL, clip, max_bad=0.5)
+
+
+@pytest.mark.parametrize("part", [None, Part(0, 2)])
+def test_gpus_that_round_otherwise_make_no_set_together(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: Part | None
+):
+    use_instead(monkeypatch, "an abacus")
+    first = made_on_it(tiny_corpus, tmp_path / "a", part)
+    use_instead(monkeypatch, "a slide rule")
+    if part is None:
+        with pytest.raises(InputError, match=r"an abacus' there, '.*a slide rule' asked"):
+            preprocess(tiny_corpus, tmp_path / "a", MEL, CLIP, device="cuda")
+        return
+    second = made_on_it(tiny_corpus, tmp_path / "b", Part(1, 2))
+    with pytest.raises(InputError, match="arithmetic"):
+        merge([first, second], tmp_path / "out")
+
+
+def made_on_it(corpus: Path, out: Path, part: Part | None) -> Path:
+    return preprocess(corpus, out, MEL, CLIP, device="cuda", part=part).out
 
 
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(

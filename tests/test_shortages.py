@@ -95,6 +95,8 @@ def test_a_shortage_is_no_verdict_on_a_recording(tmp_path: Path, monkeypatch: py
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 6, "out of memory"),
         (ImportError("libx.so: failed to map segment from shared object"), 6, "out of memory (libx.so: failed"),
         (ImportError("libx.so: cannot create shared object descriptor: Cannot allocate memory"), 6, "out of memory"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), 6, "out of memory (CUDA error"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), 6, "out of memory (CUDA error"),
         (MemoryError(), 6, "out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 6, "out of memory"),
         (OSError(errno.EMFILE, "Too many open files", "x.npy"), 6, "Raise the limit on open files (ulimit -n)"),
@@ -112,6 +114,24 @@ def test_a_shortage_has_its_exit_code_and_a_cure(capsys, error: Exception, exit_
     about = json.loads(capsys.readouterr().out)
     assert about["exit_code"] == exit_code
     assert told in about["message"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "CUDA error: CUDA-capable device(s) is/are busy or unavailable\nCUDA kernel errors might be reported elsewhere",
+        "log_mel: CUDA says 'no kernel image is available for execution on the device' (...). Install it again",
+        "residual_se: CUDA says 'CUDA driver version is insufficient for CUDA runtime version' (...). Update it",
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_no_bug(capsys, told: str) -> None:
+    with pytest.raises(typer.Exit) as caught, stage("train", True, True):
+        raise RuntimeError(told)
+    output = capsys.readouterr()
+    assert caught.value.exit_code == 2
+    message = json.loads(output.out)["message"]
+    assert message == f"the GPU cannot be used. {told.splitlines()[0]}. Mend that, or give --device cpu"
+    assert "Traceback" not in output.err
 
 
 @pytest.mark.parametrize("told", ["Operation not permitted", "Permission denied"])

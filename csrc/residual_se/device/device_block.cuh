@@ -60,8 +60,8 @@ struct DeviceBlock {
   __device__ __forceinline__ void copy_in(T* array, const T* from, int count, int phase, bool vectors, std::int64_t arrival) {
     const int thread = static_cast<int>(threadIdx.x);
     const Body body = vectors ? body_of<kVector>(0, count, phase) : Body{count, count};
-    const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + body.begin));
-    const std::uint64_t source = __cvta_generic_to_global(from + body.begin);
+    [[maybe_unused]] const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(array + body.begin));
+    [[maybe_unused]] const std::uint64_t source = __cvta_generic_to_global(from + body.begin);
 #if __CUDA_ARCH__ >= 900
     if (thread == 0) {
       const std::uint32_t bytes = (body.end - body.begin) * static_cast<std::uint32_t>(sizeof(T));
@@ -77,10 +77,14 @@ struct DeviceBlock {
             : "memory");
       }
     }
-#else
+#elif __CUDA_ARCH__ >= 800
     for (int i = thread * kVector; i < body.end - body.begin; i += threads * kVector) {
       const auto bytes = i * static_cast<std::uint32_t>(sizeof(T));
       asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + bytes), "l"(source + bytes) : "memory");
+    }
+#else
+    for (int i = body.begin + thread * kVector; i < body.end; i += threads * kVector) {
+      *reinterpret_cast<uint4*>(array + i) = *reinterpret_cast<const uint4*>(from + i);
     }
 #endif
     for (int i = thread; i < body.begin; i += threads) array[i] = from[i];
@@ -98,7 +102,9 @@ struct DeviceBlock {
                    : "memory");
     }
 #else
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
     __syncthreads();
 #endif
   }

@@ -22,15 +22,29 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from clinaug_fast.cli.unbegun import nothing_begun
-from clinaug_fast.errors import ENDINGS, SHORTAGES, ClinaugError, InputError, ResourceError, StoppedError, lacks_threads
+from clinaug_fast.errors import (
+    ENDINGS,
+    SHORTAGES,
+    ClinaugError,
+    InputError,
+    ResourceError,
+    SettingsError,
+    StoppedError,
+    lacks_threads,
+)
 from clinaug_fast.shown import shown, shown_in_json
 
 SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 15.0
 OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
-    RuntimeError: ("allocate memory", "CUDA out of memory"),
+    RuntimeError: ("allocate memory", "out of memory", "ALLOC_FAILED"),
     ImportError: ("failed to map segment", "annot allocate memory"),
 }
+NO_USE_OF_GPU = (
+    "busy or unavailable",
+    "no kernel image is available",
+    "driver version is insufficient",
+)  # CUDA's words
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
 IMPORTING = "<frozen importlib._bootstrap>"  # as Python calls the file of it
 BEGIN_ANEW = ("audit", "augment", "quality", "verify")  # of what takes a while
@@ -223,6 +237,9 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
     lacks_memory = any(word in str(error) for word in words) and not any(word in str(error) for word in OTHER_LACKS)
     if isinstance(error, MemoryError) or lacks_memory:
         return _out_of_memory(error)
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in NO_USE_OF_GPU):
+        told = str(error).splitlines()[0].rstrip(".")
+        return SettingsError(f"the GPU cannot be used. {told}. Mend that, or give --device cpu")
     traceback.print_exception(error)
     return ClinaugError(f"{error!r}: this is a bug in clinaug-fast {command}; please report it with the lines above")
 

@@ -4,6 +4,8 @@ The only file of the room that imports torch, and imported only where a GPU is a
 two lanes; their copies overlap with decoding and with each other's log-mels.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -29,10 +31,24 @@ def refuse_without_gpu() -> None:
         )
 
 
-def cuda_lanes(mel: MelConfig, length: int, clip_shape: tuple[int, int]) -> list[Lane]:
-    """The lanes of one thread, on a stream of their own of the current device."""
-    stream = torch.cuda.Stream()
-    return [_CudaLane(mel, length, clip_shape, stream) for _ in range(LANES)]
+def gpu_arithmetic() -> str:
+    """What rounding on the current GPU depends on: what our kernels were compiled with and for, and torch, whose FFT
+    takes the n_fft that have no kernel."""
+    major, minor = torch.cuda.get_device_capability()
+    return f"compute capability {major}.{minor} by {_native.cuda_compiler} and torch {torch.__version__}"
+
+
+def lanes_of_gpu() -> Callable[[MelConfig, int, tuple[int, int]], list[Lane]]:
+    """What makes the lanes of a thread, on a stream of their own of the GPU that is current where this is called: each
+    thread has to be told which one."""
+    gpu = torch.cuda.current_device()
+
+    def make(mel: MelConfig, length: int, clip_shape: tuple[int, int]) -> list[Lane]:
+        with torch.cuda.device(gpu):
+            stream = torch.cuda.Stream()
+            return [_CudaLane(mel, length, clip_shape, stream) for _ in range(LANES)]
+
+    return make
 
 
 class _CudaLane:

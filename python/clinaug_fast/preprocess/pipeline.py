@@ -37,7 +37,7 @@ from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, fru
 from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_used_up, write_part
 from clinaug_fast.preprocess.receipt import receipt_of
 from clinaug_fast.preprocess.stopping import Stopper
-from clinaug_fast.preprocess.workers import Job, make_lanes, run_blocks
+from clinaug_fast.preprocess.workers import Job, accelerator_of, arithmetic_with, run_blocks
 from clinaug_fast.runs import Progress, Silent, refuse_changed
 from clinaug_fast.shown import counted
 
@@ -97,8 +97,7 @@ def preprocess(
         raise SettingsError(f"the longest duration is {max_hours} hours; expected more than 0, such as {MAX_HOURS:g}")
     refuse_empty_bands(mel)
     native.refuse_narrow_names()
-    if device != "cpu":
-        make_lanes(device)
+    arithmetic = arithmetic_with(accelerator_of(device))
     if dask is not None:
         from clinaug_fast.preprocess.cluster import refuse_without_dask
 
@@ -112,7 +111,7 @@ def preprocess(
         refuse_shared_sound(source.table)
         unlabelled, left_out = source.unlabelled, source.left_out
         warn_of_misreading(source, progress)
-        made_with = _made_with(source, settings, max_hours, subject_pattern, device, deidentify_key)
+        made_with = _made_with(source, settings, max_hours, subject_pattern, device, arithmetic, deidentify_key)
         out = with_a_name(Path(out))
         if part is not None:
             if others := part.of_other_counts(out):
@@ -136,7 +135,8 @@ def preprocess(
                 if draft is None:  # another process has just made it
                     return PreprocessResult(out, _standing(out, made_with, part, max_bad), True, None)
                 files = draft.files(sidecars_stay=part is not None)
-                job = Job(settings, source.root.absolute(), files, memory, fail_at_first, deidentify_key, device)
+                root, key = source.root.absolute(), deidentify_key
+                job = Job(settings, root, files, memory, fail_at_first, key, device, arithmetic)
                 table = _in_public_order(source.table, deidentify_key)
                 blocks = dict(enumerate(cut_into_blocks(table)))
                 mine = {number: rows for number, rows in blocks.items() if part is None or part.has(number)}
@@ -173,6 +173,7 @@ def _made_with(
     max_hours: float,
     subject_pattern: str | None,
     device: str,
+    arithmetic: str,
     key: bytes | None,
 ) -> dict[str, Any]:
     """All that the bytes of a feature set depend on, as features.json tells it."""
@@ -184,7 +185,7 @@ def _made_with(
         "subject_pattern": public_pattern(subject_pattern, key),
         "max_hours": max_hours,
         "device": device,
-        "arithmetic": native.ARITHMETIC,
+        "arithmetic": arithmetic,
         "deidentified": None if key is None else key_check(key),
         "corpus": {
             "ignored": public_suffixes(corpus.ignored, key),

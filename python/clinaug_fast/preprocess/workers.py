@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -74,15 +75,16 @@ def run_blocks(
 ) -> Seconds:
     """Work on these blocks, (number, rows) each; once `stop()` is true, begin no further one. SettingsError on a
     machine of another arithmetic than the job's: its blocks would hold other bits. Unseen as in `Job.gone`."""
-    if job.arithmetic != native.ARITHMETIC:
+    accelerator = accelerator_of(job.device)
+    if job.arithmetic != (here := arithmetic_with(accelerator)):
         raise SettingsError(
-            f"a worker computes in the arithmetic {native.ARITHMETIC!r}; expected {job.arithmetic!r}, as asked for. "
+            f"a worker computes in the arithmetic {here!r}; expected {job.arithmetic!r}, as asked for. "
             "Set CLINAUG_ISA=baseline for all, here and there, and install one build"
         )
     native.refuse_narrow_names()
     keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
-    lanes = None if job.device == "cpu" else _Lanes(job.settings, make_lanes(job.device))
+    lanes = accelerator and _Lanes(job.settings, accelerator.make_lanes)
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
     total, told, cached = Seconds(), False, CACHED_BYTES
 
@@ -126,14 +128,28 @@ def run_blocks(
 MakeLanes = Callable[[MelConfig, int, tuple[int, int]], list[Lane]]
 
 
-def make_lanes(device: str) -> MakeLanes:
-    """What makes the lanes of a thread on `device`; SettingsError where there is no such device."""
+class Accelerator(NamedTuple):
+    """A device beside the CPU."""
+
+    make_lanes: MakeLanes  # of one thread
+    arithmetic: str  # what its rounding depends on
+
+
+def accelerator_of(device: str) -> Accelerator | None:
+    """None for the CPU; SettingsError where there is no such device. Call it in the thread whose GPU it is."""
+    if device == "cpu":
+        return None
     if device != "cuda":
         raise SettingsError(f"device is {device!r}; expected cpu or cuda")
-    from clinaug_fast.preprocess.cuda import cuda_lanes, refuse_without_gpu
+    from clinaug_fast.preprocess.cuda import gpu_arithmetic, lanes_of_gpu, refuse_without_gpu
 
     refuse_without_gpu()
-    return cuda_lanes
+    return Accelerator(lanes_of_gpu(), gpu_arithmetic())
+
+
+def arithmetic_with(accelerator: Accelerator | None) -> str:
+    """Where it is the same, feature sets are the same to the bit."""
+    return native.ARITHMETIC if accelerator is None else f"{native.ARITHMETIC}, {accelerator.arithmetic}"
 
 
 class _Lanes(threading.local):
