@@ -26,6 +26,15 @@ def table(root: Path, text: str, name: str = "table.csv") -> Path:
     return root / name
 
 
+def test_from_the_begin_is_from_nought(tmp_path: Path):
+    corpora = [
+        read_corpus(table(tmp_path, f"path,label,start_s,end_s\nx.wav,a,{start},1\ny.wav,b,{start},\n"))
+        for start in ("0", "", "0.0")
+    ]
+    assert len({corpus.fingerprint for corpus in corpora}) == 1
+    assert all(corpus.table.equals(corpora[0].table) for corpus in corpora)
+
+
 def test_a_folder_gives_label_subject_and_order(tiny_corpus: Path):
     corpus = read_corpus(tiny_corpus, SUBJECT_PATTERN)
     names = [f"{label}/p{subject}_{take}.wav" for label in LABELS for subject in range(3) for take in range(2)]

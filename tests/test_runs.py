@@ -177,8 +177,8 @@ def test_what_claims_a_name_is_on_disk_before_it_appears(tmp_path: Path, monkeyp
     happened = note_flushes_and_renames(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "link", lambda draft, path: happened.append(f"{draft.name} linked"))
     assert claim(tmp_path / "mark", "x")
-    draft, linked = happened
-    assert linked == f"{draft} linked"
+    draft, linked, folder = happened
+    assert (linked, folder) == (f"{draft} linked", ".")
 
 
 def test_a_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -33,6 +33,19 @@ bool same_but_for_case(std::string_view name, std::string_view lower_case) {
   return std::equal(name.begin(), name.end(), lower_case.begin(), lower_case.end(), [](char a, char b) { return lower(a) == b; });
 }
 
+// Of errno: what is wrong with a name. All else, a disk that fails, say, is no property of the corpus.
+bool is_of_the_name(int error) {
+  constexpr int kOfTheName[] = {ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, ENAMETOOLONG, EINVAL};
+  return std::find(std::begin(kOfTheName), std::end(kOfTheName), error) != std::end(kOfTheName);
+}
+
+// What lies at `name` in an open folder, whose path is `inside`; false where nothing can be found there. Throws Unlistable.
+bool look(int folder, const std::string& inside, const char* name, int flags, struct stat& about) {
+  if (::fstatat(folder, name, &about, flags) == 0) return true;
+  if (!is_of_the_name(errno)) throw Unlistable(errno, inside + "/" + name);
+  return false;
+}
+
 // Open as long as it lives.
 class Folder {
  public:
@@ -80,7 +93,7 @@ class Walk {
       if (!entry) break;
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
-      const Kind kind = kind_of(::dirfd(folder.get()), *entry);
+      const Kind kind = kind_of(::dirfd(folder.get()), path, *entry);
       if (kind == Kind::file || (kind == Kind::nowhere && (name[0] == '.' || named_audio(name)))) {
         add(inside, name);
         continue;
@@ -91,7 +104,7 @@ class Walk {
       } else if (name[0] == '.') {
         listing_.left_out.push_back(std::move(within));
       } else {
-        (is_link(::dirfd(folder.get()), *entry) ? links_ : below).push_back(std::move(within));
+        (is_link(::dirfd(folder.get()), path, *entry) ? links_ : below).push_back(std::move(within));
       }
     }
     if (errno != 0) throw Unlistable(errno, path);
@@ -101,18 +114,18 @@ class Walk {
 
   enum class Kind { file, folder, nowhere };  // a link is what it leads to, such as an unmounted share: nowhere
 
-  static Kind kind_of(int parent, const dirent& entry) {
+  static Kind kind_of(int parent, const std::string& path, const dirent& entry) {
     if (entry.d_type == DT_REG) return Kind::file;
     if (entry.d_type == DT_DIR) return Kind::folder;
     struct stat about;
-    if (::fstatat(parent, entry.d_name, &about, 0) != 0) return is_link(parent, entry) ? Kind::nowhere : Kind::file;
+    if (!look(parent, path, entry.d_name, 0, about)) return is_link(parent, path, entry) ? Kind::nowhere : Kind::file;
     return S_ISDIR(about.st_mode) ? Kind::folder : Kind::file;
   }
 
-  static bool is_link(int parent, const dirent& entry) {
+  static bool is_link(int parent, const std::string& path, const dirent& entry) {
     if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_LNK;
     struct stat about;
-    return ::fstatat(parent, entry.d_name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
+    return look(parent, path, entry.d_name, AT_SYMLINK_NOFOLLOW, about) && S_ISLNK(about.st_mode);
   }
 
   bool named_audio(std::string_view name) const {
@@ -170,7 +183,7 @@ void look_at_sizes(const std::string& root, std::int64_t threads, Listing& listi
     for (std::int64_t i = begin; i < end; ++i) {
       name.assign(listing.names.data() + listing.offsets[i], listing.offsets[i + 1] - listing.offsets[i]);
       struct stat about;
-      const bool is_there = ::fstatat(::dirfd(folder.get()), name.c_str(), &about, 0) == 0;
+      const bool is_there = look(::dirfd(folder.get()), root, name.c_str(), 0, about);
       listing.bytes[i] = is_there ? static_cast<std::int64_t>(about.st_size) : -1;
     }
   });
@@ -179,7 +192,7 @@ void look_at_sizes(const std::string& root, std::int64_t threads, Listing& listi
 }  // namespace
 
 Unlistable::Unlistable(int error, std::string path)
-    : std::runtime_error(std::strerror(error)), code(error), folder(std::move(path)) {}
+    : std::runtime_error(std::strerror(error)), code(error), path(std::move(path)) {}
 
 Listing list_audio(const std::string& root, const std::vector<std::string>& suffixes, std::int64_t threads) {
   Listing listing;

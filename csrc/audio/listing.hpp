@@ -13,18 +13,19 @@
 
 namespace clinaug {
 
-// A folder that cannot be listed: `code` is errno, and the message the system's.
+// A folder that cannot be listed, or a file that cannot be looked at though it is there: `code` is errno, and the message the
+// system's.
 class Unlistable : public std::runtime_error {
  public:
   Unlistable(int error, std::string path);
   int code;
-  std::string folder;
+  std::string path;
 };
 
 struct Listing {
   Fresh<char> names;             // paths inside the folder, '/' between, end to end; in the order of their bytes
   Fresh<std::int32_t> offsets;   // of each name and of the end: one more than files
-  Fresh<std::int64_t> bytes;     // of each file; -1 where it cannot be told
+  Fresh<std::int64_t> bytes;     // of each file; -1 of one that is gone, leads nowhere or is not for us
   std::vector<std::pair<std::string, std::int64_t>> labels;  // top folders in order, and their numbers of files
   std::vector<std::string> unlabelled;                       // audio outside any top folder
   std::map<std::string, std::int64_t> ignored;               // files that are not audio by suffix, "" for none

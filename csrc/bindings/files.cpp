@@ -24,7 +24,7 @@ py::tuple list(const py::object& path, const std::vector<std::string>& suffixes,
     listing = list_audio(root, suffixes, threads);
   } catch (const Unlistable& error) {
     errno = error.code;
-    PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path_text(error.folder).ptr());
+    PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path_text(error.path).ptr());
     throw py::error_already_set();
   }
   py::list labels, unlabelled, left_out, dead_links;

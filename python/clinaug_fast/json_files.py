@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import canonical_json, regular, write_text
+from clinaug_fast.runs import canonical_json, naming, regular, write_text
 
 MEND = "Restore the file or make it anew"
 
@@ -50,7 +50,8 @@ def read_json_lines(path: Path, what: str, fields: Mapping[str, Any], mend: str 
 @contextlib.contextmanager
 def _reading(path: Path, what: str, mend: str | None) -> Iterator[None]:
     try:
-        yield
+        with naming(path):
+            yield
     except FileNotFoundError:
         mend = mend or "Check the path, or run the stage before"
         raise InputError(f"{path} does not exist; expected {what}. {mend}") from None

@@ -78,9 +78,22 @@ def regular(path: Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """What the system says of an open file comes without its name: OSError with this one, where it has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # pyarrow's has a text alone
+            raise OSError(f"{path}: {error}") from None
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 def fingerprint_file(path: Path) -> str:
     """The same digest over a file's bytes, read in blocks."""
-    with open(regular(path), "rb") as file:
+    with naming(path), open(regular(path), "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
@@ -96,7 +109,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     vanishes when it does not. What a killed process of this machine left for the same `path` is removed first."""
     draft = _draft_of(path)
     try:
-        yield draft
+        with naming(path):
+            yield draft
         flush(draft)
         os.replace(draft, path)
     finally:
@@ -135,7 +149,8 @@ def flush(path: Path) -> None:
     """Wait until a file's bytes, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot flush a folder
             raise
@@ -143,10 +158,31 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def try_to_write(path: Path) -> None:
+    """OSError where `path` could not be written: its folder cannot be, or the name is too long."""
+    draft = _draft_of(path)
+    draft.touch()
+    draft.unlink()
+
+
 def _draft_of(path: Path) -> Path:
-    """A hidden name beside `path` that no other thread, process or machine has, free of what a killed process left."""
-    ours = f".{path.name}.{where_pids_count()}."
-    left = re.compile(re.escape(ours) + r"(\d+)(?:-([0-9a-f]+)-\d+)?\.draft")
+    """A hidden name beside `path` that no other thread, process or machine has."""
+    sweep(path)
+    return path.with_name(f"{_drafts_of(path)}{os.getpid()}-{_PROCESS}-{next(_DRAFTS)}.draft")
+
+
+def _drafts_of(path: Path) -> str:
+    return f".{path.name}.{where_pids_count()}."
+
+
+def sweep(path: Path) -> None:
+    """Remove the drafts of `path` that killed processes of this machine left, where that is permitted."""
+    with contextlib.suppress(OSError):
+        _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    left = re.compile(re.escape(_drafts_of(path)) + r"(\d+)(?:-([0-9a-f]+)-\d+)?\.draft")
     for other in path.parent.iterdir():
         match = left.fullmatch(other.name)
         if match is None or (match[2] == _PROCESS if int(match[1]) == os.getpid() else _alive(int(match[1]))):
@@ -155,7 +191,6 @@ def _draft_of(path: Path) -> Path:
             shutil.rmtree(other, ignore_errors=True)
         else:
             other.unlink(missing_ok=True)
-    return path.with_name(f"{ours}{os.getpid()}-{_PROCESS}-{next(_DRAFTS)}.draft")
 
 
 @cache
@@ -178,22 +213,32 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def claim(path: Path, text: str) -> bool:
-    """Write a file that appears whole, unless another process was first: False where the file is there."""
+def claim(path: Path, text: str, mode: int = 0o666) -> bool:
+    """Write a file that appears whole and is on disk then, unless another process was first: False where it is there.
+    `mode`: its rights, as far as the umask goes."""
     draft = _draft_of(path)
     try:
-        draft.write_text(text, encoding="utf-8")
+        with naming(path), open(_made(draft, mode), "w", encoding="utf-8") as file:
+            file.write(text)
         flush(draft)
-        os.link(draft, path)
+        try:
+            os.link(draft, path)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            os.close(_made(path, mode))  # a file system without links: for a moment it is empty
+            os.replace(draft, path)
+        flush(path.parent)
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        os.replace(draft, path)  # a file system without links: the last one wins
     finally:
         draft.unlink(missing_ok=True)
     return True
+
+
+def _made(path: Path, mode: int) -> int:
+    """A descriptor of a file that was not there."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
 
 def made_meanwhile(error: Exception, mark: Path) -> bool:
@@ -230,6 +275,7 @@ def begun(out: Path, mark: str, others: str) -> bool:
         raise InputError(f"{out} is a file; expected a new folder. Name another")
     used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
     if (out / mark).exists():  # asked after the listing: another process may begin at the same time
+        sweep(out / mark)
         return True
     if used:
         raise InputError(f"{out} holds {others}; expected a new folder. Name another")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from clinaug_fast.audit.sources import Audit
 from clinaug_fast.corpus.table_file import TABLE_SUFFIXES
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.runs import atomic_file, write_text
+from clinaug_fast.runs import atomic_file, try_to_write, write_text
 from clinaug_fast.shown import shown
 
 
@@ -25,9 +25,7 @@ def refuse_target(table: Path) -> None:
         raise InputError(f"{table} exists; expected a new table. Name another, or remove it")
     if not table.parent.is_dir():
         raise InputError(f"{table.parent} is no folder; expected one for the table. Make it")
-    with atomic_file(table) as draft:  # or the folder cannot be written to, or the name is too long
-        draft.touch()
-    table.unlink()
+    try_to_write(table)
 
 
 def write_subjects(found: Audit, table: Path) -> list[str]:

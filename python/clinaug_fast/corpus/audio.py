@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -66,7 +67,8 @@ class Onward(soundfile.SoundFile):
         return False
 
     def close(self) -> None:
-        super().close()
+        with suppress(soundfile.LibsndfileError):  # of what was read there is nothing to lose
+            super().close()
         if self.behind is not None:
             self.behind.close()
 
@@ -93,6 +95,8 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         sound = Onward(os.fsencode(recording.path))  # its folder's name may be of another encoding
     except soundfile.LibsndfileError as error:
+        with looked_at():
+            open(recording.path, "rb").close()  # libsndfile does not tell what the system said
         if (suffix := os.path.splitext(recording.relative)[1].lower()) in FOREIGN_SUFFIXES:
             raise Rejected(Code.UNREADABLE, f"{suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac") from None
         raise _unreadable(error) from None

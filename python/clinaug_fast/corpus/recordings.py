@@ -5,6 +5,7 @@ Leaves its recordings in a fixed order, as columns so that a hundred thousand of
 opens no audio file.
 """
 
+import errno
 import os
 import posixpath
 import re
@@ -44,6 +45,7 @@ RECORDINGS_SCHEMA = pa.schema(
     ]
 )
 ROWS_AT_ONCE = 4096
+OF_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,16 @@ def _table(columns: dict[str, pa.Array | None]) -> pa.Table:
 
 
 def _sizes(paths: Iterable[str], root: Path) -> pa.Array:
-    """Bytes of each file; null where the file system does not tell: the decoder will say why."""
+    """Bytes of each file; null of one that is gone, leads nowhere or is not for us, as native.list_audio has it: the
+    decoder will say why. OSError where the disk fails, which is no property of the corpus."""
 
     def size(path: str) -> int | None:
         try:
             return os.stat(f"{root}/{path}").st_size
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in OF_THE_NAME:
+                return None
+            raise
 
     return pa.array(map(size, paths), pa.int64())
 
@@ -299,7 +304,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             if (other := outside.setdefault(there, relative)) != relative:
                 raise InputError(f"{where} names {relative}, which is the file {other}. Give it one path")
         row["subject"] = _subject(pattern, relative) or row["subject"]
-        row |= {"path": relative, "id": _id(relative, start_s, end_s)}
+        row |= {"path": relative, "id": _id(relative, start_s, end_s), "start_s": start_s or None}
         if row["id"] in seen:
             label = columns["label"][columns["id"].index(row["id"])]
             raise InputError(f"{where} repeats row {_repeated(row, seen[row['id']], label, unused)}")

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from clinaug_fast import native
-from clinaug_fast.runs import regular
+from clinaug_fast.runs import naming, regular
 
 NPY_HEADER_BYTES = 128  # numpy leaves room in it for any number of rows
 ON_THEIR_WAY_BYTES = 8 << 20  # clips that the system is asked to write at once
@@ -25,7 +25,7 @@ def fingerprint_shard(path: Path) -> str:
 
     XXH3 finds damage, not malice, and costs a sixth of BLAKE2b, which took as long as the log-mels themselves.
     """
-    with open(regular(path), "rb") as file:
+    with naming(path), open(regular(path), "rb") as file:
         header = file.read(NPY_HEADER_BYTES)
         digest: Any = hashlib.file_digest(file, xxhash.xxh3_64)
     digest.update(header)
@@ -50,20 +50,25 @@ class Shard:
         self._reserved = 0  # bytes, from the front
         self._hash: Any = xxhash.xxh3_64()  # of the clips so far; None: some were taken back
         self._held = False
-        file.write(bytes(NPY_HEADER_BYTES))
+        with naming(file.name):
+            file.write(bytes(NPY_HEADER_BYTES))
 
     def append(self, clips: np.ndarray) -> None:
         """(n, n_mels, n_frames) float32, C order."""
         self.rows += len(clips)
+        with naming(self._file.name):
+            self._reserve()
+            self._file.write(clips.data)
+            self._send(ON_THEIR_WAY_BYTES)
+        if self._hash is not None:
+            self._hash.update(clips.data)
+
+    def _reserve(self) -> None:
         while self._reserved < self._end:
             left = self.expected_bytes - self._reserved
             ahead = min(left, RESERVED_BYTES) if left > 0 else RESERVED_BYTES
             native.reserve(self._file.fileno(), self._reserved, ahead)
             self._reserved += ahead
-        self._file.write(clips.data)
-        if self._hash is not None:
-            self._hash.update(clips.data)
-        self._send(ON_THEIR_WAY_BYTES)
 
     @property
     def _end(self) -> int:
@@ -107,6 +112,10 @@ class Shard:
 
     def finish(self) -> str:
         """Write the header; returns the digest of the whole file, as `fingerprint_shard` gives it."""
+        with naming(self._file.name):
+            return self._finish()
+
+    def _finish(self) -> str:
         header = io.BytesIO()
         shape = (self.rows, *self._clip_shape)
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})

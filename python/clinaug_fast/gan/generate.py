@@ -50,8 +50,8 @@ def generate(
 ) -> GenerateResult:
     """Write `n_per_label` clips of each label and fold to `out`; None: as many as the fold's training part has.
 
-    Clips are in the log-mel units of `features`. The same run, seed and number of threads give the same bytes; a set
-    that was made so before is left as it is. InputError where folds of the run are missing, the run is of other
+    Clips are in the log-mel units of `features`. The same run, seed, machine and number of threads give the same bytes;
+    a set that was made so before is left as it is. InputError where folds of the run are missing, the run is of other
     features or folds, or `out` was made otherwise; SettingsError for an unusable number or fold.
     """
     out, progress, trained = Path(out), progress or Silent(), Run.open(run)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from clinaug_fast.config import GanConfig
 from clinaug_fast.errors import InputError, SettingsError
@@ -208,7 +208,7 @@ class Run:
         with torch.device("meta"):  # no first weights are drawn: the stored ones take their place
             generator = Generator(config.model, shape, len(self.about["labels"]), config.width, config.latent_dim)
         try:
-            tensors = load_file(weights)
+            tensors = load(weights.read_bytes())
             for name, wanted in generator.state_dict().items():
                 if name in tensors and tensors[name].dtype != wanted.dtype:
                     raise RuntimeError(f"{name} is of {tensors[name].dtype}, expected {wanted.dtype}")
@@ -231,6 +231,8 @@ def _scaling_of(weights: Path) -> str | None:
             return (file.metadata() or {}).get(SCALING)
     except SafetensorError:
         return None
+    except (OSError, RuntimeError) as error:  # of a disk that fails, in the words of safetensors
+        raise InputError(f"{weights} cannot be read: {error}. Check its disk") from None
 
 
 def _fingerprint(about: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ tags embedded in a file are never read, and reasons of rejection, which may quot
 """
 
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
+from clinaug_fast.runs import claim, sweep
 
 KEY_BYTES = 32
 MOST_KEY_BYTES = 1024  # with blanks around it; a device has no end
@@ -91,8 +91,11 @@ def read_or_make_key(path: Path, out: Path) -> bytes:
             )
     if path.is_dir():
         raise SettingsError(f"the key {path} is a folder; expected a file, such as {path / 'key'}. Name one")
-    if not path.exists():
-        _write_new(path, secrets.token_hex(KEY_BYTES))
+    if path.exists():
+        sweep(path)  # or a copy of the key would stay
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim(path, secrets.token_hex(KEY_BYTES) + "\n", 0o600)
     with open(path, "rb") as file:  # maybe a pipe, which a key is decrypted into
         text = file.read(MOST_KEY_BYTES).strip()
     try:
@@ -105,17 +108,3 @@ def read_or_make_key(path: Path, out: Path) -> bytes:
             "and a key is made there"
         )
     return key
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write `path` whole, or leave the one that another process has written meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text + "\n")
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink(missing_ok=True)

@@ -187,5 +187,7 @@ def _lock(out: Path, folder: Path) -> int:
         except OSError as error:
             if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # no locks here: nobody is kept out
                 return lock
+            os.close(lock)
+            error.filename = os.fspath(path)
             raise
         os.close(lock)
