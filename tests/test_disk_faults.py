@@ -2,6 +2,8 @@
 
 import builtins
 import errno
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -12,20 +14,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import typer
 
 from clinaug_fast.audit.table import refuse_target
+from clinaug_fast.cli.console import stage
 from clinaug_fast.corpus import audio
 from clinaug_fast.corpus.audio import decode
 from clinaug_fast.corpus.recordings import Recording, read_corpus
 from clinaug_fast.corpus.verdicts import Code, Rejected
 from clinaug_fast.errors import InputError
+from clinaug_fast.features import feature_set
+from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import write_folds
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.gan import run_folder
 from clinaug_fast.json_files import read_json
+from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess.deidentify import read_or_make_key
-from clinaug_fast.runs import begun, flush, naming, where_pids_count, write_text
-from conftest import MEL_OPTIONS, sound, write_corpus
+from clinaug_fast.preprocess.draft import draft_of, open_draft
+from clinaug_fast.preprocess.merge import merge
+from clinaug_fast.preprocess.parts import Part
+from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.runs import begun, flush, naming, put_in_place, sweep, where_pids_count, write_text
+from conftest import MEL, MEL_OPTIONS, sound, write_corpus
+from test_preprocess import CLIP
 
 # In front of libc's: one file cannot be looked at.
 NO_LOOK = """
@@ -74,7 +86,7 @@ def test_a_disk_that_fails_while_a_folder_is_listed_makes_no_other_corpus(tmp_pa
     )
     assert done.returncode == 3
     assert f"[Errno 5] Input/output error: '{corpus}/" in done.stderr
-    assert "p2_0.wav'. Make the folder readable" in done.stderr
+    assert "p2_0.wav'. Check the path, its rights and its disk" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -148,6 +160,133 @@ def test_drafts_of_what_stands_are_removed(tiny_folds, tmp_path: Path) -> None:
     assert not any(draft.exists() for draft in drafts)
 
 
+def unlisted(monkeypatch: pytest.MonkeyPatch, end: str, times: int = 99) -> None:
+    """The first `times` that somebody lists a folder whose path ends so he may not."""
+    left, listdir, scandir = [times], os.listdir, os.scandir
+
+    def refusing(listing: Callable) -> Callable:
+        def listed(path: object = ".") -> object:
+            if os.fspath(path).endswith(end) and left[0]:
+                left[0] -= 1
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return listing(path)
+
+        return listed
+
+    monkeypatch.setattr(os, "listdir", refusing(listdir))
+    monkeypatch.setattr(os, "scandir", refusing(scandir))
+
+
+@pytest.mark.parametrize("times", [1, 99])
+@pytest.mark.parametrize("settings", [{"seed": 1}, {"seed": 2}])
+def test_finished_blocks_that_cannot_be_listed_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, settings: dict
+) -> None:
+    folder = draft_of(tmp_path / "out")
+    (folder / "blocks").mkdir(parents=True)
+    (folder / "blocks/00000.json").write_text("{}")
+    (folder / "settings.json").write_text('{"seed": 1}')
+    unlisted(monkeypatch, "blocks", times)
+    with pytest.raises(OSError, match="Permission denied"), open_draft(tmp_path / "out", settings):
+        raise AssertionError("the draft was taken for an empty one")
+    assert (folder / "blocks/00000.json").exists()
+
+
+def test_nor_are_those_lost_that_could_be_listed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = draft_of(tmp_path / "out")
+    (folder / "blocks").mkdir(parents=True)
+
+    def fail_after_a_block() -> None:
+        with open_draft(tmp_path / "out", {"seed": 1}):
+            (folder / "blocks").mkdir(exist_ok=True)
+            (folder / "blocks/00000.json").write_text("{}")
+            unlisted(monkeypatch, "blocks")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_a_block()
+    assert (folder / "blocks/00000.json").exists()
+
+
+def test_a_part_that_cannot_be_listed_is_not_used_up(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, part=Part(0, 1)).out
+    kept = shutil.copytree(part, tmp_path / "kept")
+    merge([part], tmp_path / "out")
+    kept.rename(part)
+    (tmp_path / "out/shards/00000.npy").write_bytes(b"damaged")
+    unlisted(monkeypatch, f"{part.name}/shards")
+    with pytest.raises(OSError, match="Permission denied"):
+        merge([part], tmp_path / "out")
+    assert (part / "shards/00000.npy").exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "draft/deep").mkdir(parents=True)
+    unlisted(monkeypatch, "deep")
+    with pytest.raises(OSError, match="Permission denied"):
+        put_in_place(tmp_path / "draft", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_users_draft_keeps_ours_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = left_behind(tmp_path / "k"), left_behind(tmp_path / "k")
+    unlink = Path.unlink
+
+    def sticky(path: Path, *how: object) -> None:
+        if path == theirs:
+            raise PermissionError(errno.EPERM, "not yours")
+        unlink(path, *how)
+
+    monkeypatch.setattr(Path, "unlink", sticky)
+    sweep(tmp_path / "k")
+    assert theirs.exists()
+    assert not ours.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_a_part_that_cannot_be_read_is_not_to_be_thrown_away(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    part = preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, part=Part(0, 1)).out
+    monkeypatch.setattr(blocks.np, "load", failing(number))
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        merge([part], tmp_path / "out")
+    assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(("number", "advice"), [(errno.EIO, "Check its rights and its disk"), (None, "make it anew")])
+def test_what_to_do_about_a_set_depends_on_what_is_wrong(
+    tiny_features, monkeypatch: pytest.MonkeyPatch, number: int | None, advice: str
+) -> None:
+    error = OSError("not Parquet") if number is None else OSError(number, os.strerror(number), "index.parquet")
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(feature_set.pq, "read_table", broken)
+    with pytest.raises(InputError, match=advice) as caught:
+        FeatureSet.open(tiny_features.path)
+    assert str(caught.value).count("index.parquet") == 1
+
+
+def test_a_lock_that_fails_is_named_and_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=r"Input/output error: '.*/\.out\.draft/lock'"), open_draft(tmp_path / "out", {}):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_names_that_are_bytes_or_paths_are_told_as_names(capsys: pytest.CaptureFixture) -> None:
+    for name in (b"/a/b", Path("/a/b"), "/a/b"):
+        with pytest.raises(typer.Exit), stage("split", True, True):
+            raise OSError(errno.EIO, "Input/output error", name)
+        message = json.loads(capsys.readouterr().out)["message"]
+        assert message == "[Errno 5] Input/output error: '/a/b'. Check the path, its rights and its disk"
+
+
 def test_a_table_that_is_tried_is_never_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "unlink", failing(errno.EIO))
     with pytest.raises(OSError, match="Input/output"):
@@ -177,6 +316,22 @@ def test_what_libsndfile_does_not_tell_of_a_file_is_asked_of_the_system(
         assert caught.value.code == verdict
     else:
         assert caught.value.errno == number
+
+
+def test_what_has_passed_when_the_system_is_asked_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "x.flac", sound("hum", 0), 8000)
+    recording, opened, refusals = Recording(tmp_path / "x.flac", "x.flac", "a"), audio.Onward, [1, 2, 3]
+
+    def at_last(*asked: object) -> soundfile.SoundFile:
+        if refusals:
+            refusals.pop()
+            raise soundfile.LibsndfileError(2)
+        return opened(*asked)
+
+    monkeypatch.setattr(audio, "Onward", at_last)
+    assert len(decode(recording, 8000).samples) == 9600
 
 
 def test_a_close_that_fails_spoils_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,5 +376,9 @@ def test_weights_that_cannot_be_read_need_no_training(tmp_path: Path, monkeypatc
         raise RuntimeError("unable to open file <generator.safetensors> in read-only mode: Input/output error (5)")
 
     monkeypatch.setattr(run_folder, "safe_open", unopened)
+    (tmp_path / "generator.safetensors").touch()
     with pytest.raises(InputError, match=r"cannot be read: unable to open file .*\. Check its disk"):
+        run_folder._scaling_of(tmp_path / "generator.safetensors")
+    monkeypatch.setattr(run_folder, "open", failing(errno.EMFILE), raising=False)
+    with pytest.raises(OSError, match="Too many open files"):
         run_folder._scaling_of(tmp_path / "generator.safetensors")

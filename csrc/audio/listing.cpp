@@ -118,7 +118,11 @@ class Walk {
     if (entry.d_type == DT_REG) return Kind::file;
     if (entry.d_type == DT_DIR) return Kind::folder;
     struct stat about;
-    if (!look(parent, path, entry.d_name, 0, about)) return is_link(parent, path, entry) ? Kind::nowhere : Kind::file;
+    if (is_link(parent, path, entry)) {
+      if (::fstatat(parent, entry.d_name, &about, 0) != 0) return Kind::nowhere;
+    } else if (!look(parent, path, entry.d_name, 0, about)) {
+      return Kind::file;
+    }
     return S_ISDIR(about.st_mode) ? Kind::folder : Kind::file;
   }
 

@@ -27,6 +27,13 @@ def lacks_threads(error: BaseException) -> bool:
     return of_python or "Failed to launch worker thread" in str(error)
 
 
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether a file could not be read for want of something, or since its disk or its rights do not let it: nothing is
+    told of what it holds."""
+    told = error.errno if isinstance(error, OSError) else None
+    return is_shortage(error) or told not in (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL)
+
+
 class ClinaugError(Exception):
     """Base of every error that is told to the user in a sentence."""
 
@@ -43,6 +50,15 @@ class InputError(ClinaugError, ValueError):
     """A corpus, a folder or a file that is not what the stage needs."""
 
     exit_code = 3
+
+
+def cannot_be_read(path: object, error: Exception, mend: str) -> InputError:
+    """What to raise of a file where reading it raised `error`; `mend`: what to do where it is damaged."""
+    if is_of_the_system(error):
+        return InputError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. Check its rights and its disk"
+        )
+    return InputError(f"{path} cannot be read: {error}. {mend}")
 
 
 class RejectedError(ClinaugError):

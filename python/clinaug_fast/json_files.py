@@ -25,7 +25,8 @@ def as_json(value: Any) -> str:
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line, in a draft that appears whole."""
     lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    path.write_text(lines, encoding="utf-8")
+    with naming(path):
+        path.write_text(lines, encoding="utf-8")
 
 
 def read_json(path: Path, what: str, mend: str | None = None) -> Any:

@@ -139,23 +139,43 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 def put_in_place(draft: Path, out: Path) -> None:
     """Rename a finished folder, all of it being on disk before and the rename after."""
     with ThreadPoolExecutor(4) as pool:  # each waits for the disk
-        for _ in pool.map(flush, [*draft.rglob("*"), draft]):
+        for _ in pool.map(flush, _all_in(draft)):
             pass
     os.rename(draft, out)
     flush(out.parent)
 
 
+def _all_in(folder: Path) -> Iterator[Path]:
+    """With itself. OSError where it cannot be told, where `Path.rglob` passes over it."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for root, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(root, name) for name in (*folders, *files))
+    yield folder
+
+
+def names(folder: Path) -> list[str]:
+    """What a folder holds, in order; nothing where it is not there. OSError where that cannot be told: `Path.glob`
+    takes such a folder for an empty one."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+
+
 def flush(path: Path) -> None:
     """Wait until a file's bytes, or the names in a folder, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with naming(path):
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot flush a folder
-            raise
-    finally:
-        os.close(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot flush a folder
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def try_to_write(path: Path) -> None:
@@ -177,20 +197,20 @@ def _drafts_of(path: Path) -> str:
 
 def sweep(path: Path) -> None:
     """Remove the drafts of `path` that killed processes of this machine left, where that is permitted."""
-    with contextlib.suppress(OSError):
-        _sweep(path)
-
-
-def _sweep(path: Path) -> None:
     left = re.compile(re.escape(_drafts_of(path)) + r"(\d+)(?:-([0-9a-f]+)-\d+)?\.draft")
-    for other in path.parent.iterdir():
+    try:
+        beside = names(path.parent)
+    except OSError:
+        return
+    for other in map(path.with_name, beside):
         match = left.fullmatch(other.name)
         if match is None or (match[2] == _PROCESS if int(match[1]) == os.getpid() else _alive(int(match[1]))):
             continue
         if other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
         else:
-            other.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                other.unlink()
 
 
 @cache
@@ -218,7 +238,8 @@ def claim(path: Path, text: str, mode: int = 0o666) -> bool:
     `mode`: its rights, as far as the umask goes."""
     draft = _draft_of(path)
     try:
-        with naming(path), open(_made(draft, mode), "w", encoding="utf-8") as file:
+        made = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with naming(path), open(made, "w", encoding="utf-8") as file:
             file.write(text)
         flush(draft)
         try:
@@ -226,19 +247,15 @@ def claim(path: Path, text: str, mode: int = 0o666) -> bool:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            os.close(_made(path, mode))  # a file system without links: for a moment it is empty
-            os.replace(draft, path)
+            if path.exists():
+                return False
+            os.replace(draft, path)  # a file system without links: of two at one instant the last one wins
         flush(path.parent)
     except FileExistsError:
         return False
     finally:
         draft.unlink(missing_ok=True)
     return True
-
-
-def _made(path: Path, mode: int) -> int:
-    """A descriptor of a file that was not there."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
 
 def made_meanwhile(error: Exception, mark: Path) -> bool:

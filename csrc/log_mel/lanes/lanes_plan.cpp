@@ -162,7 +162,7 @@ void LanesPlan<Real>::make_reliefs() {
   if (most_bins < kSomeBins) std::fill(reliefs_.begin(), reliefs_.end(), Real{1});
 }
 
-// How many frames a tile has, and of how many groups of them the spectra become log-mel at once. AVX2 gains 5 to 20 % where a
+// How many frames a tile has, and of how many groups of them the spectra become log-mel at once. AVX2 takes 5 to 15 % less where a
 // small tile and the spectra of one group stay in the first-level cache, with 2 % less where they fill most of it; AVX-512,
 // of whose groups a small tile has one or two, gains nothing, and four floats in a vector next to nothing.
 template <class Real>

@@ -10,7 +10,7 @@ from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus.audio import as_float, decode
 from clinaug_fast.corpus.recordings import Recording, read_corpus
-from clinaug_fast.corpus.verdicts import Rejected
+from clinaug_fast.corpus.verdicts import Rejected, Unopened
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, cut_from
 from clinaug_fast.json_files import misfit
@@ -95,6 +95,8 @@ def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarr
     limits = settings.clip.min_seconds, settings.max_seconds
     try:
         samples = as_float(decode(source.recording, settings.mel.sample_rate, *limits).samples)
+    except Unopened as reason:
+        raise InputError(f"{path} cannot be read: {reason}. Check the path, its rights and its disk") from None
     except Rejected as reason:
         raise InputError(
             f"{path} can no longer be used: {reason}. It could when the features were made. {ANEW}"

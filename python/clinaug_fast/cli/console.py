@@ -326,8 +326,17 @@ def _told(error: OSError) -> ClinaugError:
     if error.errno == errno.ENOMEM:
         return _out_of_memory(error)
     if error.errno in SHORTAGES:
-        return ResourceError(f"{error}. Raise the limit on open files (ulimit -n), then run the same command again")
-    return InputError(f"{error}. Check the path, its rights and its disk")
+        told = _words(error)
+        return ResourceError(f"{told}. Raise the limit on open files (ulimit -n), then run the same command again")
+    return InputError(f"{_words(error)}. Check the path, its rights and its disk")
+
+
+def _words(error: OSError) -> str:
+    """As Python has them, but of names that are bytes or Paths the names."""
+    named = [
+        repr(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, bytes | Path | str)
+    ]
+    return f"[Errno {error.errno}] {error.strerror}: {' -> '.join(named)}" if named and error.errno else str(error)
 
 
 def _out_of_memory(error: BaseException) -> ResourceError:

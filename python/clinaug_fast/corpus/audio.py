@@ -35,6 +35,7 @@ WAV_SUFFIXES = (".wav", ".wave")
 MAX_SAMPLES_PER_BYTE = 8192
 # What a file may hold besides its samples, pictures say; a longer one is not read into memory at once.
 EXTRA_BYTES = 16 << 20
+SYSTEM_ERROR, TRIALS = 2, 10  # of libsndfile
 MOST_BYTES_PER_SAMPLE = 8  # of WAV
 # Of those that libsndfile tells by their first bytes, or takes for samples without a header where they are named .au or
 # .gsm. Of others nobody knows whether they are whole, and of SDS it writes what is wrong to stdout.
@@ -93,10 +94,8 @@ def open_audio(recording: Recording) -> AudioFile:
     """Raises Rejected."""
     n_bytes = inspect(recording.path)
     try:
-        sound = Onward(os.fsencode(recording.path))  # its folder's name may be of another encoding
+        sound = _opened(recording.path)
     except soundfile.LibsndfileError as error:
-        with looked_at():
-            open(recording.path, "rb").close()  # libsndfile does not tell what the system said
         if (suffix := os.path.splitext(recording.relative)[1].lower()) in FOREIGN_SUFFIXES:
             raise Rejected(Code.UNREADABLE, f"{suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac") from None
         raise _unreadable(error) from None
@@ -118,6 +117,21 @@ def open_audio(recording: Recording) -> AudioFile:
     except Rejected:
         sound.close()
         raise
+
+
+def _opened(path: Path | str) -> Onward:
+    """Of the system's errors libsndfile tells that there was one: which, the system is asked, and if there is none any
+    more, libsndfile once more."""
+    name = os.fsencode(path)  # its folder's may be of another encoding
+    for _ in range(TRIALS):
+        try:
+            return Onward(name)
+        except soundfile.LibsndfileError as error:
+            if error.code != SYSTEM_ERROR:
+                raise
+        with looked_at():
+            open(path, "rb").close()
+    return Onward(name)
 
 
 def _unreadable(error: soundfile.LibsndfileError) -> Rejected:

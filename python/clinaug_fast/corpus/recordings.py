@@ -202,6 +202,8 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     except OSError as error:
         if is_shortage(error):
             raise
+        if error.errno != errno.EACCES:
+            raise
         raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
     ignored: Counter[str] = Counter()
     for suffix, n in found.ignored.items():

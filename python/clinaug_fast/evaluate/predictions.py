@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, cannot_be_read, is_shortage
 from clinaug_fast.features.feature_set import NO_THREADS, FeatureSet, heard_as_one
 from clinaug_fast.runs import atomic_file, fingerprint, regular
 
@@ -102,7 +102,9 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         classes = [labels.index(label) for label in table["label"].to_pylist()]
         log_probabilities = np.array(table["log_probabilities"].to_pylist(), np.float32).reshape(-1, len(labels))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise InputError(f"{path} cannot be read: {error}. Remove it and evaluate again") from None
+        if is_shortage(error):
+            raise
+        raise cannot_be_read(path, error, "Remove it and evaluate again") from None
     expected = _about(cell, evaluation, table)
     told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in expected}
     made_on, arithmetic = (about.get(key, b"unknown").decode("utf-8", "replace") for key in (b"made_on", b"arithmetic"))

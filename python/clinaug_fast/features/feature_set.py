@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig, whole_number
-from clinaug_fast.errors import InputError, is_shortage
+from clinaug_fast.errors import InputError, cannot_be_read, is_shortage
 from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.json_files import misfit, read_versioned, write_json
-from clinaug_fast.runs import atomic_folder, fingerprint, provenance, regular
+from clinaug_fast.runs import atomic_folder, fingerprint, naming, provenance, regular
 
 SCHEMA_VERSION = 1
 ABOUT = {  # what features.json of any maker tells
@@ -89,7 +89,7 @@ class FeatureSet:
         except (OSError, KeyError, pa.ArrowException) as error:  # KeyError: a column that is there twice
             if is_shortage(error):
                 raise
-            raise InputError(f"{path / 'index.parquet'} cannot be read: {error}. {MEND}") from None
+            raise cannot_be_read(path / "index.parquet", error, MEND) from None
         if about.get("fingerprint") != digest:
             raise InputError(
                 f"{path} has the fingerprint {about.get('fingerprint')}; expected {digest}: features.json or "
@@ -164,7 +164,7 @@ class FeatureSet:
         except Exception as error:  # numpy's reader of headers raises whatever comes
             if is_shortage(error):
                 raise
-            raise InputError(f"{path} cannot be read: {error}. {MEND}") from None
+            raise cannot_be_read(path, error, MEND) from None
         expected = (entry["rows"], *self.clip_shape)
         if shard.shape != expected or shard.dtype != np.float32:
             raise InputError(f"{path} holds {shard.dtype} {shard.shape}; expected float32 {expected}. {MEND}")
@@ -310,7 +310,8 @@ class FeatureSetWriter:
         if self._pending:
             self._flush()
         index = self.folder / "index.parquet"
-        pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index, use_dictionary=REPEATING)
+        with naming(index):
+            pq.write_table(pa.Table.from_pylist(self._rows, schema=INDEX_SCHEMA), index, use_dictionary=REPEATING)
         self.about |= {"n_clips": len(self._rows), "shards": self._shards}
         digest = feature_set_fingerprint(self.about, index)
         write_json(self.folder / "features.json", self.about | {"fingerprint": digest, "provenance": provenance()})

@@ -268,8 +268,7 @@ def write_folds(folds: Folds, path: Path) -> bool:
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file, such as {path / 'folds.json'}. Name one")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        sweep(path)
+    sweep(path)
     if path.exists() or not claim(path, as_json(folds.about)):
         keys = ("features", "seed")
         stored = Folds.load(path).about

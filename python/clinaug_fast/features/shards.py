@@ -89,6 +89,10 @@ class Shard:
 
     def keep(self, first: int, numbers: np.ndarray) -> None:
         """Of the clips from row `first` on, leave only these (ascending) numbers, moved together; ends `hold`."""
+        with naming(self._file.name):
+            self._keep(first, numbers)
+
+    def _keep(self, first: int, numbers: np.ndarray) -> None:
         self._held = False
         for to, number in enumerate(numbers.tolist()):
             if to != number:

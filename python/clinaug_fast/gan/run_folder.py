@@ -21,7 +21,7 @@ from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import as_json, read_json_lines, read_record, read_versioned, write_json
-from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, provenance, refuse_changed
+from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, naming, provenance, refuse_changed
 
 SCHEMA_VERSION = 3  # counts up, too, where a change of ours changes what training or generating gives
 ANOTHER_BUILD = "Another build made it: train again, into another folder"
@@ -208,7 +208,8 @@ class Run:
         with torch.device("meta"):  # no first weights are drawn: the stored ones take their place
             generator = Generator(config.model, shape, len(self.about["labels"]), config.width, config.latent_dim)
         try:
-            tensors = load(weights.read_bytes())
+            with naming(weights):
+                tensors = load(weights.read_bytes())
             for name, wanted in generator.state_dict().items():
                 if name in tensors and tensors[name].dtype != wanted.dtype:
                     raise RuntimeError(f"{name} is of {tensors[name].dtype}, expected {wanted.dtype}")
@@ -232,6 +233,7 @@ def _scaling_of(weights: Path) -> str | None:
     except SafetensorError:
         return None
     except (OSError, RuntimeError) as error:  # of a disk that fails, in the words of safetensors
+        open(weights, "rb").close()  # which are not always the system's
         raise InputError(f"{weights} cannot be read: {error}. Check its disk") from None
 
 

@@ -28,7 +28,7 @@ from clinaug_fast.gan.models import Critic, Generator, check_clip_shape, paramet
 from clinaug_fast.gan.run_folder import METRICS, SCALING, WEIGHTS, Run, scaling_text
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import write_json, write_json_lines
-from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, made_meanwhile, provenance
+from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, made_meanwhile, naming, provenance
 from clinaug_fast.seeds import FIRST_WEIGHTS, derived_seed
 
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
@@ -107,7 +107,8 @@ def train(
         try:
             with atomic_folder(begun.folder(fold)) as draft:
                 weights = {name: tensor.cpu().contiguous() for name, tensor in generator.state_dict().items()}
-                (draft / WEIGHTS).write_bytes(save(weights, {SCALING: scaling_text(scaling.low, scaling.high)}))
+                with naming(draft / WEIGHTS):
+                    (draft / WEIGHTS).write_bytes(save(weights, {SCALING: scaling_text(scaling.low, scaling.high)}))
                 write_json_lines(draft / METRICS, metrics)
                 digests = {"weights": fingerprint_file(draft / WEIGHTS), "metrics": fingerprint_file(draft / METRICS)}
                 write_json(draft / "state.json", state | digests)
@@ -129,7 +130,8 @@ def _refuse_without_room(run: Run, features: FeatureSet, config: GanConfig) -> N
     n_bytes = weights + METRICS_BYTES * config.steps + OTHER_BYTES
     with tempfile.TemporaryFile(dir=run.path) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, n_bytes)
+            with naming(run.path):
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve anything
                 raise

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, is_of_the_system
 from clinaug_fast.features.feature_set import REPEATING
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import misfit, read_record
-from clinaug_fast.runs import fingerprint_file, regular
+from clinaug_fast.runs import fingerprint_file, naming, regular
 
 BLOCK_BYTES = 128 << 20  # of files
 BLOCK_RECORDINGS = 4096
@@ -123,6 +123,8 @@ class BlockFiles:
         except (InputError, KeyError):
             return f"{self.about(number)} is not what was written"
         except (OSError, ValueError, EOFError, AttributeError) as error:  # AttributeError: several arrays
+            if is_of_the_system(error):
+                raise
             return f"{theirs['shard']} was cut short or changed: {error}"
         return ""
 
@@ -149,12 +151,14 @@ class BlockFiles:
         """Put the block's files in their places; draft: the shard, `digest` its fingerprint."""
         for table, path in ((index, self.index(number)), (facts, self.facts(number))):
             hidden = draft.with_name(f"{draft.name}.parquet")
-            pq.write_table(table, hidden, use_dictionary=REPEATING)
+            with naming(hidden):
+                pq.write_table(table, hidden, use_dictionary=REPEATING)
             os.replace(hidden, path)
         os.replace(draft, self.shard(number))
         about = {**about, "rows": index.num_rows, "digests": self._digests(number, digest)}
         hidden = draft.with_name(f"{draft.name}.json")
-        hidden.write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        with naming(hidden):
+            hidden.write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(hidden, self.about(number))
 
     def move_from(self, other: "BlockFiles", number: int) -> None:

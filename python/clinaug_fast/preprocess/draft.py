@@ -20,7 +20,7 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_json, read_record, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.parts import MERGED
-from clinaug_fast.runs import fingerprint, flush, put_in_place, refuse_changed, refuse_dead_link
+from clinaug_fast.runs import fingerprint, flush, names, put_in_place, refuse_changed, refuse_dead_link
 from clinaug_fast.shown import shown
 
 SETTINGS = "a draft's settings.json"
@@ -41,15 +41,18 @@ class Draft:
         whole, folder = self.set.absolute(), self.folder.absolute()  # a Dask worker starts elsewhere
         files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks", self._work.absolute())
         files.make_folders()
-        for left in [*files.sidecars.glob(".*"), *self.set.glob(".*")]:  # by a process that was killed
-            left.unlink()
+        for folder in (files.sidecars, self.set):
+            for left in names(folder):
+                if left.startswith("."):  # by a process that was killed
+                    os.unlink(folder / left)
         return files
 
     @contextlib.contextmanager
     def flushing(self) -> Iterator[None]:
         """Have the disk take the shards while the rest is made; `publish` sees to all of it."""
         with ThreadPoolExecutor(1) as pool:
-            flushed = pool.map(flush, sorted(self.set.glob("shards/*")))
+            shards = self.set / "shards"
+            flushed = pool.map(flush, [shards / name for name in names(shards)])
             yield
             for _ in flushed:  # a failed write may be told once only, to whoever asks first
                 pass
@@ -109,13 +112,14 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
             before = {"shard": MERGED, "block": settings.get("block")} | read_record(stored, SETTINGS, {})
             refuse_changed(folder, before, settings, again if before["shard"] == MERGED else f"remove {folder}")
         elif not _says(stored, settings):
-            for left in [*folder.glob("set"), *folder.glob("blocks")]:  # a block that was being put in place
-                shutil.rmtree(left, ignore_errors=True)
+            for left in {"set", "blocks"} & set(names(folder)):  # a block that was being put in place
+                shutil.rmtree(folder / left, ignore_errors=True)
             write_json(stored, settings)
         yield Draft(out, folder, settings)
     finally:
-        if not _has_blocks(folder):  # nothing to go on from
-            _remove(folder)
+        with contextlib.suppress(OSError):  # where it cannot be told, all stays
+            if not _has_blocks(folder):  # nothing to go on from
+                _remove(folder)
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_UN)  # or a child that was forked meanwhile would keep it
         os.close(lock)
@@ -136,15 +140,20 @@ def is_of_merge(folder: Path) -> bool:
 
 def _end_work(folder: Path) -> None:
     """Whoever is still at work here, for a run that has ended, puts nothing in place from now on."""
-    for work in folder.glob("work-*"):
-        os.rename(work, work.with_name(f"ended-{secrets.token_hex(8)}"))  # at once, which removing is not
-    for ended in folder.glob("ended-*"):
-        shutil.rmtree(ended, ignore_errors=True)
+    for name in names(folder):
+        if name.startswith("work-"):
+            os.rename(folder / name, folder / f"ended-{secrets.token_hex(8)}")  # at once, which removing is not
+    for name in names(folder):
+        if name.startswith("ended-"):
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _has_blocks(folder: Path) -> bool:
     """Something to go on from, or what a merge has moved of a first block."""
-    return any(folder.glob("**/blocks/*.json")) or (any(folder.glob("set/shards/*.npy")) and is_of_merge(folder))
+    sidecars = [*names(folder / "blocks"), *names(folder / "set/blocks")]
+    if any(name.endswith(".json") for name in sidecars):
+        return True
+    return any(name.endswith(".npy") for name in names(folder / "set/shards")) and is_of_merge(folder)
 
 
 def remove_left(out: Path) -> None:

@@ -16,7 +16,7 @@ from clinaug_fast.preprocess.assemble import Counts, assemble
 from clinaug_fast.preprocess.draft import is_of_merge, open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge
 from clinaug_fast.preprocess.parts import MERGED, part_files, read_part
-from clinaug_fast.runs import Progress, Silent
+from clinaug_fast.runs import Progress, Silent, names
 
 MOST_NAMED = 50
 
@@ -73,7 +73,7 @@ def _refuse_a_place_inside(parts: Sequence[Path], out: Path) -> None:
 
 def _refuse_to_lose(parts: Sequence[Path], out: Path, progress: Progress) -> None:
     """Of parts that still have shards a damaged set can be made again; one that a merge used up has none."""
-    full = [part for part in parts if any(part_files(part).shards.glob("*.npy"))]
+    full = [part for part in parts if any(name.endswith(".npy") for name in names(part_files(part).shards))]
     if full and not (report := verify(out, progress=progress)).whole:
         raise InputError(
             f"{out} was made before and is damaged ({', '.join(report.damaged)}); the parts, {full[0]} among them, are "

@@ -78,8 +78,8 @@ def run_blocks(
     accelerator = accelerator_of(job.device)
     if job.arithmetic != (here := arithmetic_with(accelerator)):
         raise SettingsError(
-            f"a worker computes in the arithmetic {here!r}; expected {job.arithmetic!r}, as asked for. "
-            "Set CLINAUG_ISA=baseline for all, here and there, and install one build"
+            f"a worker computes in the arithmetic {here!r}; expected {job.arithmetic!r}, as asked for. Set "
+            "CLINAUG_ISA=baseline for all, here and there, and install one build; GPUs must be of one kind, torch one"
         )
     native.refuse_narrow_names()
     keep_freed()
