@@ -18,7 +18,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import as_json, misfit, read_versioned
 from clinaug_fast.runs import claim, fingerprint, refuse_changed, refuse_dead_link, sweep
-from clinaug_fast.shown import counted, shown
+from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
@@ -85,8 +85,8 @@ class Folds:
         if tested.max() <= UNEVEN * tested.min():
             return None
         return (
-            f"fold {tested.argmax()} tests {counted(tested.max(), 'recording')} and fold {tested.argmin()} "
-            f"{tested.min()}: subjects differ much in size, or there are few"
+            f"fold {tested.argmax()} tests {tested.max()} recordings and fold {tested.argmin()} {tested.min()}: "
+            "subjects differ much in size, or there are few"
         )
 
     def few_tested(self, features: FeatureSet, chosen: Iterable[int]) -> str | None:
