@@ -251,7 +251,7 @@ def test_a_part_that_cannot_be_read_is_not_to_be_thrown_away(
 ) -> None:
     part = preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, part=Part(0, 1)).out
     monkeypatch.setattr(blocks.np, "load", failing(number))
-    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+    with pytest.raises(OSError, match=rf"{os.strerror(number)}: '.*/00000\.npy'") as caught:
         merge([part], tmp_path / "out")
     assert not isinstance(caught.value, InputError)
 
@@ -277,6 +277,14 @@ def test_a_lock_that_fails_is_named_and_given_up(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match=r"Input/output error: '.*/\.out\.draft/lock'"), open_draft(tmp_path / "out", {}):
         pass
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("told", ["No space left on device", "Failed to open local file '/a/b'. Detail: [errno 28]"])
+def test_a_full_disk_is_told_with_its_file_once(capsys: pytest.CaptureFixture, told: str) -> None:
+    with pytest.raises(typer.Exit) as caught, stage("split", True, True):
+        raise OSError(errno.ENOSPC, told, "/a/b")
+    assert caught.value.exit_code == 6
+    assert json.loads(capsys.readouterr().out)["message"].count("/a/b") == 1
 
 
 def test_names_that_are_bytes_or_paths_are_told_as_names(capsys: pytest.CaptureFixture) -> None:

@@ -320,7 +320,7 @@ def lost_output(error: OSError) -> SystemExit:
 
 def _told(error: OSError) -> ClinaugError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({error.filename})" if error.filename and str(error.filename) not in str(error.strerror) else ""
         mend = "Raise the limit on a file's size (ulimit -f)" if error.errno == errno.EFBIG else "Make room"
         return ResourceError(f"{error.strerror}{where}. {mend}, then run the same command again")
     if error.errno == errno.ENOMEM:

@@ -117,7 +117,8 @@ class BlockFiles:
             counts = [pq.read_metadata(at[name]).num_rows for name in ("index", "facts")]
             if counts != [about["rows"], n_kept] or any(misfit(row, {"code": str}) for row in about["rejected"]):
                 return f"{self.about(number)} is not what was written"
-            clips = np.load(regular(at["shard"]), mmap_mode="r", allow_pickle=False)
+            with naming(at["shard"]):
+                clips = np.load(regular(at["shard"]), mmap_mode="r", allow_pickle=False)
             if clips.shape != (about["rows"], *clip_shape) or clips.dtype != np.float32:
                 return f"{theirs['shard']} does not hold {about['rows']} clips of {clip_shape}"
         except (InputError, KeyError):
