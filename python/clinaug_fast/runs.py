@@ -199,13 +199,13 @@ def sweep(path: Path) -> None:
     """Remove the drafts of `path` that killed processes of this machine left, where that is permitted."""
     left = re.compile(re.escape(_drafts_of(path)) + r"(\d+)(?:-([0-9a-f]+)-\d+)?\.draft")
     try:
-        beside = names(path.parent)
+        matches = [match for match in map(left.fullmatch, names(path.parent)) if match]
     except OSError:
         return
-    for other in map(path.with_name, beside):
-        match = left.fullmatch(other.name)
-        if match is None or (match[2] == _PROCESS if int(match[1]) == os.getpid() else _alive(int(match[1]))):
+    for match in matches:
+        if match[2] == _PROCESS if int(match[1]) == os.getpid() else _alive(int(match[1])):
             continue
+        other = path.with_name(match[0])
         if other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
         else:
@@ -234,9 +234,11 @@ def _alive(pid: int) -> bool:
 
 
 def claim(path: Path, text: str, mode: int = 0o666) -> bool:
-    """Write a file that appears whole and is on disk then, unless another process was first: False where it is there.
-    `mode`: its rights, as far as the umask goes."""
+    """Write a file that appears whole and is on disk then, unless it is there or another process is first: False, and
+    nothing is written. `mode`: its rights, as far as the umask goes."""
     draft = _draft_of(path)
+    if path.exists():
+        return False
     try:
         made = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with naming(path), open(made, "w", encoding="utf-8") as file:

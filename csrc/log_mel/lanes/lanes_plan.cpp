@@ -14,7 +14,7 @@ constexpr Index kSmallTile = 32, kSmallestTile = 16;
 constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below, by a small tile if need be,
 constexpr Index kLargeBytes = 500 << 10;  // and by the smallest, whose carried columns cost more than a miss here and there
 constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
-constexpr Index kHalfLine = 32;             // bytes of a vector that is worth keeping all of it in the first-level cache for
+constexpr Index kHalfLine = 32;  // bytes of the vectors with which it pays to work in the first-level cache alone
 
 // The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. It is of
 // random sign from bin to bin, so that it comes out of a sum of B bins sqrt(B) times smaller: bands of fewer bins than

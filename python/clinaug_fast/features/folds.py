@@ -17,7 +17,7 @@ from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import as_json, misfit, read_versioned
-from clinaug_fast.runs import claim, fingerprint, refuse_changed, refuse_dead_link, sweep
+from clinaug_fast.runs import claim, fingerprint, refuse_changed, refuse_dead_link
 from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
@@ -268,8 +268,7 @@ def write_folds(folds: Folds, path: Path) -> bool:
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file, such as {path / 'folds.json'}. Name one")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path)
-    if path.exists() or not claim(path, as_json(folds.about)):
+    if not claim(path, as_json(folds.about)):
         keys = ("features", "seed")
         stored = Folds.load(path).about
         refuse_changed(

@@ -14,7 +14,7 @@ from typing import Any
 
 from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.runs import claim, sweep
+from clinaug_fast.runs import claim
 
 KEY_BYTES = 32
 MOST_KEY_BYTES = 1024  # with blanks around it; a device has no end
@@ -91,11 +91,8 @@ def read_or_make_key(path: Path, out: Path) -> bytes:
             )
     if path.is_dir():
         raise SettingsError(f"the key {path} is a folder; expected a file, such as {path / 'key'}. Name one")
-    if path.exists():
-        sweep(path)  # or a copy of the key would stay
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        claim(path, secrets.token_hex(KEY_BYTES) + "\n", 0o600)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    claim(path, secrets.token_hex(KEY_BYTES) + "\n", 0o600)
     with open(path, "rb") as file:  # maybe a pipe, which a key is decrypted into
         text = file.read(MOST_KEY_BYTES).strip()
     try:

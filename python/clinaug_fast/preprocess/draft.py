@@ -41,10 +41,10 @@ class Draft:
         whole, folder = self.set.absolute(), self.folder.absolute()  # a Dask worker starts elsewhere
         files = BlockFiles(whole / "shards", (whole if sidecars_stay else folder) / "blocks", self._work.absolute())
         files.make_folders()
-        for folder in (files.sidecars, self.set):
-            for left in names(folder):
+        for place in (files.sidecars, self.set):
+            for left in names(place):
                 if left.startswith("."):  # by a process that was killed
-                    os.unlink(folder / left)
+                    os.unlink(place / left)
         return files
 
     @contextlib.contextmanager
