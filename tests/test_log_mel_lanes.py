@@ -135,6 +135,24 @@ def test_a_frame_does_not_depend_on_the_frames_around_it(instruction_set):
         assert np.array_equal(lanes(part, config, instruction_set), whole[:, :, first:last])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("change", [{}, {"n_fft": 131, "win_length": 128}, {"hop_length": 200, "power": 1}])
+def test_any_number_of_frames_is_as_many_of_a_longer_clip(change, dtype, instruction_set):
+    """Whole vectors and what is left of them, which half a vector may hold; written where they go, or copied there."""
+    config = SMALL.with_changes(center=False, **change)
+    hop, n_fft = config.hop_length, config.n_fft
+    x = uneven(1, 160 * hop + n_fft)
+    whole = lanes(x, config, instruction_set, out=np.empty((1, config.n_mels, config.n_frames(x.shape[1])), dtype))
+    for n in (*range(1, 50), 128, 129, 136, 137):
+        first = 3 * n % 23
+        part = x[:, first * hop : (first + n - 1) * hop + n_fft]
+        for step in (1, 2):
+            room = np.full((1, config.n_mels + 2, step * n + 2), np.nan, dtype)
+            lanes(part, config, instruction_set, out=room[:, 1:-1, 1 : 1 + step * n : step])
+            np.testing.assert_array_equal(room[:, 1:-1, 1 : 1 + step * n : step], whole[:, :, first : first + n])
+            assert np.isnan(room).sum() == room.size - n * config.n_mels
+
+
 def tones(*shape):
     """Nothing but frames that single precision cannot carry."""
     return np.sin(0.2 * np.arange(np.prod(shape))).reshape(shape).astype(np.float32)

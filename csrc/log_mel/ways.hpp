@@ -43,7 +43,8 @@ class Ways {
   template <class Real>
   const lanes::LanesPlan<Real>& ready(Tables<Real>& tables, double emphasis) const {
     std::call_once(tables.made, [&] {
-      tables.plan = std::make_unique<lanes::LanesPlan<Real>>(params_, lanes::kernel_of<Real>(instruction_set_), emphasis);
+      tables.plan = std::make_unique<lanes::LanesPlan<Real>>(params_, lanes::kernel_of<Real>(instruction_set_),
+                                                             lanes::half_kernel_of<Real>(instruction_set_), emphasis);
     });
     return *tables.plan;
   }

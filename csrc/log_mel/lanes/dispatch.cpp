@@ -31,4 +31,15 @@ const Kernel<double>& kernel_of([[maybe_unused]] InstructionSet set) {
   return baseline_double::kernel;
 }
 
+template <class Real>
+const Kernel<Real>* half_kernel_of([[maybe_unused]] InstructionSet set) {
+#if defined(CLINAUG_HAS_AVX2) && defined(CLINAUG_SETS_ROUND_ALIKE)
+  if (set == InstructionSet::avx512) return &kernel_of<Real>(InstructionSet::avx2);
+#endif
+  return nullptr;
+}
+
+template const Kernel<float>* half_kernel_of(InstructionSet);
+template const Kernel<double>* half_kernel_of(InstructionSet);
+
 }  // namespace clinaug::lanes

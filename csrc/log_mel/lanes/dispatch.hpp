@@ -10,4 +10,8 @@ namespace clinaug::lanes {
 template <class Real>
 const Kernel<Real>& kernel_of(InstructionSet set);
 
+// One of half as many lanes whose results are the same to the bit; null where there is none.
+template <class Real>
+const Kernel<Real>* half_kernel_of(InstructionSet set);
+
 }  // namespace clinaug::lanes

@@ -124,7 +124,8 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
       break;
   }
   const auto transform = tables.chirp ? chirp_power_spectrum : power_spectrum;
-  Prefetch prefetch(tile.prefetch, tile.prefetch_bytes / (tile.n_groups * tables.prefetch_steps));
+  const Index steps = tile.n_groups * tables.prefetch_steps;
+  Prefetch prefetch(tile.prefetch, steps > 0 ? tile.prefetch_bytes / steps : 0);
   const Real* const waveform = scratch.waveform - tile.skipped;
   V* const spectra = reinterpret_cast<V*>(scratch.spectra);
   for (Index g = 0; g < tile.n_groups; g += tables.together) {
@@ -135,6 +136,15 @@ void run(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
     const auto rows = n == 2 ? log_mel_rows<2, Out> : log_mel_rows<1, Out>;
     rows(tables, spectra, tile.needs, tile.groups + g);
   }
+}
+
+template <class Out>
+void run_rest(const Tables& tables, const Scratch& scratch, const Tile<Out>& tile) {
+  const Group<Out>& group = tile.groups[tile.n_groups];
+  V* const spectrum = reinterpret_cast<V*>(scratch.rest);
+  Prefetch nothing(nullptr, 0);
+  power_spectrum(tables, scratch.waveform - tile.skipped + group.column, spectrum, nothing);
+  log_mel_rows<1, Out>(tables, spectrum, tile.needs, &group);
 }
 
 void to_half(const float* from, std::uint16_t* to, Index n) {
@@ -151,6 +161,6 @@ void to_half(const float* from, std::uint16_t* to, Index n) {
 }  // namespace
 
 extern const Kernel kernel;
-const Kernel kernel{kLanes, run<float>, run<Real>, to_half};
+const Kernel kernel{kLanes, run<float>, run<Real>, run_rest<float>, run_rest<Real>, to_half};
 
 }  // namespace clinaug::lanes::CLINAUG_LANES_SET

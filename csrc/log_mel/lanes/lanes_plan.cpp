@@ -14,7 +14,8 @@ constexpr Index kSmallTile = 32, kSmallestTile = 16;
 constexpr Index kCacheBytes = 400 << 10;  // what the working memory of a thread should stay below, by a small tile if need be,
 constexpr Index kLargeBytes = 500 << 10;  // and by the smallest, whose carried columns cost more than a miss here and there
 constexpr Index kSpectraBytes = 300 << 10;  // and what its spectra should
-constexpr Index kHalfLine = 32;  // bytes of the vectors with which it pays to work in the first-level cache alone
+constexpr Index kHalfLine = 32;  // bytes of the vectors with which it pays to work in the first-level cache alone,
+constexpr Index kSmallFirstLevel = 32 << 10;  // where that is larger
 
 // The noise of rounding, beside a band's amplitude, from which on a frame is computed again in double precision. It is of
 // random sign from bin to bin, so that it comes out of a sum of B bins sqrt(B) times smaller: bands of fewer bins than
@@ -55,9 +56,10 @@ bool lies_in_quarters(const std::vector<int>& offsets, Index leaf) {
 }  // namespace
 
 template <class Real>
-LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, double emphasis)
+LanesPlan<Real>::LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, const Kernel<Real>* half, double emphasis)
     : params_(params),
       kernel_(kernel),
+      half_kernel_(half),
       emphasis_(emphasis),
       smooth_(std::isfinite(transform_cost(params.n_fft))),
       transform_(smooth_ ? params.n_fft : chirp_length(params.n_fft), smooth_ ? Result::power : Result::spectrum) {
@@ -163,12 +165,13 @@ void LanesPlan<Real>::make_reliefs() {
 }
 
 // How many frames a tile has, and of how many groups of them the spectra become log-mel at once. AVX2 takes 5 to 15 % less where a
-// small tile and the spectra of one group stay in the first-level cache, with 2 % less where they fill most of it; AVX-512,
-// of whose groups a small tile has one or two, gains nothing, and four floats in a vector next to nothing.
+// small tile and the spectra of one group stay in a first-level cache of 48 KB, with 2 % less where they fill most of it, and up to
+// 20 % more in one of 32 KB; AVX-512, of whose groups a small tile has one or two, gains nothing, and four floats in a vector next to
+// nothing.
 template <class Real>
 void LanesPlan<Real>::choose_sizes(Index largest_tile, Tables<Real>& tables) const {
   const Index vector_bytes = kernel_.lanes * static_cast<Index>(sizeof(Real)), spectrum_bytes = tables.spectrum_size * vector_bytes;
-  const Index first_level = vector_bytes == kHalfLine ? first_level_cache() : 0;
+  const Index first_level = vector_bytes == kHalfLine && first_level_cache() > kSmallFirstLevel ? first_level_cache() : 0;
   const auto bytes = [&] {
     return tables.row(tables.rows) * static_cast<Index>(sizeof(Real)) + tables.together * spectrum_bytes;
   };

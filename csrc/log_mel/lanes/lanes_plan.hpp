@@ -30,10 +30,14 @@ template <class Real>
 class LanesPlan {
  public:
   // emphasis: frames are transformed as x[t] - emphasis x[t - 1], windowed before, and bands made up for it; or 0.
-  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, double emphasis);
+  // half: of half as many lanes, or null.
+  LanesPlan(const LogMelParams& params, const Kernel<Real>& kernel, const Kernel<Real>* half, double emphasis);
 
   const LogMelParams& params() const { return params_; }
   const Kernel<Real>& kernel() const { return kernel_; }
+
+  // Null, too, where the tables are made for the lanes of the kernel.
+  const Kernel<Real>* half_kernel() const { return smooth_ ? half_kernel_ : nullptr; }
   WorkspacePool& workspaces() const { return workspaces_; }
 
   // For `clips` clips of `frames` frames; its columns are the same in both precisions.
@@ -59,6 +63,7 @@ class LanesPlan {
 
   LogMelParams params_;
   const Kernel<Real>& kernel_;
+  const Kernel<Real>* half_kernel_;
   double emphasis_;
   bool smooth_;  // the transform's size is n_fft; else it is longer, and the chirp makes up for it
   TransformPlan<Real> transform_;

@@ -132,9 +132,10 @@ template <class Real>
 struct Scratch {
   Real* waveform;  // rows + 1 rows; the last one is zero; with `lead` numbers before them
   Real* spectra;   // `together` times spectrum_size vectors
+  Real* rest;      // spectrum_size vectors of half as many lanes
 };
 
-// As many frames as there are lanes: their first column in the tile, and where their log-mels go, n_mels rows.
+// As many frames as a kernel has lanes: their first column in the tile, and where their log-mels go, n_mels rows.
 template <class Out>
 struct Group {
   Index column;
@@ -152,17 +153,20 @@ struct Tile {
   Index skipped;               // so many columns, which no frame reads, are not there at the begin
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
-  Index n_groups;
+  Index n_groups;              // whole ones
+  bool has_rest;               // one more follows, of so few frames that another kernel's lanes do, half as many
   Group<Out> groups[kLargestTile / kFewestLanes];
   Way* needs;                  // by column, of the groups: `plain`, or the first of the other ways that will do
 };
 
-// One instruction set.
+// One instruction set. rest_*: a tile's rest, whose waveform lies transposed already, for any kernel that rounds alike.
 template <class Real>
 struct Kernel {
   int lanes;
   void (*to_single)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real, float>& tile);
   void (*to_real)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real, Real>& tile);
+  void (*rest_to_single)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real, float>& tile);
+  void (*rest_to_real)(const Tables<Real>& tables, const Scratch<Real>& scratch, const Tile<Real, Real>& tile);
   void (*to_half)(const float* from, std::uint16_t* to, Index n);
 };
 

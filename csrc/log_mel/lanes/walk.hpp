@@ -67,7 +67,13 @@ class Walk {
       : Walk(plan, plan.layout(x.extent[0], out.extent[2]), x, out) {}
 
   Walk(const LanesPlan<Real>& plan, const Layout<Real>& layout, View<const In, 2> x, View<Out, 3> out)
-      : params_(plan.params()), kernel_(plan.kernel()), layout_(layout), tables_(layout.tables), x_(x), out_(out) {}
+      : params_(plan.params()),
+        kernel_(plan.kernel()),
+        half_(plan.half_kernel()),
+        layout_(layout),
+        tables_(layout.tables),
+        x_(x),
+        out_(out) {}
 
   Index tile() const { return apart() ? std::min(tables_.tile, n_frames()) : tables_.tile; }  // frames of the largest
   Index n_tiles() const { return apart() ? x_.extent[0] * tiles(n_frames()) : tiles(n_columns()); }
@@ -153,8 +159,10 @@ class Walk {
   void run_kernel(const Scratch<Real>& scratch, const Tile<Real, Row>& tile) const {
     if constexpr (std::is_same_v<Row, float>) {
       kernel_.to_single(tables_, scratch, tile);
+      if (tile.has_rest) half_->rest_to_single(tables_, scratch, tile);
     } else {
       kernel_.to_real(tables_, scratch, tile);
+      if (tile.has_rest) half_->rest_to_real(tables_, scratch, tile);
     }
   }
 
@@ -173,23 +181,34 @@ class Walk {
 
   Scratch<Real> prepare(Workspace& work) const {
     const auto numbers = [](Aligned& memory, Index n) { return reinterpret_cast<Real*>(memory.at_least(sizeof(Real) * n)); };
-    const Scratch<Real> scratch{numbers(work.waveform, tables_.lead + tables_.row(tables_.rows) + tables_.row_stride()) + tables_.lead,
-                                numbers(work.spectra, tables_.together * tables_.spectrum_size * kernel_.lanes)};
-    const Index gap = tables_.block_stride - tables_.block_length;
-    for (Index end = tables_.block_stride; end <= tables_.together * tables_.spectrum_size; end += tables_.block_stride) {
-      std::fill_n(scratch.spectra + (end - gap) * kernel_.lanes, gap * kernel_.lanes, Real{0});
+    const auto clear_gaps = [&](Real* spectra, Index n, Index lanes) {
+      const Index gap = tables_.block_stride - tables_.block_length;
+      for (Index end = tables_.block_stride; end <= n * tables_.spectrum_size; end += tables_.block_stride) {
+        std::fill_n(spectra + (end - gap) * lanes, gap * lanes, Real{0});
+      }
+    };
+    Scratch<Real> scratch{numbers(work.waveform, tables_.lead + tables_.row(tables_.rows) + tables_.row_stride()) + tables_.lead,
+                          numbers(work.spectra, tables_.together * tables_.spectrum_size * kernel_.lanes), nullptr};
+    clear_gaps(scratch.spectra, tables_.together, kernel_.lanes);
+    if (half_ != nullptr) {
+      scratch.rest = numbers(work.rest, tables_.spectrum_size * half_->lanes);
+      clear_gaps(scratch.rest, 1, half_->lanes);
     }
     std::fill_n(scratch.waveform + tables_.row(tables_.rows), tables_.row_stride(), Real{0});
     std::memset(work.zeros.at_least(sizeof(In) * tables_.rows), 0, sizeof(In) * tables_.rows);
     return scratch;
   }
 
+  static Index all_groups(const Tile<Real, Row>& tile) { return tile.n_groups + tile.has_rest; }
+
   // n frames, into the workspace's rows; of columns that are still to be named.
   Tile<Real, Row> tile_of(Index n, Workspace& work) const {
     Tile<Real, Row> tile{};
-    tile.n_groups = round_up(n, kernel_.lanes) / kernel_.lanes;
+    const Index beyond = n % kernel_.lanes;
+    tile.has_rest = half_ != nullptr && beyond > 0 && beyond <= half_->lanes;
+    tile.n_groups = n / kernel_.lanes + (beyond > 0 && !tile.has_rest);
     tile.sample = sample_of<In>();
-    for (Index g = 0; g < tile.n_groups; ++g) {
+    for (Index g = 0; g < all_groups(tile); ++g) {
       tile.groups[g] = {g * kernel_.lanes, staged_rows(work) + g * kernel_.lanes, tables_.tile};
     }
     tile.needs = work.needs;
@@ -212,7 +231,7 @@ class Walk {
 
   // Those of the frames from column `first`, of which the first `known` lie transposed already.
   void take_columns(Index first, Index known, Tile<Real, Row>& tile, Workspace& work) const {
-    gather(first + tables_.carry - tables_.lead + known, tables_.lead + tile.n_groups * kernel_.lanes - known, work);
+    gather(first + tables_.carry - tables_.lead + known, tables_.lead + all_groups(tile) * kernel_.lanes - known, work);
     name_columns(tile, work);
     tile.first_column = known;
   }
@@ -282,12 +301,13 @@ class Walk {
   bool write_directly(Index first, Index n, Tile<Real, Row>& tile) const {
     bool all = false;
     if constexpr (std::is_same_v<Out, Row>) {
-      if (out_.stride[2] != 1 || n < kernel_.lanes) return false;
+      if (out_.stride[2] != 1) return false;
       all = true;
-      for (Index g = 0; g < tile.n_groups; ++g) {
-        const Index column = std::min(g * kernel_.lanes, n - kernel_.lanes);
+      for (Index g = 0; g < all_groups(tile); ++g) {
+        const Index lanes = g < tile.n_groups ? kernel_.lanes : half_->lanes, column = std::min(g * kernel_.lanes, n - lanes);
         const Index clip = (first + column) / pitch(), frame = first + column - clip * pitch();
-        if (frame + kernel_.lanes <= n_frames()) tile.groups[g] = {column, out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
+        const bool is_of_one_clip = column >= 0 && frame + lanes <= n_frames();
+        if (is_of_one_clip) tile.groups[g] = {column, out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
         else all = false;
       }
     }
@@ -297,9 +317,9 @@ class Walk {
   // The frames of the groups that were not written directly.
   void copy_staged(Index first, Index n, const Tile<Real, Row>& tile, Workspace& work) const {
     const auto is_staged = [&](Index g) { return tile.groups[g].first == staged_rows(work) + g * kernel_.lanes; };
-    for (Index g = 0; g < tile.n_groups; ++g) {
+    for (Index g = 0; g < all_groups(tile); ++g) {
       const Index from = g;
-      while (g < tile.n_groups && is_staged(g)) ++g;
+      while (g < all_groups(tile) && is_staged(g)) ++g;
       if (from == g) continue;
       const Index begin = from * kernel_.lanes, end = std::min(n, g * kernel_.lanes);
       copy_out(first + begin, end - begin, tile.groups[from], [](Index) { return true; });
@@ -365,6 +385,7 @@ class Walk {
 
   const LogMelParams& params_;
   const Kernel<Real>& kernel_;
+  const Kernel<Real>* half_;
   const Layout<Real>& layout_;
   const Tables<Real>& tables_;
   View<const In, 2> x_;

@@ -33,7 +33,7 @@ class Aligned {
 };
 
 struct Workspace {
-  Aligned waveform, spectra, rows, zeros, staged;
+  Aligned waveform, spectra, rest, rows, zeros, staged;
   std::vector<const void*> columns;
   Way needs[kLargestTile];
 };
