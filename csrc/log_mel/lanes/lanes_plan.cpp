@@ -165,9 +165,9 @@ void LanesPlan<Real>::make_reliefs() {
 }
 
 // How many frames a tile has, and of how many groups of them the spectra become log-mel at once. AVX2 takes 5 to 15 % less where a
-// small tile and the spectra of one group stay in a first-level cache of 48 KB, with 2 % less where they fill most of it, and up to
-// 20 % more in one of 32 KB; AVX-512, of whose groups a small tile has one or two, gains nothing, and four floats in a vector next to
-// nothing.
+// small tile and the spectra of one group stay in a first-level cache of 48 KB, 2 % less where they fill most of it, and 2 to 9 %
+// more with one of 32 KB (Zen 4). AVX-512, of whose groups a small tile has one or two, gains nothing, four floats in a vector
+// next to nothing.
 template <class Real>
 void LanesPlan<Real>::choose_sizes(Index largest_tile, Tables<Real>& tables) const {
   const Index vector_bytes = kernel_.lanes * static_cast<Index>(sizeof(Real)), spectrum_bytes = tables.spectrum_size * vector_bytes;
