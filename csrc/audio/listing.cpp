@@ -33,11 +33,14 @@ bool same_but_for_case(std::string_view name, std::string_view lower_case) {
   return std::equal(name.begin(), name.end(), lower_case.begin(), lower_case.end(), [](char a, char b) { return lower(a) == b; });
 }
 
-// Of errno: what is wrong with a name. All else, a disk that fails, say, is no property of the corpus.
+}  // namespace
+
 bool is_of_the_name(int error) {
   constexpr int kOfTheName[] = {ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, ENAMETOOLONG, EINVAL};
   return std::find(std::begin(kOfTheName), std::end(kOfTheName), error) != std::end(kOfTheName);
 }
+
+namespace {
 
 // What lies at `name` in an open folder, whose path is `inside`; false where nothing can be found there. Throws Unlistable.
 bool look(int folder, const std::string& inside, const char* name, int flags, struct stat& about) {

@@ -22,6 +22,9 @@ class Unlistable : public std::runtime_error {
   std::string path;
 };
 
+// Of errno: what is wrong with a name. All else, a disk that fails, say, is no property of the corpus.
+bool is_of_the_name(int error);
+
 struct Listing {
   Fresh<char> names;             // paths inside the folder, '/' between, end to end; in the order of their bytes
   Fresh<std::int32_t> offsets;   // of each name and of the end: one more than files

@@ -73,6 +73,7 @@ void bind_files(py::module_& module) {
   bind_owned<std::int64_t>(module, "Int64s");
   module.def("list_audio", &list, py::arg("root"), py::arg("suffixes"), py::arg("threads"),
              "(names, offsets, bytes, labels, unlabelled, ignored, left_out, dead_links) of the audio files in a folder");
+  module.def("is_of_the_name", &is_of_the_name, py::arg("error"), "whether an errno tells what is wrong with a name");
   module.def("start_writing", &start_writing, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),
              "have the system begin to write these bytes of a file to disk");
   module.def("let_go", &let_go, py::arg("descriptor"), py::arg("first"), py::arg("n_bytes"),

@@ -16,6 +16,7 @@ PYBIND11_MODULE(_native, module) {
   clinaug::bindings::bind_log_mel_device(module);
   clinaug::bindings::bind_audio(module);
   clinaug::bindings::bind_files(module);
+  clinaug::bindings::bind_lost_pages(module);
   clinaug::bindings::bind_residual_se(module);
 #ifdef CLINAUG_HAS_CUDA
   clinaug::bindings::bind_residual_se_device(module);

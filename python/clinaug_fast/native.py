@@ -248,6 +248,12 @@ def list_audio(root: str | os.PathLike, suffixes: Sequence[str], threads: int = 
     return Listing(np.asarray(names).view(np.uint8), np.asarray(offsets), np.asarray(n_bytes), *rest)
 
 
+def is_of_the_name(error: OSError) -> bool:
+    """Whether a file cannot be looked at for its name's sake: gone, no link to anything, not for us. `list_audio` lists
+    it then, without a size; all else, a disk that fails, say, is no property of a corpus."""
+    return _native.is_of_the_name(error.errno or 0)
+
+
 def start_writing(descriptor: int, first: int, n_bytes: int) -> None:
     """Have the system begin to write these bytes of an open file to disk, and wait for nothing; a later fsync is short.
     Does nothing where the system cannot be asked."""

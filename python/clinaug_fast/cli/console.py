@@ -150,7 +150,7 @@ class Say:
         self.stop()
         try:
             if self.as_json:
-                self._print_json("found" if exit_code else "ok", exit_code, fields)
+                print(self._json("found" if exit_code else "ok", exit_code, fields))
             elif isinstance(text, str):
                 print(shown(text, "\n"))
             else:
@@ -173,17 +173,37 @@ class Say:
         _line(f"error: {error}")
         if self.as_json:
             try:
-                self._print_json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})
+                print(self._failed(error))
                 sys.stdout.flush()
             except OSError:  # it may be stdout that cannot be written
                 _forget(sys.stdout)
         return typer.Exit(error.exit_code)
 
-    def _print_json(self, status: str, exit_code: int, fields: dict[str, Any]) -> None:
+    @contextlib.contextmanager
+    def tell_lost_pages(self) -> Iterator[None]:
+        """Where a page of a mapped shard cannot be had, the system sends a signal that nothing returns from."""
+        from clinaug_fast import _native
+
+        error = ResourceError(
+            "a file lost a page while it was read: its disk or its share failed, or somebody cut it short. Check them, "
+            "then run the same command again"
+        )
+        _native.tell_of_lost_pages(
+            f"error: {error}\n", f"{self._failed(error)}\n" if self.as_json else "", error.exit_code
+        )
+        try:
+            yield
+        finally:
+            _native.stop_telling()
+
+    def _failed(self, error: ClinaugError) -> str:
+        return self._json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})
+
+    def _json(self, status: str, exit_code: int, fields: dict[str, Any]) -> str:
         head = {"schema_version": SCHEMA_VERSION, "command": self.command, "status": status, "exit_code": exit_code}
         in_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
         text = json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=in_ascii, allow_nan=False)
-        print(text if in_ascii else shown_in_json(text))
+        return text if in_ascii else shown_in_json(text)
 
 
 def _line(text: str) -> None:
@@ -212,7 +232,7 @@ def stage(command: str, as_json: bool, quiet: bool) -> Iterator[Say]:
     """Run a stage: yields its Say and turns whatever goes wrong into a sentence and an exit code."""
     say = Say(command, as_json, quiet)
     try:
-        with _signals_raise(say):
+        with _signals_raise(say), say.tell_lost_pages():
             yield say
             say.stop()
     except typer.Exit:

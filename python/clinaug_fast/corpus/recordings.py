@@ -45,7 +45,6 @@ RECORDINGS_SCHEMA = pa.schema(
     ]
 )
 ROWS_AT_ONCE = 4096
-OF_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ def _sizes(paths: Iterable[str], root: Path) -> pa.Array:
         try:
             return os.stat(f"{root}/{path}").st_size
         except OSError as error:
-            if error.errno in OF_THE_NAME:
+            if native.is_of_the_name(error):
                 return None
             raise
 
