@@ -11,7 +11,7 @@ import pytest
 from clinaug_fast import _native, native
 from clinaug_fast.config import MelConfig
 
-BITS = 8
+BITS = 9
 DIGESTS = {"x86-64-v3": "89b2a3c094d7d12e", "baseline x86_64": "09ee2098ea728441"}
 SIZES = [(2048, 512, 64), (512, 128, 64), (1024, 256, 80), (400, 160, 80), (480, 480, 24), (1021, 300, 40)]
 

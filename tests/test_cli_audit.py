@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -211,3 +212,27 @@ def test_a_table_that_could_name_nothing_is_not_written(cli: Cli, tmp_path: Path
     assert done.exit_code == 3
     assert "no table can name the recordings, such as hum/two\\nlines.wav" in done.stderr
     assert not (tmp_path / "audited.csv").exists()
+
+
+@pytest.mark.parametrize(("suffix", "lost"), [(".csv", {"corpus/saw/0.wav"}), (".parquet", set())])
+def test_a_subject_over_two_lines_is_in_no_csv_table(
+    cli: Cli, corpus: Path, tmp_path: Path, suffix: str, lost: set[str]
+) -> None:
+    """`preprocess` would refuse all of it."""
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in corpus.rglob("*.wav"))
+    whose = {"corpus/saw/0.wav": "two\nlines"}
+    columns = {"path": names, "label": [name.split("/")[1] for name in names], "subject": list(map(whose.get, names))}
+    pq.write_table(pa.table(columns), tmp_path / "given.parquet")
+    done = cli("audit", tmp_path / "given.parquet", tmp_path / f"made{suffix}")
+    assert done.exit_code == 0, done.output
+    assert ("1 recording is not in" in done.stderr) is bool(lost)
+    assert set(names) - set(read_corpus(tmp_path / f"made{suffix}").table.column("path").to_pylist()) == lost
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_label_of_white_space_is_in_no_table(cli: Cli, corpus: Path, tmp_path: Path, suffix: str) -> None:
+    cut(corpus / " /blank.wav", 40)
+    done = cli("audit", corpus, tmp_path / f"made{suffix}")
+    assert done.exit_code == 0, done.output
+    assert "1 recording is not in" in done.stderr
+    assert len(read_corpus(tmp_path / f"made{suffix}")) == 9

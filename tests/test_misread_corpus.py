@@ -2,10 +2,13 @@
 round, more machines than work."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import Result
 
@@ -196,3 +199,22 @@ def test_a_label_of_which_nothing_is_left_is_told(cli: Cli, tmp_path: Path):
         assert cli("preprocess", corpus, tmp_path / "out", *mild, "--shard", f"{number}/2").exit_code == 0
     parts = sorted(tmp_path.glob("out.part*"))
     assert told in cli("merge", *parts, tmp_path / "out", "--quiet").stderr
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\u2060"])
+def test_labels_that_differ_by_what_is_not_seen_are_refused(tmp_path: Path, unseen: str):
+    table = tmp_path / "t.parquet"
+    labels = ["normal", f"nor{unseen}mal", "wheeze"]
+    pq.write_table(pa.table({"path": [f"{k}.wav" for k in range(3)], "label": labels}), table)
+    with pytest.raises(InputError, match=re.escape(f"has the labels 'normal' and {labels[1]!a}; expected one")):
+        read_corpus(table)
+
+
+@pytest.mark.parametrize("name", ["subject\u200b", "subject_", "\ufeffpath", "label.", "SITE", "start_s\u200b"])
+def test_a_column_whose_name_is_nearly_one_that_is_known_is_refused(tmp_path: Path, name: str):
+    known = next(known for known in ("path", "label", "subject", "site", "start_s") if known in name.lower())
+    columns = {"path": ["a.wav", "b.wav"], "label": ["a", "b"], "subject": ["p", "q"]}
+    columns = {key: values for key, values in columns.items() if key != known} | {name: ["1", "2"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=re.escape(f"has the column {name!r}; expected '{known}'. Rename it")):
+        read_corpus(tmp_path / "t.parquet")

@@ -81,6 +81,32 @@ def test_labels_dealt_by_lot_are_hardly_ever_told(n_subjects: int, n_devices: in
     assert warned <= 3
 
 
+@pytest.mark.parametrize(("n_subjects", "n_kits", "n_devices"), [(12, 3, 4), (20, 3, 4), (20, 4, 6)])
+def test_a_subject_of_several_devices_counts_once(n_subjects: int, n_kits: int, n_devices: int) -> None:
+    """Labels dealt by lot, and each subject recorded with all devices of a kit."""
+    rng = np.random.default_rng(3)
+    warned = 0
+    for _ in range(100):
+        labels, kits = rng.integers(3, size=n_subjects), rng.integers(n_kits, size=n_subjects)
+        rows = [
+            (LABELS[label], subject, f"{kit} {device}")
+            for subject, (label, kit) in enumerate(zip(labels, kits, strict=True))
+            for device in range(n_devices)
+        ]
+        warned += found(rows)["warning"] is not None
+    assert warned <= 10
+
+
+def test_the_warning_counts_subjects_not_their_devices() -> None:
+    rows = [("wheeze", k, "B") for k in range(14)]
+    rows += [("normal", 100 + k, device) for k in range(20) for device in "ABC"]
+    told = found(rows)["warning"]
+    assert "'wheeze' is told by the device alone, right of 100% of its subjects and 67% of the others" in told
+    assert "('B' has 14 of its 14, 20 of the others' 20); so 1 more label is" in told
+    rows += [("normal", 100 + k, "B") for k in range(20)] * 9  # recordings of the same subjects
+    assert found(rows)["warning"] == told
+
+
 def test_a_few_shared_devices_beside_many_of_ones_own_decide_nothing() -> None:
     rows = [(LABELS[k % 2], k, f"phone {k}") for k in range(196)]
     rows += [("crackle", 200 + k, "A") for k in range(2)] + [("normal", 300 + k, "B") for k in range(2)]

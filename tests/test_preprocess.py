@@ -144,6 +144,9 @@ def test_a_second_channel_of_the_same_sound_changes_no_fact(tiny_corpus: Path, t
         facts.append(json.loads((tmp_path / f"{name}.set/features.json").read_text())["corpus_facts"])
     one, two = facts
     assert (one.pop("channels"), two.pop("channels")) == ({"1": 18}, {"2": 18})
+    for about, name in ((one, "8000 Hz, 1 channel"), (two, "8000 Hz, 2 channels")):
+        named = [of["named"] for of in about.pop("formats")["by_label"].values()]
+        assert named == [{name: 6}] * len(LABELS)
     assert one == two
     assert one["clipped_share"]["min"] > 0 < one["silent_share"] < 0.2
 

@@ -1,5 +1,6 @@
 """verify: a whole set passes, and each kind of damage is told by the name of its file."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinaug_fast.config import ClipConfig
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, cannot_be_read
+from clinaug_fast.features import verify as module
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, FeatureSet, feature_set_fingerprint, new_feature_set
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.features.verify import Report, verify
@@ -243,3 +245,31 @@ def test_counts_of_two_labels_that_changed_places(copy: Path) -> None:
     clips["hiss"], clips["hum"] = clips["hiss"] + 1, clips["hum"] - 1
     sealed(copy, about)
     assert "clips by label" in only_problem(verify(copy))[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("fingerprint_shard", "shards/00000.npy"),
+        ("feature_set_fingerprint", "index.parquet"),
+        ("read_versioned", "features.json"),
+    ],
+)
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EACCES, errno.EIO])
+def test_what_the_disk_does_not_give_is_not_damaged(made: Path, cli, monkeypatch, name: str, file: str, code: int):
+    def fails(*given, **named):
+        error = OSError(code, os.strerror(code), str(made / file))
+        raise cannot_be_read(made / file, error, "Make it anew") if name == "read_versioned" else error
+
+    monkeypatch.setattr(module, name, fails)
+    done = cli("verify", made)
+    assert done.exit_code == 3
+    assert f"{made / file} cannot be read: {os.strerror(code)}. Check its rights and its disk" in done.stderr
+    assert "damaged" not in done.stdout + done.stderr
+
+
+def test_a_lost_index_is_told_with_the_shards_that_are_there(made: Path, tmp_path: Path):
+    copy = shutil.copytree(made, tmp_path / "set")
+    (copy / "index.parquet").unlink()
+    report = verify(copy)
+    assert (report.shards, report.damaged) == (1, ["index.parquet"])

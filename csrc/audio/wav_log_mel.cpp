@@ -168,8 +168,12 @@ WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& 
         clips.clipped = level.clipped;
         clips.square_sum = level.square_sum;
         clips.silent = level.silent;
-        if (wav.channels == 1) return finish(samples);
+        if (wav.channels == 1) {
+          clips.mono_power = level.n > 0 ? level.square_sum / static_cast<double>(level.n) : 0.0;
+          return finish(samples);
+        }
         mix_to_mono(samples, wav.channels, scratch.mono);
+        if (clips.n_samples > 0) window_energy(View<const float, 2>{scratch.mono.data(), {1, clips.n_samples}, {clips.n_samples, 1}}, &clips.mono_power);
         finish(std::span<const float>(scratch.mono));
       },
       interleaved(wav, segment, scratch.converted));

@@ -37,6 +37,7 @@ struct WavClips {
   std::int64_t clipped = 0;
   double square_sum = 0.0;
   std::int64_t silent = 0;
+  double mono_power = 0.0;     // mean of x^2 of the channels' mean
 };
 
 struct WavBatch {

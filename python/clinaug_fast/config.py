@@ -116,8 +116,8 @@ class MelConfig(Settings):
     where a field is not given; it is not stored itself.
     """
 
-    sample_rate: int = Field(44100, ge=1, le=COUNT_MAX)
-    n_fft: int = Field(2048, ge=2, le=N_FFT_MAX)
+    sample_rate: int = Field(default=44100, ge=1, le=COUNT_MAX)
+    n_fft: int = Field(default=2048, ge=2, le=N_FFT_MAX)
     win_length: int = Field(
         default_factory=lambda fields: fields["n_fft"],
         ge=1,
@@ -130,8 +130,8 @@ class MelConfig(Settings):
         description="samples between frames; default n_fft // 4",
     )
     window: Literal["hann", "hamming", "blackman", "boxcar"] = "hann"
-    n_mels: int = Field(64, ge=1, le=N_MELS_MAX)
-    f_min: Annotated[float, AfterValidator(lambda hz: hz + 0.0)] = Field(0.0, ge=0.0)  # JSON knows a -0.0
+    n_mels: int = Field(default=64, ge=1, le=N_MELS_MAX)
+    f_min: Annotated[float, AfterValidator(lambda hz: hz + 0.0)] = Field(default=0.0, ge=0.0)  # JSON knows a -0.0
     f_max: float = Field(
         default_factory=lambda fields: fields["sample_rate"] / 2, gt=0.0, description="default sample_rate / 2"
     )
@@ -141,7 +141,7 @@ class MelConfig(Settings):
     center: bool = True
     pad_mode: Literal["reflect", "constant", "edge"] = "reflect"
     log: Literal["ln", "log10", "db"] = "ln"
-    floor: float = Field(1e-10, gt=0.0, le=1e30)
+    floor: float = Field(default=1e-10, gt=0.0, le=1e30)
 
     @model_validator(mode="before")
     @classmethod
@@ -237,17 +237,19 @@ class MelConfig(Settings):
 class ClipConfig(Settings):
     """How a recording is cut into clips of one fixed length, the unit of a feature set."""
 
-    n_frames: int = Field(64, ge=1, le=COUNT_MAX, description="log-mel frames of a clip")
+    n_frames: int = Field(default=64, ge=1, le=COUNT_MAX, description="log-mel frames of a clip")
     stride_frames: int = Field(
         default_factory=lambda fields: fields["n_frames"],
         ge=1,
         le=COUNT_MAX,
         description="frames between clip starts; default n_frames: no overlap",
     )
-    short: Literal["pad", "tile"] = Field("pad", description="a recording shorter than a clip: zeros, or repeated")
-    min_seconds: float = Field(0.1, ge=0.0, description="shorter recordings are rejected")
+    short: Literal["pad", "tile"] = Field(
+        default="pad", description="a recording shorter than a clip: zeros, or repeated"
+    )
+    min_seconds: float = Field(default=0.1, ge=0.0, description="shorter recordings are rejected")
     quiet_db: float = Field(
-        40.0, gt=0.0, description="clips whose RMS is this far below their recording's loudest are dropped"
+        default=40.0, gt=0.0, description="clips whose RMS is this far below their recording's loudest are dropped"
     )
 
 
@@ -255,21 +257,23 @@ class GanConfig(Settings):
     """A conditional Wasserstein GAN with gradient penalty and its training."""
 
     model: Literal["se-cwgan-gp", "res-cwgan-gp", "cwgan-gp"] = "se-cwgan-gp"
-    width: int = Field(16, ge=1, le=512, description="channels of the last generator stage; earlier ones have more")
-    latent_dim: int = Field(128, ge=1, le=LATENT_DIM_MAX)
-    steps: int = Field(2000, ge=1, le=COUNT_MAX, description="generator steps")
-    batch_size: int = Field(32, ge=2, le=BATCH_MAX)
-    n_critic: int = Field(5, ge=1, le=COUNT_MAX, description="critic steps a generator step")
-    gradient_penalty: float = Field(10.0, ge=0.0, le=RATE_MAX)
-    generator_rate: float = Field(5e-4, gt=0.0, le=RATE_MAX)
-    critic_rate: float = Field(1e-3, gt=0.0, le=RATE_MAX)
+    width: int = Field(
+        default=16, ge=1, le=512, description="channels of the last generator stage; earlier ones have more"
+    )
+    latent_dim: int = Field(default=128, ge=1, le=LATENT_DIM_MAX)
+    steps: int = Field(default=2000, ge=1, le=COUNT_MAX, description="generator steps")
+    batch_size: int = Field(default=32, ge=2, le=BATCH_MAX)
+    n_critic: int = Field(default=5, ge=1, le=COUNT_MAX, description="critic steps a generator step")
+    gradient_penalty: float = Field(default=10.0, ge=0.0, le=RATE_MAX)
+    generator_rate: float = Field(default=5e-4, gt=0.0, le=RATE_MAX)
+    critic_rate: float = Field(default=1e-3, gt=0.0, le=RATE_MAX)
     ema: float = Field(
-        0.999,
+        default=0.999,
         ge=0.0,
         lt=1.0,
         description="highest decay of the averaged generator; before, (1 + step) / (10 + step)",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
 
 class ClassifierConfig(Settings):
@@ -279,13 +283,15 @@ class ClassifierConfig(Settings):
     that, so the default costs 10 to 20 s a classifier and five folds with three seeds some minutes an arm.
     """
 
-    width: int = Field(16, ge=1, le=512, description="channels of the first stage; 64 is the published ResNet-18")
-    steps: int = Field(1000, ge=1, le=COUNT_MAX, description="gradient steps, the same in every arm")
-    batch_size: int = Field(16, ge=2, le=BATCH_MAX)
-    learning_rate: float = Field(1e-3, gt=0.0, le=RATE_MAX)
-    weight_decay: float = Field(1e-2, ge=0.0, le=RATE_MAX)
-    seeds: int = Field(3, ge=1, le=1000, description="classifiers a fold and arm, averaged")
-    seed: int = Field(0, ge=0)
+    width: int = Field(
+        default=16, ge=1, le=512, description="channels of the first stage; 64 is the published ResNet-18"
+    )
+    steps: int = Field(default=1000, ge=1, le=COUNT_MAX, description="gradient steps, the same in every arm")
+    batch_size: int = Field(default=16, ge=2, le=BATCH_MAX)
+    learning_rate: float = Field(default=1e-3, gt=0.0, le=RATE_MAX)
+    weight_decay: float = Field(default=1e-2, ge=0.0, le=RATE_MAX)
+    seeds: int = Field(default=3, ge=1, le=1000, description="classifiers a fold and arm, averaged")
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> "ClassifierConfig":
@@ -301,12 +307,16 @@ class AugmentConfig(Settings):
     """
 
     by: Literal["noise", "pitch", "stretch", "specaugment"]
-    snr_db: float = Field(10.0, ge=-20.0, le=100.0, description="noise: from so far below a clip to 20 dB further")
-    semitones: float = Field(2.0, gt=0.0, le=12.0, description="pitch: up or down by at most so many")
-    rate: float = Field(1.25, gt=1.0, le=2.0, description="stretch: from so much slower to so much faster")
-    mask: float = Field(0.2, gt=0.0, le=0.5, description="specaugment: a mask's largest share of bands or frames")
-    copies: int = Field(1, ge=1, le=100, description="altered clips of each real one")
-    seed: int = Field(0, ge=0)
+    snr_db: float = Field(
+        default=10.0, ge=-20.0, le=100.0, description="noise: from so far below a clip to 20 dB further"
+    )
+    semitones: float = Field(default=2.0, gt=0.0, le=12.0, description="pitch: up or down by at most so many")
+    rate: float = Field(default=1.25, gt=1.0, le=2.0, description="stretch: from so much slower to so much faster")
+    mask: float = Field(
+        default=0.2, gt=0.0, le=0.5, description="specaugment: a mask's largest share of bands or frames"
+    )
+    copies: int = Field(default=1, ge=1, le=100, description="altered clips of each real one")
+    seed: int = Field(default=0, ge=0)
 
     @property
     def strength(self) -> str:

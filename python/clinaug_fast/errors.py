@@ -52,10 +52,14 @@ class InputError(ClinaugError, ValueError):
     exit_code = 3
 
 
+class UnreadableError(InputError):
+    """A file that the system does not give: nothing is told of what it holds."""
+
+
 def cannot_be_read(path: object, error: Exception, mend: str) -> InputError:
     """What to raise of a file where reading it raised `error`; `mend`: what to do where it is damaged."""
     if is_of_the_system(error):
-        return InputError(
+        return UnreadableError(
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. Check its rights and its disk"
         )
     return InputError(f"{path} cannot be read: {error}. {mend}")

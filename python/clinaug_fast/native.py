@@ -39,7 +39,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Counts up where a change changes bits, of the kernels, of what is decoded or rejected, or of what is measured of a
 # recording.
-BITS = 8
+BITS = 9
 
 
 def arithmetic(instruction_set: str, compiler: str) -> str:
@@ -170,7 +170,7 @@ class Wav(NamedTuple):
     level: Level  # before mixing
 
 
-# What is measured of a recording, levels before mixing and resampling: WavClips in csrc/audio/wav_log_mel.hpp.
+# What is measured of a recording before resampling: WavClips in csrc/audio/wav_log_mel.hpp.
 MEASURED = np.dtype(
     [
         ("clips", "<i8"),
@@ -182,6 +182,7 @@ MEASURED = np.dtype(
         ("clipped", "<i8"),
         ("square_sum", "<f8"),
         ("silent", "<i8"),
+        ("mono_power", "<f8"),  # mean of x^2 of the channels' mean
     ]
 )
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.audit.sources import Audit
-from clinaug_fast.corpus.table_file import TABLE_SUFFIXES
+from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import atomic_file, try_to_write, write_text
 from clinaug_fast.shown import shown
@@ -30,11 +31,15 @@ def refuse_target(table: Path) -> None:
 
 def write_subjects(found: Audit, table: Path) -> list[str]:
     """Write the table, and return the ids that no table can name: of files whose names are not UTF-8, or go over
-    several lines."""
+    several lines, or whose label a table takes for none or a CSV table for several lines."""
     columns = found.table()
     ids, paths = found.corpus.table.column("id").to_pylist(), columns.column("path").to_pylist()
     refused = found.corpus.table.column("refused").is_valid().to_numpy()
     unnamed = refused | np.array(["\n" in path or "\r" in path for path in paths], bool)
+    unnamed |= pc.equal(pc.utf8_trim_whitespace(columns.column("label")), "").to_numpy()  # for a table, none
+    if table.suffix.lower() == ".csv":
+        for name in (name for name, kind in COLUMNS.items() if kind == pa.string()):
+            unnamed |= pc.match_substring_regex(columns.column(name), "[\n\r]").fill_null(False).to_numpy()
     folder = os.path.realpath(table.parent)
     if unnamed.all():
         raise InputError(

@@ -39,6 +39,11 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
     folds = len(about["settings"]["tested"])
     if folds > 1:
         yield f"± is the standard deviation over {folds} folds."
+    if compared := about.get("compared"):  # none: an older build measured
+        low, high = min(compared), max(compared)
+        n = str(low) if low == high else f"{low} to {high}"
+        a_fold = " a fold" if folds > 1 else ""
+        yield f"Each distance rests on {n} clips of a set{a_fold}, as many of a label as all sets have."
     yield (
         "Fréchet and kernel distance are to clips of test subjects, as classifiers see them that have learnt from "
         "others; smaller is nearer, and real clips of others come to what the first row says; a kernel distance may "
@@ -56,4 +61,4 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
 
 def _pictures(about: Mapping[str, Any], out: Path) -> Iterator[str]:
     for arm in about["arms"]:
-        yield f"the nearest of {shown(arm)}: {out / 'closest' / arm / 'pairs.png'}"
+        yield f"the nearest of {shown(arm)}: {shown(str(out / 'closest' / arm / 'pairs.png'))}"

@@ -7,7 +7,7 @@ from rich.console import Group
 
 from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.scores import BASELINE
-from clinaug_fast.shown import counted
+from clinaug_fast.shown import counted, shown
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
@@ -53,6 +53,22 @@ def _gain(difference: dict[str, Any]) -> str:
     return f"{mean} ({low} to {high})"
 
 
+def _added(scores: dict[str, Any]) -> str | None:
+    """How many clips the arms have that the baseline has not."""
+    clips = scores.get("trained_on", {})
+    if len(clips) < 2 or any(n is None for by_fold in clips.values() for n in by_fold):
+        return None
+    real = clips[BASELINE]
+    added = {arm: [n - of for n, of in zip(by_fold, real, strict=True)] for arm, by_fold in clips.items()}
+    each = ", ".join(f"{shown(arm)} {_range(numbers)}" for arm, numbers in added.items() if arm != BASELINE)
+    return f"Clips added to the {_range(real)} real ones that a fold trains on: {each}."
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def _sentences(scores: dict[str, Any]) -> Sequence[str]:
     folds, seeds = len(scores["folds"]), scores["seeds"]
     baseline = scores["arms"][BASELINE]
@@ -65,6 +81,8 @@ def _sentences(scores: dict[str, Any]) -> Sequence[str]:
         f"{recordings} tested (files, or the segments that a table names), {windows}; the windows of a recording vote "
         "by their mean log-probability."
     )
+    if added := _added(scores):
+        yield added
     if len(scores["arms"]) > 1:
         if folds == 1:
             yield "One fold shows no spread: it cannot tell a gain from chance."

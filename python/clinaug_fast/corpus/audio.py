@@ -55,6 +55,7 @@ class Waveform:
     file_rate: int  # Hz, before resampling
     channels: int  # of the file
     level: native.Level  # of the file's samples, before mixing and resampling
+    mono_power: float  # mean square of the channels' mean, before resampling
     resampling_s: float  # what resampling took, of the time to decode it
 
 
@@ -214,10 +215,11 @@ def decode(
         samples, rate, channels, level = wav
         refuse_too_long(len(samples), rate, max_seconds)
     refuse_too_short(len(samples), rate, min_seconds)
+    power = mono_power(samples, channels, level)
     begun = time.perf_counter()
     if rate != sample_rate:
         samples = soxr.resample(as_float(samples), rate, sample_rate, quality="HQ")
-    return Waveform(samples, rate, channels, level, time.perf_counter() - begun)
+    return Waveform(samples, rate, channels, level, power, time.perf_counter() - begun)
 
 
 def refuse_too_short(n_samples: int, rate: int, min_seconds: float) -> None:
@@ -327,6 +329,13 @@ def mixed(samples: np.ndarray) -> np.ndarray:
     for channel in range(1, samples.shape[1]):
         total = total + as_float(samples[:, channel])
     return total / np.float32(samples.shape[1])
+
+
+def mono_power(mono: np.ndarray, channels: int, level: native.Level) -> float:
+    """Mean square of the channels' mean; level: of the channels themselves. As wav_log_mel has it."""
+    if not len(mono):
+        return 0.0
+    return level.square_sum / level.n if channels == 1 else float(native.window_energy(mono[None])[0])
 
 
 def as_float(samples: np.ndarray) -> np.ndarray:

@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 from clinaug_fast.corpus.copies import Names, copies
 from clinaug_fast.corpus.origins import KINDS, label_by_origin
 from clinaug_fast.corpus.shortcut import duration_and_level_shortcut
+from clinaug_fast.shown import counted, shown
 
 SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
 FLOOR_DB = -120.0  # the level of digital silence, whose logarithm is not finite
+CANCELLED_DB = -20.0  # of the mean of channels beside themselves, below which they are each other's negative
 
 FACTS_SCHEMA = pa.schema(
     [
@@ -30,7 +32,8 @@ FACTS_SCHEMA = pa.schema(
         pa.field("channels", pa.int32(), nullable=False),
         pa.field("peak", pa.float32(), nullable=False),  # largest |sample|, full scale 1
         pa.field("square_sum", pa.float64(), nullable=False),  # of all samples
-        pa.field("rms_db", pa.float32(), nullable=False),  # dB relative to full scale
+        pa.field("rms_db", pa.float32(), nullable=False),  # of the channels' mean; dB relative to full scale
+        pa.field("mixing_db", pa.float32(), nullable=False),  # that, beside the mean power of the channels
         pa.field("clipped_share", pa.float32(), nullable=False),  # of samples at full scale
         pa.field("silent_share", pa.float32(), nullable=False),  # of samples below SILENCE_DB
     ]
@@ -49,7 +52,7 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
         seconds, column["rms_db"], column["peak"], of_label, subjects, labels
     )
     silent = column["silent_share"] * seconds
-    clipped = column["clipped_share"] > 0
+    clipped, cancelled = column["clipped_share"] > 0, column["mixing_db"] < CANCELLED_DB
     hours = np.bincount(of_label, seconds) / 3600.0
     silent_hours = np.bincount(of_label, silent) / 3600.0
     by_label = {
@@ -74,13 +77,39 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
         "peak": _spread(column["peak"]),
         "clipped_recordings": int(np.count_nonzero(clipped)),
         "clipped_share": _spread(column["clipped_share"]),
+        "cancelled": {  # recordings whose channels, mixed, leave next to nothing
+            label: n
+            for label, n in zip(labels, np.bincount(of_label[cancelled], minlength=len(labels)).tolist(), strict=True)
+            if n
+        },
         "silence_below_db": SILENCE_DB,
         "silent_share": _round(silent.sum() / seconds.sum()),
         "mostly_silent_recordings": int(np.count_nonzero(column["silent_share"] > 0.5)),
         "shortcut": shortcut,
         "origins": {kind: label_by_origin(recordings.column(kind), of_label, subjects, labels, kind) for kind in KINDS},
+        "formats": label_by_origin(_formats(column), of_label, subjects, labels, "format"),
         "copies": copies(column, of_label, subjects, names),
     }
+
+
+def _formats(column: dict[str, np.ndarray]) -> pa.ChunkedArray:
+    """(n,) what a person would call a recording's format: its rate and channels."""
+    different, of = np.unique(np.stack([column["file_rate"], column["channels"]]), axis=1, return_inverse=True)
+    names = [f"{rate} Hz, {counted(int(channels), 'channel')}" for rate, channels in different.T]
+    return pa.chunked_array([pa.array(names, pa.string()).take(pa.array(of.ravel()))])
+
+
+def warning_of_cancelled(facts: dict[str, Any]) -> str | None:
+    """Of recordings whose channels cancel in their mean, which is what is transformed."""
+    if not (lost := facts.get("cancelled")):  # none: an older build made the set
+        return None
+    n, each = sum(lost.values()), ", ".join(f"{shown(label)} {of}" for label, of in lost.items())
+    verb = "lose" if n > 1 else "loses"
+    return (
+        f"{n} of {counted(facts['recordings'], 'recording')} {verb} more than {-CANCELLED_DB:g} dB where the channels "
+        f"are mixed, as one is the other's negative ({each}): next to nothing is left for their clips. Keep one "
+        "channel of such files"
+    )
 
 
 def _coded(texts: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from clinaug_fast.corpus.audio import AudioFile, as_float, finite_level, mixed, open_audio
+from clinaug_fast.corpus.audio import AudioFile, as_float, finite_level, mixed, mono_power, open_audio
 from clinaug_fast.corpus.frames import read_frames
 from clinaug_fast.corpus.recordings import Recording
 
@@ -49,11 +49,17 @@ class LongRecording:
         self.rate, self.channels = file.sound.samplerate, file.sound.channels
         self.n_samples = file.stop - file.start  # a channel
         self.level: Any = None  # of the pieces so far
+        self._mono_sum = 0.0  # of squares
         self._width = values_per_sample(self.channels, self.rate, sample_rate, clip_values)
 
     @property
     def is_long(self) -> bool:
         return not fits_a_piece(self.n_samples * self._width)
+
+    @property
+    def mono_power(self) -> float:
+        """Mean square of the channels' mean, once all pieces were taken."""
+        return self._mono_sum / max(1, self.n_samples)
 
     @property
     def working_bytes(self) -> int:
@@ -75,6 +81,7 @@ class LongRecording:
             self.level = level if self.level is None else self.level + level
             if samples.ndim == 2:
                 samples = mixed(samples)
+            self._mono_sum += mono_power(samples, self.channels, level) * len(samples)
             decoded = time.perf_counter()
             seconds.decode += decoded - begun
             if stream is not None:

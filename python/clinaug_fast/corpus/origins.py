@@ -1,6 +1,7 @@
-"""Does the site or the device give the label away? Then a classifier can learn the microphone in place of the sound.
+"""Does the site, the device or the format give the label away? Then a classifier can learn that in place of the sound.
 
-Takes what the corpus says of each kept recording; leaves counts by label, and a warning where a label lies apart.
+Takes what the corpus or the file says of each kept recording; leaves counts by label, and a warning where a label lies
+apart.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ KINDS = ("site", "device")
 # it has to be larger, by so many standard errors of guessing: where labels are dealt by lot, that warns of 0 to 13 % of
 # corpora of 8 to 200 subjects, the most of 40 subjects from ten sites.
 FAR, STANDARD_ERRORS = 0.5, 2.5
+ROUNDING = 1e-9  # of sums of shares, which is no difference
 MOST_NAMES = 20  # that are listed, the commonest; the recordings of the others are counted
 
 
@@ -65,23 +67,29 @@ class _Told:
 
 
 def _told(of_label: np.ndarray, of_name: np.ndarray, groups: np.ndarray, n_labels: int) -> list[_Told]:
-    """The clearest first. Each subject is told by the others alone: what a single one has says nothing of it."""
+    """The clearest first. Each subject is told by the others alone: what a single one has says nothing of it. Of
+    several names each is a share of it: it counts once."""
     found = []
-    subjects = np.unique(np.stack([of_label, of_name, groups]), axis=1)[:2]
-    (label_of, name_of), here = np.unique(subjects, axis=1, return_counts=True)
-    of_any = np.bincount(subjects[1])
-    for label in range(n_labels):
-        mine = label_of == label
-        sub, rest, own = here[mine], of_any[name_of[mine]] - here[mine], int(here[mine].sum())
-        others = int(here.sum()) - own
-        if own < 2 or others < 2:
+    label_of, group_of, name_of = np.unique(np.stack([of_label, groups, of_name]), axis=1)
+    of_each, subject_of, n_names = np.unique(
+        np.stack([label_of, group_of]), axis=1, return_inverse=True, return_counts=True
+    )
+    share = 1.0 / n_names[subject_of.ravel()]
+    n_subjects, n_of_all = np.bincount(of_each[0], minlength=n_labels), np.bincount(name_of)
+    for label in np.flatnonzero(n_subjects >= 2):
+        own, others = int(n_subjects[label]), int(n_subjects.sum() - n_subjects[label])
+        if others < 2:
             continue
-        hits = sub[(sub - 1) / (own - 1) > rest / others].sum() / own
-        alarms = rest[sub / own > (rest - 1) / (others - 1)].sum() / others
+        mine = label_of == label
+        sub, rest = (np.bincount(name_of[of], share[of], len(n_of_all)) for of in (mine, ~mine))
+        of_mine, of_rest = name_of[mine], name_of[~mine]
+        hit = (sub[of_mine] - share[mine]) / (own - 1) > rest[of_mine] / others + ROUNDING
+        alarm = sub[of_rest] / own > (rest[of_rest] - share[~mine]) / (others - 1) + ROUNDING
+        hits, alarms = share[mine][hit].sum() / own, share[~mine][alarm].sum() / others
         if hits - alarms >= max(FAR, STANDARD_ERRORS * 0.5 * np.sqrt(1 / own + 1 / others)):
-            best = int(np.argmax(sub / own - rest / others))
-            name = int(name_of[mine][best])
-            found.append(_Told(label, hits, 1 - alarms, name, int(sub[best]), own, int(rest[best]), others))
+            name = int(np.argmax(sub / own - rest / others))
+            here = int(np.count_nonzero(of_mine == name))
+            found.append(_Told(int(label), hits, 1 - alarms, name, here, own, int(n_of_all[name]) - here, others))
     return sorted(found, key=lambda told: -(told.sensitivity + told.specificity))
 
 

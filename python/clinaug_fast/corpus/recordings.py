@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clinaug_fast import native
-from clinaug_fast.corpus.spellings import as_a_person, composed, refuse_two_spellings
+from clinaug_fast.corpus.spellings import as_a_person, as_it_is_seen, refuse_two_spellings
 from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, read_table
 from clinaug_fast.errors import InputError, SettingsError, is_shortage
 from clinaug_fast.runs import fingerprint
@@ -179,7 +179,7 @@ def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1
         table = ", or, where no folders tell the labels, give a table with the columns path and label"
         others = f"Add the others{table if path.is_dir() else ''}"
         raise InputError(f"{path} has one label, {one}; expected two or more to tell apart. {others}")
-    refuse_two_spellings(path, "label", labels, composed)
+    refuse_two_spellings(path, "label", labels, as_it_is_seen)
     subjects = pc.unique(corpus.table.column("subject")).to_pylist()
     refuse_two_spellings(path, "subject", subjects, as_a_person)
     return corpus

@@ -140,6 +140,9 @@ def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
         plain = field.name.strip().lower()
         meant = next((known for known in COLUMNS if plain in (known, known.removesuffix("_s"))), None)
         plain = re.sub("[^a-z0-9]", "", plain)
+        for known in COLUMNS:  # beside what is not seen, say
+            if plain == known.replace("_", "") and known not in table.column_names:
+                meant = known
         for known, others in OTHER_NAMES.items():
             is_text = COLUMNS[known] == pa.string()
             if plain in others and known not in table.column_names and (is_text or _has_numbers(column)):

@@ -28,6 +28,10 @@ class Rejected(Exception):  # noqa: N818 - a verdict on one file, caught by prep
         super().__init__(reason)
         self.code, self.reason = code, reason
 
+    def alone(self) -> "Rejected":
+        """The same verdict, to be kept: as it was raised, it holds on to what it came through, the samples among it."""
+        return type(self)(self.code, self.reason)
+
 
 class Unopened(Rejected):
     """The file could not be looked at, which may be for want of a disk that is mounted elsewhere."""

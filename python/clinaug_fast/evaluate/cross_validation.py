@@ -27,8 +27,10 @@ from clinaug_fast.features.folds import Folds
 from clinaug_fast.json_files import as_json, read_versioned
 from clinaug_fast.runs import Progress, Silent, begun, claim, fingerprint, provenance, refuse_changed, write_text
 from clinaug_fast.seeds import derived_seed
+from clinaug_fast.shown import counted
 
 SCHEMA_VERSION = 2
+UNEQUAL = 2.0  # times as many clips as another arm adds
 IDENTITY = ("labels", "n_folds", "group_by", "settings")  # of evaluation.json: what its cells belong to
 ABOUT = {  # what evaluation.json tells
     "labels": [str],
@@ -74,7 +76,7 @@ def evaluate(
     admitted = admitted_rows(features, folds, synthetic, chosen)
     evaluation = _begin(out, features, folds, synthetic, config)
     _warn(features, folds, chosen, progress)
-    for warning in _lacking(features.labels, synthetic, admitted):
+    for warning in (*_lacking(features.labels, synthetic, admitted), *_unequal(admitted)):
         progress.warn(warning)
 
     arms = [BASELINE, *synthetic]
@@ -103,7 +105,7 @@ def evaluate(
                     f"or infinity. Lower --learning-rate ({config.learning_rate:g}) or --weight-decay "
                     f"({config.weight_decay:g}), in another output folder"
                 )
-            write_predictions(out, cell, evaluation, features, test, predicted, device)
+            write_predictions(out, cell, evaluation, features, test, predicted, device, len(clips))
     return EvaluationResult(out, score_stored(out), len(missing))
 
 
@@ -159,6 +161,17 @@ def _lacking(
                     f"{synthetic[arm].path} has no clip of {', '.join(missing)} for fold {fold}: the arm {arm!r} "
                     "trains on real clips alone there, and its labels are augmented unequally"
                 )
+
+
+def _unequal(admitted: Mapping[str, Mapping[int, np.ndarray]]) -> Iterator[str]:
+    """What to warn of: arms of which one adds much more than another."""
+    added = {arm: sum(map(len, by_fold.values())) for arm, by_fold in admitted.items()}
+    most, least = (choose(added, key=added.__getitem__, default=None) for choose in (max, min))
+    if most is not None and added[most] > UNEQUAL * added[least]:
+        yield (
+            f"the arm {most!r} adds {counted(added[most], 'clip')} and {least!r} {added[least]}, so what tells them "
+            "apart may be how many there are. Generate as many of each"
+        )
 
 
 def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: Progress) -> None:

@@ -49,6 +49,8 @@ class FoldQuality:
     classes: dict[str, np.ndarray]  # of every clip that was looked at for copies
     ratios: dict[str, np.ndarray]  # of `nearest`, of the same clips
     pairs: dict[str, list[dict[str, Any]]]  # of the arms: the nearest clips
+    compared: int = 0  # clips of each set that a distance rests on, in the smaller half
+    possible: int = 0  # so many without the sets that have few
 
 
 def fold_quality(
@@ -85,13 +87,14 @@ def fold_quality(
             copied_from[arm] = np.array([at[original_id(name)] for name in ids[arm]])
 
     _counts_in_all([training, tested, *arms.values()], len(features.labels), fold)
-    shown, counts = [], []
+    shown, counts, of_real = [], [], []
     for seen, unseen in _halves(training.classes, groups, derived_seed("halves", config.seed, fold)):
         sets = {REAL: training.of(unseen), **arms}
         for arm, originals in copied_from.items():
             sets[arm] = arms[arm].of(np.isin(originals, unseen))
         shown.append((training.of(seen), sets))
         counts.append(_counts_in_all([tested, *sets.values()], len(features.labels), fold))
+        of_real.append(_counts_in_all([tested, sets[REAL]], len(features.labels), fold))
     if few := [label for label, n in zip(features.labels, np.min(counts, axis=0), strict=True) if n < 2]:
         progress.warn(
             f"fold {fold} is compared without the clips of {', '.join(map(repr, few))}: a set, the test part or half "
@@ -126,6 +129,8 @@ def fold_quality(
     }
     return FoldQuality(
         distances=distances,
+        compared=min(map(_n_drawn, counts)),
+        possible=min(map(_n_drawn, of_real)),
         spread={
             name: relative_spread(part.clips, part.classes, training.clips, training.classes)
             for name, part in looked_at.items()
@@ -153,6 +158,11 @@ def _counts_in_all(parts: Sequence[Part], n_labels: int, fold: int) -> np.ndarra
             "expected one or more. Generate more, or use fewer folds"
         )
     return n_of_label
+
+
+def _n_drawn(n_of_label: np.ndarray) -> int:
+    """Of a set whose labels have two clips or more in all sets."""
+    return int(n_of_label[n_of_label >= 2].sum())
 
 
 def _distances(

@@ -37,13 +37,16 @@ class Predictions:
     classes: np.ndarray  # (n,) int64, the truth
     log_probabilities: np.ndarray  # (n, n_labels)
     made_on: str = "unknown"  # the classifier's `machinery`
+    trained_on: int | None = None  # clips, real and added; None of an older build
 
     def by_recording(self) -> "Predictions":
         """One row a recording, sorted by name: the mean of the log-probabilities of its windows."""
         names, first, owner = np.unique(self.recordings, return_index=True, return_inverse=True)
         sums = np.zeros((len(names), self.log_probabilities.shape[1]))
         np.add.at(sums, owner, self.log_probabilities)
-        return Predictions(names, self.classes[first], sums / np.bincount(owner)[:, None], self.made_on)
+        return Predictions(
+            names, self.classes[first], sums / np.bincount(owner)[:, None], self.made_on, self.trained_on
+        )
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,16 @@ def write_predictions(
     rows: np.ndarray,
     log_probabilities: np.ndarray,
     device: torch.device,
+    trained_on: int | None = None,
 ) -> None:
     """Store float32 `log_probabilities` (n, n_labels) of the clips `rows`; the file appears whole.
 
-    It says what cell it is, of which evaluation (its identity), and on what it was made.
+    It says what cell it is, of which evaluation (its identity), on what it was made, and from how many clips.
     """
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
     table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
     made = {"made_on": machinery(device), "arithmetic": _arithmetic()}
+    made |= {} if trained_on is None else {"trained_on": str(trained_on)}
     table = table.replace_schema_metadata(_about(cell, evaluation, table) | made)
     path = cell.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +115,12 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
     made_on, arithmetic = (about.get(key, b"unknown").decode("utf-8", "replace") for key in (b"made_on", b"arithmetic"))
     if arithmetic not in ("unknown", _arithmetic()):
         made_on += f" by {arithmetic}"
+    trained_on = about.get(b"trained_on", b"").decode("ascii", "replace")
     if told != expected:
         raise InputError(f"{path} is {told}; expected {expected}. Remove it and evaluate again")
+    n_clips = int(trained_on) if trained_on.isdecimal() else None
     recordings = np.array(heard_as_one(table["id"], table["recording"]).to_pylist(), dtype=object)
-    return Predictions(recordings, np.array(classes, np.int64), log_probabilities, made_on)
+    return Predictions(recordings, np.array(classes, np.int64), log_probabilities, made_on, n_clips)
 
 
 def _about(cell: Cell, evaluation: str, table: pa.Table) -> dict[str, str]:

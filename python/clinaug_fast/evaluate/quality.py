@@ -26,6 +26,7 @@ from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.runs import Progress, Silent, atomic_folder, made_once, provenance, refuse_changed
 
 SCHEMA_VERSION = 1
+FEW = 2  # times fewer clips than there could be
 ABOUT = {"settings": dict, "near_limit": float, "real": dict, "arms": dict}  # what quality.json tells
 NEAR = 0.01  # the share of real test clips that count as near copies, by which the limit is set
 TWIN = 0.05  # a ratio below which a real clip is a copy itself
@@ -77,6 +78,12 @@ def quality(
     chosen = folds.chosen(only_folds)
     check_real(features, folds, chosen)
     admitted = admitted_rows(features, folds, synthetic, chosen)
+    if folds.about["group_by"] != "subject":
+        progress.warn(
+            f"grouped by {folds.about['group_by']}: where the subject is not known, real clips of one patient may be "
+            "on both sides of a fold, and look as near to each other as copies do: fewer copies are told. Give "
+            "preprocess --subject-pattern, or a table with subjects"
+        )
     settings = {
         "features": features.fingerprint,
         "folds": folds.fingerprint,
@@ -126,8 +133,15 @@ def _summary(found: Sequence[FoldQuality], progress: Progress) -> dict[str, Any]
         pairs = sorted((pair for fold in found for pair in fold.pairs[name]), key=lambda pair: -pair["ratio"])
         lowest = {pair["real"]: pair for pair in pairs}  # of each original, the last
         sets[name]["closest"] = sorted(lowest.values(), key=lambda pair: pair["ratio"])[:PAIRS]
-    real = sets.pop(REAL)
-    return rounded({"near_limit": limit, "real": real, "arms": sets})
+    real, compared, possible = sets.pop(REAL), [fold.compared for fold in found], [fold.possible for fold in found]
+    if FEW * sum(compared) < sum(possible):
+        smallest = min(sets, key=lambda arm: sets[arm]["clips"])
+        progress.warn(
+            f"the distances of all sets rest on {sum(compared)} clips of each, of {sum(possible)} that there could be, "
+            f"as one of them has no more of each label ({smallest!r} is the smallest): of so few they come out larger. "
+            "Generate more of it, or leave it out"
+        )
+    return rounded({"near_limit": limit, "compared": compared, "real": real, "arms": sets})
 
 
 def _limit(found: Sequence[FoldQuality], progress: Progress) -> float:

@@ -34,11 +34,14 @@ def score(
     `none`, fold by fold, with the `interval` of its mean (see `corrected_interval`; null for one fold, and where all
     folds differ alike): chance in the patients, in the classifiers and in the generators, of which each fold has its
     own. `confusion` has a row a true and a column a predicted label, summed over folds and averaged over seeds, so that
-    a row adds up to the tested units of its label.
+    a row adds up to the tested units of its label. `trained_on` has the clips, real and added, of each arm's folds;
+    null where an older build trained.
     """
     scores: dict[str, dict[str, Any]] = {}
+    trained_on: dict[str, list[int | None]] = {}
     for arm in arms:
         windows = [[read(Cell(arm, fold, seed)) for seed in range(seeds)] for fold in folds]
+        trained_on[arm] = [row[0].trained_on for row in windows]
         recordings = [[cell.by_recording() for cell in row] for row in windows]
         scores[arm] = {"window": _score_unit(windows, labels), "recording": _score_unit(recordings, labels)}
     for arm in set(arms) - {BASELINE}:
@@ -53,6 +56,7 @@ def score(
         "n_folds": n_folds,
         "seeds": seeds,
         "arms": rounded(scores),
+        "trained_on": trained_on,
     }
 
 

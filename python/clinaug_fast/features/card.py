@@ -85,18 +85,29 @@ def _facts(about: Mapping[str, Any]) -> str:
     ]
     rates = ", ".join(f"{n} at {rate} Hz" for rate, n in facts["file_rates"].items())
     channels = ", ".join(f"{n} of {c}" for c, n in facts["channels"].items())
+    origins = facts["origins"] | ({"format": facts["formats"]} if "formats" in facts else {})
     return (
         "## The audio\n\n"
         f"Recordings by sample rate: {rates}. By channels: {channels}.\n"
         f"Silent are samples below {facts['silence_below_db']:g} dB of full scale; "
-        f"{counted(facts['mostly_silent_recordings'], 'recording is', 'recordings are')} so for more than half.\n\n"
+        f"{counted(facts['mostly_silent_recordings'], 'recording is', 'recordings are')} so for more than half."
+        f"{_cancelled(facts)}\n\n"
         + _table(("of a recording", "least", "5 %", "median", "95 %", "most"), rows, "lrrrrr")
         + "\n\n"
         + _shortcut(facts["shortcut"], about["counts"])
         + "\n\n"
-        + "\n\n".join(_origins(kind, found) for kind, found in facts["origins"].items())
+        + "\n\n".join(_origins(kind, found) for kind, found in origins.items())
         + "\n\n"
         + _copies(facts["copies"])
+    )
+
+
+def _cancelled(facts: Mapping[str, Any]) -> str:
+    if not (lost := facts.get("cancelled")):
+        return ""
+    each = ", ".join(f"{_escape(label)} {n}" for label, n in lost.items())
+    return (
+        f" Of {counted(sum(lost.values()), 'recording')} next to nothing is left where the channels are mixed: {each}."
     )
 
 

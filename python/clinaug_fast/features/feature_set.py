@@ -5,6 +5,7 @@ a Parquet index with one row a clip, and `features.json` with the mel contract, 
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class FeatureSet:
         object.__setattr__(self, "_folder", self.path.absolute())
 
     @classmethod
-    def open(cls, path: Path) -> "FeatureSet":
+    def open(cls, path: str | os.PathLike[str]) -> "FeatureSet":
         """Read the JSON and the index; InputError where either is missing, foreign or changed since it was made."""
         path = Path(path)
         refuse_part(path)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clinaug_fast.errors import InputError, is_shortage
+from clinaug_fast.errors import InputError, UnreadableError, cannot_be_read, is_of_the_system, is_shortage
 from clinaug_fast.features.card import CARD
 from clinaug_fast.features.feature_set import (
     INDEX_SCHEMA,
@@ -71,8 +71,7 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
         try:
             report.problems += [{"file": of, "problem": problem} for of, problem in problems]
         except (InputError, OSError, pa.ArrowException) as error:
-            if is_shortage(error):
-                raise
+            _refuse_unreadable(path / file, error)
             report.problems.append({"file": file, "problem": f"it cannot be read: {error}"})
         except KeyError as error:
             report.problems.append({"file": file, "problem": f"it lacks {error}; an earlier build may have made it"})
@@ -81,21 +80,23 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
 
     try:
         about = read_versioned(path / "features.json", "a feature set's features.json", SCHEMA_VERSION, MEND, {})
+    except UnreadableError:
+        raise
     except InputError as error:
         report.problems.append({"file": "features.json", "problem": str(error)})
         return report
+    shards = about.get("shards")
+    report.shards = len(shards) if isinstance(shards, list) else 0
     check("the fingerprint", "index.parquet", _fingerprint(path, about))
     check("every shard's shape and digest", "features.json", _shards(path, about, threads, progress))
     check("no other shards", "shards", _foreign(path, about))
     try:
         index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA, **NO_THREADS)
     except (OSError, KeyError, pa.ArrowException) as error:
-        if is_shortage(error):
-            raise
+        _refuse_unreadable(path / "index.parquet", error)
         report.problems.append({"file": "index.parquet", "problem": f"it cannot be read: {error}"})
         return report
-    shards = about.get("shards")
-    report.shards, report.clips = len(shards) if isinstance(shards, list) else 0, index.num_rows
+    report.clips = index.num_rows
     check("the index's rows, ids and places", "features.json", _index(about, index))
     check("the labels", "features.json", _labels(about, index))
     if "counts" in about:
@@ -103,6 +104,14 @@ def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Re
         check("the rejected recordings", "rejected.jsonl", _rejected(path, about))
         check("that there is a card", CARD, _card(path))
     return report
+
+
+def _refuse_unreadable(file: Path, error: Exception) -> None:
+    """What the system does not give may be whole."""
+    if is_shortage(error) or isinstance(error, UnreadableError):
+        raise error
+    if is_of_the_system(error):
+        raise cannot_be_read(file, error, "") from None
 
 
 def _fingerprint(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -139,8 +148,7 @@ def _shard(path: Path, about: dict[str, Any], entry: dict[str, Any]) -> str | No
     except FileNotFoundError:
         return "it is missing"
     except (OSError, ValueError, EOFError) as error:
-        if is_shortage(error):
-            raise
+        _refuse_unreadable(file, error)
         return f"it cannot be read: {error}"
 
 

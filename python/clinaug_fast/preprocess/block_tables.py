@@ -43,14 +43,17 @@ def index_table(
 
 
 def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Table:
-    """FACTS_SCHEMA: one row a kept recording, its level before mixing and resampling; measured: native.MEASURED."""
+    """FACTS_SCHEMA: one row a kept recording; measured: native.MEASURED."""
     of_recording = public.take(pa.array(at))
     files = of_recording.column("recording").combine_chunks().dictionary_encode()
     digests = np.array([xxh3_64_intdigest(name.encode()) for name in files.dictionary.to_pylist()], np.uint64).view(
         np.int64
     )
     n = (measured["samples"] * measured["channels"]).astype(np.float64)
-    rms_db = 10.0 * np.log10(np.maximum(measured["square_sum"] / n, 10.0 ** (FLOOR_DB / 10.0)))
+    rms_db, channels_db = (
+        10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0)))
+        for power in (measured["mono_power"], measured["square_sum"] / n)
+    )
     columns = {
         "recording": of_recording.column("id"),
         "label": of_recording.column("label"),
@@ -62,6 +65,7 @@ def facts_table(public: pa.Table, at: np.ndarray, measured: np.ndarray) -> pa.Ta
         "peak": measured["peak"].astype(np.float32),
         "square_sum": measured["square_sum"],
         "rms_db": np.round(rms_db, 3).astype(np.float32),
+        "mixing_db": np.round(rms_db - channels_db, 3).astype(np.float32),
         "clipped_share": (measured["clipped"] / n).astype(np.float32),
         "silent_share": (measured["silent"] / n).astype(np.float32),
     }

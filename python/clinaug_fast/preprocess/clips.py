@@ -77,13 +77,14 @@ class Kept:
     channels: int
     n_samples: int  # a channel, at the file's rate
     level: native.Level
+    mono_power: float
 
     @property
     def measured(self) -> tuple[float, ...]:
         """The fields of native.MEASURED."""
         _, peak, clipped, square_sum, silent = self.level
         sizes = (len(self.numbers), self.n_windows, self.rate, self.channels, self.n_samples)
-        return *sizes, peak, clipped, square_sum, silent
+        return *sizes, peak, clipped, square_sum, silent, self.mono_power
 
 
 class Verdicts:
@@ -188,7 +189,7 @@ def clips_of_batch(
             verdicts.measured[row] = kept.measured
             numbers.append(kept.numbers)
         except Rejected as reason:
-            verdicts.rejected[row] = reason
+            verdicts.rejected[row] = reason.alone()
         sink.settle()
     send(len(made.mels))
     flush(sink)
@@ -250,8 +251,8 @@ def _whole(
         windows = cut(waveform.samples, settings.length, settings.stride, settings.clip.short)
         loud = native.loud_windows(windows, settings.clip.quiet_db)
         _mels(windows, settings, sink, None if len(loud) == len(windows) else loud)
-    n_samples = waveform.level.n // waveform.channels
-    return Kept(loud, len(windows), waveform.file_rate, waveform.channels, n_samples, waveform.level)
+    n_samples, sizes = waveform.level.n // waveform.channels, (len(windows), waveform.file_rate, waveform.channels)
+    return Kept(loud, *sizes, n_samples, waveform.level, waveform.mono_power)
 
 
 def flush(sink: ClipSink) -> None:
@@ -311,7 +312,8 @@ def _long(opened: LongRecording, settings: ClipSettings, sink: ClipSink, budget:
     finally:
         flush(sink)
         sink.end_long(loud)
-    return Kept(loud, len(energy), opened.rate, opened.channels, opened.n_samples, opened.level)
+    sizes = (len(energy), opened.rate, opened.channels, opened.n_samples)
+    return Kept(loud, *sizes, opened.level, opened.mono_power)
 
 
 def cut(samples: np.ndarray, length: int, stride: int, short: str) -> np.ndarray:

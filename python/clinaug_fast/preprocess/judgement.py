@@ -10,6 +10,7 @@ from typing import Any
 
 from clinaug_fast.config import GAN_STRIDE, MelConfig, gan_side
 from clinaug_fast.corpus import copies
+from clinaug_fast.corpus.facts import warning_of_cancelled
 from clinaug_fast.corpus.recordings import some_of
 from clinaug_fast.errors import RejectedError
 from clinaug_fast.mel import advise_bands
@@ -65,10 +66,13 @@ def judge(
     _warn_of_short_recordings(about, mel, progress)
     if warning := about["corpus_facts"]["shortcut"]["warning"]:
         progress.warn(warning)
-    for origins in about["corpus_facts"].get("origins", {}).values():  # none: an older build made the set
-        if origins["warning"]:
+    facts = about["corpus_facts"]
+    if warning := warning_of_cancelled(facts):
+        progress.warn(warning)
+    for origins in (*facts.get("origins", {}).values(), facts.get("formats")):  # none: an older build made the set
+        if origins and origins["warning"]:
             progress.warn(origins["warning"])
-    found = about["corpus_facts"].get("copies")
+    found = facts.get("copies")
     if found and (warning := copies.warning(found)):
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out, _where_told(out, about))

@@ -1,0 +1,109 @@
+"""How many clips an arm adds and a distance rests on: told, and warned of where they are unequal."""
+
+import json
+import re
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from clinaug_fast.cli.quality_table import quality_table
+from clinaug_fast.cli.score_table import score_table
+from clinaug_fast.config import ClassifierConfig
+from clinaug_fast.evaluate.cross_validation import evaluate
+from clinaug_fast.evaluate.quality import quality
+from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
+from clinaug_fast.features.folds import Folds, make_folds
+from clinaug_fast.features.lineage import generated_lineage
+from test_cross_validation import LABELS, MEL, SIZE, Recorder, stripes, write_real
+
+CONFIG = ClassifierConfig(width=2, steps=3, batch_size=4, seeds=1)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def write_some(path: Path, features: FeatureSet, folds: Folds, n_of_label: int) -> FeatureSet:
+    """So many clips of each label and fold."""
+    rng = np.random.default_rng(5)
+    lineage = generated_lineage(features, folds, "a run", list(range(len(folds))))
+    with new_feature_set(path, MEL, SIZE, LABELS, lineage) as writer:
+        for fold in range(len(folds)):
+            for label in LABELS * n_of_label:
+                name = f"{fold}/{len(writer)}"
+                writer.add(stripes(label, rng), id=name, recording=name, label=label, start_s=0.0, fold=fold)
+    return FeatureSet.open(path)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory) -> FeatureSet:
+    return write_real(tmp_path_factory.mktemp("sets") / "real", subjects=16)
+
+
+@pytest.fixture(scope="module")
+def folds(features) -> Folds:
+    return make_folds(features, 2)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory, features, folds) -> dict[str, FeatureSet]:
+    path = tmp_path_factory.mktemp("sets")
+    return {f"of {n}": write_some(path / f"of {n}", features, folds, n) for n in (3, 6, 7, 16)}
+
+
+def printed(renderable: object) -> str:
+    console = Console(width=200, file=StringIO())
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(("arms", "warned"), [(("of 3", "of 6"), False), (("of 3", "of 7"), True), (("of 3",), False)])
+def test_evaluate_tells_what_each_arm_adds(tmp_path: Path, features, folds, sets, arms, warned) -> None:
+    chosen, progress = {arm: sets[arm] for arm in arms}, Recorder()
+    scores = evaluate(features, folds, chosen, tmp_path / "out", CONFIG, progress=progress).scores
+    trained_on = json.loads((tmp_path / "out/scores.json").read_text())["trained_on"]
+    real = [len(folds.rows(features, fold)[0]) for fold in range(2)]
+    added = {arm: len(LABELS) * int(arm.split()[1]) for arm in arms}
+    assert trained_on == {"none": real} | {arm: [n + added[arm] for n in real] for arm in arms}
+    each = ", ".join(f"{arm} {n}" for arm, n in added.items())
+    assert f"Clips added to the {real[0]} real ones that a fold trains on: {each}." in printed(
+        score_table(scores | {"group_by": "subject"}, plain=False)
+    )
+    told = [warning for warning in progress.warnings if "may be how many there are" in warning]
+    sentence = f"the arm 'of 7' adds {2 * 7 * len(LABELS)} clips and 'of 3' {2 * 3 * len(LABELS)}, so what"
+    assert [warning.startswith(sentence) for warning in told] == [True] * warned
+
+
+def test_fold_by_fold_the_counts_are_the_same(tmp_path: Path, features, folds, sets) -> None:
+    chosen = {"of 3": sets["of 3"]}
+    evaluate(features, folds, chosen, tmp_path / "at once", CONFIG)
+    for fold in (1, 0):
+        evaluate(features, folds, chosen, tmp_path / "one by one", CONFIG, only_folds=[fold])
+    at_once, one_by_one = ((tmp_path / name / "scores.json").read_bytes() for name in ("at once", "one by one"))
+    assert at_once == one_by_one
+
+
+def test_quality_tells_what_its_distances_rest_on(tmp_path: Path, features, folds, sets) -> None:
+    progress = Recorder()
+    result = quality(features, folds, {"of 16": sets["of 16"]}, tmp_path / "alone", CONFIG, progress=progress)
+    alone = result.about["compared"]
+    assert not [warning for warning in progress.warnings if "rest on" in warning]
+    result = quality(
+        features, folds, {name: sets[name] for name in ("of 16", "of 3")}, tmp_path / "both", CONFIG, progress=progress
+    )
+    assert result.about["compared"] == [3 * len(LABELS)] * 2
+    told = f"the distances of all sets rest on {6 * len(LABELS)} clips of each, of {sum(alone)} that there could be"
+    assert [told in warning and "'of 3' is the smallest" in warning for warning in progress.warnings] == [True]
+    text = printed(quality_table(result.about, tmp_path / "both", plain=False))
+    assert f"Each distance rests on {3 * len(LABELS)} clips of a set a fold, as many of a label as all sets have" in (
+        re.sub(r"\s+", " ", text)
+    )
+
+
+def test_the_path_of_a_picture_is_shown_without_its_escapes(tmp_path: Path) -> None:
+    number = {"mean": 1.0, "sd": None}
+    measured = dict.fromkeys(("frechet", "kernel", "spread", "near_copies"), number)
+    about = {"settings": {"tested": [0]}, "near_limit": 0.4, "real": measured, "arms": {"x\x1b[31m": measured}}
+    for plain in (True, False):
+        made = quality_table(about, tmp_path / "a\x9b31m", plain=plain)
+        assert not set("\x1b\x9b") & set(made if plain else printed(made))
