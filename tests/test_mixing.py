@@ -76,4 +76,7 @@ def test_a_label_of_a_format_of_its_own_is_told(cli, tmp_path: Path, channels: s
     assert (f"{is_told} ('{format_}' has 6 of its 6, 0 of the others' 12)" in stderr) is (
         format_ != f"{RATE} Hz, 1 channel"
     )
-    assert f"hum: 6 from {format_}" in (tmp_path / "out/README.md").read_text()
+    card = (tmp_path / "out/README.md").read_text()
+    one = format_ == f"{RATE} Hz, 1 channel"
+    assert ("All recordings have one sample rate and number of channels." in card) is one
+    assert (f"hum: 6 from {format_}" in card) is not one

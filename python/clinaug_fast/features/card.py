@@ -134,6 +134,8 @@ def _origins(kind: str, found: Mapping[str, Any]) -> str:
     title = f"**{kind.capitalize()}s.** "
     if not found["known"]:
         return title + f"No {kind} is known, so whether it gives the label away was not checked."
+    if kind == "format" and found["different"] == 1:
+        return title + "All recordings have one sample rate and number of channels."
     each = []
     for label, of in found["by_label"].items():
         listed = [f"{n} from {_escape(name)}" for name, n in of["named"].items()]
