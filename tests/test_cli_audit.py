@@ -225,8 +225,23 @@ def test_a_subject_over_two_lines_is_in_no_csv_table(
     pq.write_table(pa.table(columns), tmp_path / "given.parquet")
     done = cli("audit", tmp_path / "given.parquet", tmp_path / f"made{suffix}")
     assert done.exit_code == 0, done.output
-    assert ("1 recording is not in" in done.stderr) is bool(lost)
+    told = (
+        "csv, since its label, subject, site or device goes over several lines: corpus/saw/0.wav. Name a .parquet table"
+    )
+    assert ("1 recording is not in" in done.stderr) is (told in done.stderr) is bool(lost)
     assert set(names) - set(read_corpus(tmp_path / f"made{suffix}").table.column("path").to_pylist()) == lost
+
+
+def test_a_csv_table_that_could_hold_no_row_is_not_written(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    names = [f"corpus/hum/a{k}.wav" for k in range(3)] + ["corpus/saw/0.wav"]
+    columns = {"path": names, "label": [name.split("/")[1] for name in names], "site": ["a\nb"] * 4}
+    pq.write_table(pa.table(columns), tmp_path / "given.parquet")
+    done = cli("audit", tmp_path / "given.parquet", tmp_path / "made.csv")
+    assert done.exit_code == 3
+    assert (
+        "made.csv could hold no recording, such as corpus/hum/a0.wav: a label, subject, site or device" in done.stderr
+    )
+    assert not (tmp_path / "made.csv").exists()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

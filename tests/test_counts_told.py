@@ -92,12 +92,71 @@ def test_quality_tells_what_its_distances_rest_on(tmp_path: Path, features, fold
         features, folds, {name: sets[name] for name in ("of 16", "of 3")}, tmp_path / "both", CONFIG, progress=progress
     )
     assert result.about["compared"] == [3 * len(LABELS)] * 2
-    told = f"the distances of all sets rest on {6 * len(LABELS)} clips of each, of {sum(alone)} that there could be"
-    assert [told in warning and "'of 3' is the smallest" in warning for warning in progress.warnings] == [True]
+    told = (
+        f"the Fréchet distances of all sets rest on {6 * len(LABELS)} clips of each, of {sum(alone)} that there could"
+    )
+    assert [told in warning for warning in progress.warnings] == [True]
+    assert "as 'of 3' has no more of each label" in progress.warnings[0]
+    assert progress.warnings[0].endswith("Generate more of it, or leave it out")
     text = printed(quality_table(result.about, tmp_path / "both", plain=False))
-    assert f"Each distance rests on {3 * len(LABELS)} clips of a set a fold, as many of a label as all sets have" in (
+    assert f"Each distance rests on {3 * len(LABELS)} clips of a set a fold, or a few more: as many of a label as" in (
         re.sub(r"\s+", " ", text)
     )
+
+
+def test_the_set_that_limits_is_named_not_the_smallest(tmp_path: Path, features, folds, sets) -> None:
+    """Many clips of one label are no help where there are few of another."""
+    lineage = generated_lineage(features, folds, "a run", [0, 1])
+    rng = np.random.default_rng(6)
+    with new_feature_set(tmp_path / "uneven", MEL, SIZE, LABELS, lineage) as writer:
+        for fold in range(2):
+            for label in [LABELS[0]] * 40 + [*LABELS[1:]] * 2:
+                name = f"{fold}/{len(writer)}"
+                writer.add(stripes(label, rng), id=name, recording=name, label=label, start_s=0.0, fold=fold)
+    uneven, progress = FeatureSet.open(tmp_path / "uneven"), Recorder()
+    assert len(uneven) > len(sets["of 16"])
+    quality(features, folds, {"of 16": sets["of 16"], "uneven": uneven}, tmp_path / "q", CONFIG, progress=progress)
+    limiting = [warning for warning in progress.warnings if "has no more of each label" in warning]
+    assert len(limiting) <= 1
+    assert all("as 'uneven' has no more" in warning for warning in limiting)
+
+
+def test_of_one_set_with_few_clips_more_are_asked_for(tmp_path: Path, features, folds, sets) -> None:
+    progress = Recorder()
+    result = quality(features, folds, {"of 3": sets["of 3"]}, tmp_path / "few", CONFIG, progress=progress)
+    alone = quality(features, folds, {"of 16": sets["of 16"]}, tmp_path / "enough", CONFIG).about["compared"]
+    assert 2 * sum(result.about["compared"]) < sum(alone)
+    assert [warning.startswith("the Fréchet distances rest on") for warning in progress.warnings] == [True]
+    assert progress.warnings[0].endswith("larger. Generate more of it")
+    half = -(-min(alone) // (2 * len(LABELS)))  # clips of a label that are half as many, or more
+    enough, progress = write_some(tmp_path / "half", features, folds, half), Recorder()
+    quality(features, folds, {"half": enough}, tmp_path / "half.q", CONFIG, progress=progress)
+    assert not progress.warnings
+
+
+def test_quality_warns_where_no_subject_is_known(tmp_path: Path, tiny_features, cli) -> None:
+    bare = tmp_path / "bare"
+    with new_feature_set(
+        bare, tiny_features.mel, tiny_features.clip_shape[1], tiny_features.labels, {"kind": "corpus"}
+    ) as to:
+        for row, clip in enumerate(tiny_features.clips()):
+            about = {name: tiny_features.column(name)[row] for name in ("id", "recording", "label", "start_s")}
+            to.add(clip, **about)
+    features = FeatureSet.open(bare)
+    folds, lineage = make_folds(features, 2), None
+    lineage = generated_lineage(features, folds, "a run", [0, 1])
+    rng = np.random.default_rng(0)
+    with new_feature_set(tmp_path / "made", features.mel, features.clip_shape[1], features.labels, lineage) as to:
+        for fold in range(2):
+            for number in range(24):
+                clip = rng.normal(-8, 1, features.clip_shape).astype(np.float32)
+                name = f"{fold}/{number}"
+                to.add(clip, id=name, recording=name, label=features.labels[number % 3], start_s=0.0, fold=fold)
+    progress, made = Recorder(), {"made": FeatureSet.open(tmp_path / "made")}
+    quality(features, folds, made, tmp_path / "q", CONFIG, progress=progress)
+    told = [warning for warning in progress.warnings if "where the subject is not known" in warning]
+    assert len(told) == 1
+    assert "fewer copies are told" in told[0]
 
 
 def test_the_path_of_a_picture_is_shown_without_its_escapes(tmp_path: Path) -> None:

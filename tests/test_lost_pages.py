@@ -1,6 +1,7 @@
 """A mapped shard whose pages cannot be had: a sentence and an exit code, not a process that is gone without a word."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,10 +20,12 @@ from clinaug_fast.cli.console import stage
 
 def read():
     mapped = np.load(sys.argv[1], mmap_mode="r")
+    if "--warn" in sys.argv:
+        say.warn("of something else")
     os.truncate(sys.argv[1], 0)
     print(mapped.sum())
 
-with stage("verify", "--json" in sys.argv, quiet=True):
+with stage("verify", "--json" in sys.argv, quiet=True) as say:
     if "--thread" in sys.argv:
         thread = threading.Thread(target=read)
         thread.start()
@@ -52,6 +55,37 @@ def test_a_lost_page_is_told_to_machines_too(tmp_path):
     told = json.loads(ended.stdout)
     assert (ended.returncode, told["command"], told["status"], told["exit_code"]) == (6, "verify", "error", 6)
     assert ended.stderr == f"error: {told['message']}\n"
+
+
+def test_what_was_warned_of_before_is_in_the_object(tmp_path):
+    ended = run(tmp_path, "--json", "--warn")
+    assert json.loads(ended.stdout)["warnings"] == ["of something else"]
+
+
+def test_on_a_terminal_the_bar_goes_and_the_cursor_comes_back(tmp_path):
+    shard = tmp_path / "shard.npy"
+    np.save(shard, np.ones(100_000, np.float32))
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", READ_WHAT_IS_GONE, str(shard)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert ended.returncode == 6
+    assert shown.startswith("\r\x1b[2K\x1b[?25herror: a file lost a page")
+
+
+def test_a_stage_that_is_over_tells_of_nothing():
+    code = """
+import os, signal
+from clinaug_fast.cli.console import stage
+with stage("verify", False, quiet=True) as say:
+    pass
+say.warn("late")
+os.kill(os.getpid(), signal.SIGBUS)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGBUS, "warning: late\n")
 
 
 def test_the_signal_does_then_what_it_did_before(tmp_path):

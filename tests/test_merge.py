@@ -184,7 +184,7 @@ def test_a_part_of_an_earlier_build_is_refused(corpus: Path, tmp_path: Path):
     about = json.loads((part / "part.json").read_text())
     del about["max_bad"]
     (part / "part.json").write_text(json.dumps(about | {"schema_version": 2}))
-    with pytest.raises(InputError, match=r"part\.json is not of schema version 4\. Make the part anew"):
+    with pytest.raises(InputError, match=r"part\.json is not of schema version 5\. Make the part anew"):
         merge([part], tmp_path / "out")
 
 

@@ -210,6 +210,14 @@ def test_labels_that_differ_by_what_is_not_seen_are_refused(tmp_path: Path, unse
         read_corpus(table)
 
 
+@pytest.mark.parametrize("other", ["hu\u00a0m", "\u200b hu m", "hu  m"])
+def test_labels_of_other_white_space_are_refused(tmp_path: Path, other: str):
+    table = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"path": ["0.wav", "1.wav", "2.wav"], "label": ["hu m", other, "x"]}), table)
+    with pytest.raises(InputError, match="expected one spelling of each"):
+        read_corpus(table)
+
+
 @pytest.mark.parametrize("name", ["subject\u200b", "subject_", "\ufeffpath", "label.", "SITE", "start_s\u200b"])
 def test_a_column_whose_name_is_nearly_one_that_is_known_is_refused(tmp_path: Path, name: str):
     known = next(known for known in ("path", "label", "subject", "site", "start_s") if known in name.lower())

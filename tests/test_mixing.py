@@ -43,12 +43,23 @@ def test_channels_that_cancel_are_told(cli, tmp_path: Path, channels: str, suffi
     facts, stderr = facts_of(cli, corpus_of(tmp_path / "corpus", channels, suffix), tmp_path / "out")
     cancels = channels in ("turned", "nearly turned", "of four")
     assert facts["cancelled"] == ({"hum": 6} if cancels else {})
-    told = (
-        "warning: 6 of 18 recordings lose more than 20 dB where the channels are mixed, as one is the other's negative"
-    )
+    told = "warning: 6 of 18 recordings lose more than 20 dB where the channels are mixed, as these cancel each other"
     assert (f"{told} (hum 6): next to nothing" in stderr) is cancels
     card = (tmp_path / "out/README.md").read_text()
     assert ("Of 6 recordings next to nothing is left where the channels are mixed: hum 6." in card) is cancels
+
+
+def test_one_of_many_channels_is_not_told_but_one_recording_that_cancels_is(cli, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    first, second = sorted((corpus / "hum").iterdir())[:2]
+    rng = np.random.default_rng(0)
+    soundfile.write(first, 0.1 * rng.standard_normal((RATE, 250)), RATE, "PCM_16")  # each of its own: -24 dB
+    x = 0.3 * sound("hum", 1)
+    soundfile.write(second, np.stack([x, -x], axis=1), RATE, "PCM_16")
+    facts, stderr = facts_of(cli, corpus, tmp_path / "out")
+    assert facts["cancelled"] == {"hum": 1}
+    assert "1 of 18 recordings loses more than 20 dB" in stderr
+    assert "next to nothing is left for its clips" in stderr
 
 
 def test_the_level_is_that_of_the_mixture_whatever_reads_it(cli, tmp_path: Path, monkeypatch) -> None:

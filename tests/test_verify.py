@@ -268,6 +268,14 @@ def test_what_the_disk_does_not_give_is_not_damaged(made: Path, cli, monkeypatch
     assert "damaged" not in done.stdout + done.stderr
 
 
+def test_a_link_to_itself_is_damage(made: Path, tmp_path: Path):
+    copy = shutil.copytree(made, tmp_path / "set")
+    for name in ("index.parquet", "shards/00000.npy"):
+        (copy / name).unlink()
+        (copy / name).symlink_to((copy / name).name)
+    assert {"index.parquet", "shards/00000.npy"} <= set(verify(copy).damaged)
+
+
 def test_a_lost_index_is_told_with_the_shards_that_are_there(made: Path, tmp_path: Path):
     copy = shutil.copytree(made, tmp_path / "set")
     (copy / "index.parquet").unlink()

@@ -9,6 +9,8 @@ import signal
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the process or the machine
 
+OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG)
+
 EXIT_BUG = 1
 EXIT_STOPPED = 75  # EX_TEMPFAIL: the same command goes on
 EXIT_INTERRUPTED = 130
@@ -31,7 +33,7 @@ def is_of_the_system(error: BaseException) -> bool:
     """Whether a file could not be read for want of something, or since its disk or its rights do not let it: nothing is
     told of what it holds."""
     told = error.errno if isinstance(error, OSError) else None
-    return is_shortage(error) or told not in (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL)
+    return is_shortage(error) or told not in (None, *OF_THE_FILE)
 
 
 class ClinaugError(Exception):

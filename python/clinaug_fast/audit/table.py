@@ -5,6 +5,7 @@ import io
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,21 +30,34 @@ def refuse_target(table: Path) -> None:
     try_to_write(table)
 
 
-def write_subjects(found: Audit, table: Path) -> list[str]:
-    """Write the table, and return the ids that no table can name: of files whose names are not UTF-8, or go over
-    several lines, or whose label a table takes for none or a CSV table for several lines."""
+class LeftOut(NamedTuple):
+    """Ids of recordings that are not in the table, since `preprocess` would refuse it."""
+
+    unnamed: list[str]  # of files whose names are not UTF-8 or go over several lines, or whose label is blank
+    over_lines: list[str]  # whose label, subject, site or device goes over several lines, in a CSV table
+
+
+def write_subjects(found: Audit, table: Path) -> LeftOut:
+    """Write the table. InputError where nothing could be in it."""
     columns = found.table()
     ids, paths = found.corpus.table.column("id").to_pylist(), columns.column("path").to_pylist()
     refused = found.corpus.table.column("refused").is_valid().to_numpy()
     unnamed = refused | np.array(["\n" in path or "\r" in path for path in paths], bool)
     unnamed |= pc.equal(pc.utf8_trim_whitespace(columns.column("label")), "").to_numpy()  # for a table, none
+    over_lines = np.zeros(len(ids), bool)
     if table.suffix.lower() == ".csv":
         for name in (name for name, kind in COLUMNS.items() if kind == pa.string()):
-            unnamed |= pc.match_substring_regex(columns.column(name), "[\n\r]").fill_null(False).to_numpy()
+            over_lines |= pc.match_substring_regex(columns.column(name), "[\n\r]").fill_null(False).to_numpy()
+        over_lines &= ~unnamed
     folder = os.path.realpath(table.parent)
     if unnamed.all():
         raise InputError(
             f"no table can name the recordings, such as {shown(ids[0])}; expected UTF-8 in one line. Rename them"
+        )
+    if (unnamed | over_lines).all():
+        raise InputError(
+            f"{table} could hold no recording, such as {shown(ids[0])}: a label, subject, site or device goes over "
+            "several lines; expected one. Name a .parquet table, or correct them"
         )
     # Without links first: a `..` behind one leads on from where it leads.
     real = lru_cache(os.path.realpath)
@@ -51,7 +65,7 @@ def write_subjects(found: Audit, table: Path) -> list[str]:
     paths = [
         os.path.relpath(os.path.join(real(os.path.dirname(path)), os.path.basename(path)), folder) for path in full
     ]
-    columns = columns.set_column(0, "path", pa.array(paths, pa.string())).filter(pa.array(~unnamed))
+    columns = columns.set_column(0, "path", pa.array(paths, pa.string())).filter(pa.array(~(unnamed | over_lines)))
     # Columns that say nothing would only be in a reader's way.
     columns = columns.select([name for name in columns.column_names if columns.column(name).null_count < len(columns)])
     if table.suffix.lower() == ".csv":
@@ -59,7 +73,7 @@ def write_subjects(found: Audit, table: Path) -> list[str]:
     else:
         with atomic_file(table) as draft:
             pq.write_table(columns, draft)
-    return [ids[row] for row in np.flatnonzero(unnamed)]
+    return LeftOut(*([ids[row] for row in np.flatnonzero(these)] for these in (unnamed, over_lines)))
 
 
 def _csv(columns: pa.Table) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from clinaug_fast.audit.sources import Audit
 
+OVER_LINES = "Name a .parquet table, or correct {them}"
 EXAMPLES = 5  # pairs that are named
 
 
@@ -61,13 +62,17 @@ def audit(
         if table is not None:
             refuse_target(table)
         found = compare(corpus, subject_pattern, at_least, threads or allowed_threads(), progress=say)
-        left_out = [] if table is None else write_subjects(found, table)
-        if left_out:
-            these = counted(len(left_out), "recording is", "recordings are")
-            them, more = ("it", "") if len(left_out) == 1 else ("them", " ...")
-            say.warn(
-                f"{these} not in {table}, since no table can name {them}: {shown(left_out[0])}{more}. Rename {them}"
-            )
+        if table is not None:
+            left_out = write_subjects(found, table)
+            for ids, why, mend in (
+                (left_out.unnamed, "no table can name {them}", "Rename {them}"),
+                (left_out.over_lines, "{its} label, subject, site or device goes over several lines", OVER_LINES),
+            ):
+                words = {"them": "it", "its": "its"} if len(ids) == 1 else {"them": "them", "its": "their"}
+                if ids:
+                    these, more = counted(len(ids), "recording is", "recordings are"), " ..." * (len(ids) > 1)
+                    told = f"{these} not in {table}, since {why.format(**words)}: {shown(ids[0])}{more}"
+                    say.warn(f"{told}. {mend.format(**words)}")
         labels, subjects = found.between("label"), found.between("subject")
         if found.not_compared:
             n, codes = sum(found.not_compared.values()), counts_of(found.not_compared)

@@ -46,6 +46,7 @@ NO_USE_OF_GPU = (
     "driver version is insufficient",
 )  # CUDA's words
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
+BAR_AWAY = "\r\x1b[2K\x1b[?25h"  # and the cursor back
 IMPORTING = "<frozen importlib._bootstrap>"  # as Python calls the file of it
 BEGIN_ANEW = ("audit", "augment", "quality", "verify")  # of what takes a while
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
@@ -91,6 +92,7 @@ class Say:
         self.as_json = as_json
         self.quiet = quiet
         self.warnings: list[str] = []
+        self._tells = False  # of lost pages, should there be any
         self.came: list[int] = []  # signals that should have ended the command
         self._bar: Any = None
         self._title, self._total, self._done, self._printed = "", 0, 0, 0.0
@@ -123,6 +125,8 @@ class Say:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+        if self._tells:
+            self._tell()
         self.note(f"warning: {text}", even_if_quiet=True)
 
     def note(self, text: str, even_if_quiet: bool = False) -> None:
@@ -184,17 +188,23 @@ class Say:
         """Where a page of a mapped shard cannot be had, the system sends a signal that nothing returns from."""
         from clinaug_fast import _native
 
+        self._tells = True
+        self._tell()
+        try:
+            yield
+        finally:
+            self._tells = False
+            _native.stop_telling()
+
+    def _tell(self) -> None:
+        from clinaug_fast import _native
+
         error = ResourceError(
             "a file lost a page while it was read: its disk or its share failed, or somebody cut it short. Check them, "
             "then run the same command again"
         )
-        _native.tell_of_lost_pages(
-            f"error: {error}\n", f"{self._failed(error)}\n" if self.as_json else "", error.exit_code
-        )
-        try:
-            yield
-        finally:
-            _native.stop_telling()
+        line = f"{BAR_AWAY if sys.stderr.isatty() else ''}error: {error}\n"
+        _native.tell_of_lost_pages(line, f"{self._failed(error)}\n" if self.as_json else "", error.exit_code)
 
     def _failed(self, error: ClinaugError) -> str:
         return self._json("error", error.exit_code, {"error": type(error).__name__, "message": str(error)})

@@ -43,7 +43,7 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
         low, high = min(compared), max(compared)
         n = str(low) if low == high else f"{low} to {high}"
         a_fold = " a fold" if folds > 1 else ""
-        yield f"Each distance rests on {n} clips of a set{a_fold}, as many of a label as all sets have."
+        yield f"Each distance rests on {n} clips of a set{a_fold}, or a few more: as many of a label as all sets have."
     yield (
         "Fréchet and kernel distance are to clips of test subjects, as classifiers see them that have learnt from "
         "others; smaller is nearer, and real clips of others come to what the first row says; a kernel distance may "

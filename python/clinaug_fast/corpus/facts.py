@@ -17,7 +17,7 @@ from clinaug_fast.shown import counted, shown
 
 SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
 FLOOR_DB = -120.0  # the level of digital silence, whose logarithm is not finite
-CANCELLED_DB = -20.0  # of the mean of channels beside themselves, below which they are each other's negative
+CANCELLED_DB = -20.0  # of the mean of channels beside themselves, below which they cancel each other
 
 FACTS_SCHEMA = pa.schema(
     [
@@ -52,7 +52,9 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
         seconds, column["rms_db"], column["peak"], of_label, subjects, labels
     )
     silent = column["silent_share"] * seconds
-    clipped, cancelled = column["clipped_share"] > 0, column["mixing_db"] < CANCELLED_DB
+    clipped = column["clipped_share"] > 0
+    # Of many channels, each with a sound of its own, the mean is quieter too.
+    cancelled = column["mixing_db"] < np.minimum(CANCELLED_DB, CANCELLED_DB / 2 - 10.0 * np.log10(column["channels"]))
     hours = np.bincount(of_label, seconds) / 3600.0
     silent_hours = np.bincount(of_label, silent) / 3600.0
     by_label = {
@@ -104,11 +106,11 @@ def warning_of_cancelled(facts: dict[str, Any]) -> str | None:
     if not (lost := facts.get("cancelled")):  # none: an older build made the set
         return None
     n, each = sum(lost.values()), ", ".join(f"{shown(label)} {of}" for label, of in lost.items())
-    verb = "lose" if n > 1 else "loses"
+    verb, their = ("lose", "their clips") if n > 1 else ("loses", "its clips")
     return (
         f"{n} of {counted(facts['recordings'], 'recording')} {verb} more than {-CANCELLED_DB:g} dB where the channels "
-        f"are mixed, as one is the other's negative ({each}): next to nothing is left for their clips. Keep one "
-        "channel of such files"
+        f"are mixed, as these cancel each other ({each}): next to nothing is left for {their}. Keep one channel of "
+        "such files"
     )
 
 

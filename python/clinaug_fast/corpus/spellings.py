@@ -28,14 +28,15 @@ def composed(name: str) -> str:
 
 
 def as_it_is_seen(name: str) -> str:
-    """Composed, and without what is not seen, such as a space of no width."""
-    return name if name.isascii() else "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
+    """Composed, one kind of white space between words, and without what is not seen, such as a space of no width."""
+    seen = name if name.isascii() else "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
+    return " ".join(seen.split())
 
 
 def as_a_person(name: str) -> str:
     """What spellings of one person's name or number have in common: upper and lower case, white space, what is not
     seen, and what programs make of a number: 007, 7, 7.0, 7E+00."""
-    plain = " ".join(as_it_is_seen(name).split()).casefold()
+    plain = as_it_is_seen(name).casefold()
     if re.fullmatch(r"[0-9](\.[0-9]{1,16})?e\+[0-9]{2}", plain):  # as spreadsheets write it; 1e5 may be a code
         plain = f"{Decimal(plain):f}"
     digits, _, zeros = plain.partition(".")

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -50,7 +50,8 @@ class FoldQuality:
     ratios: dict[str, np.ndarray]  # of `nearest`, of the same clips
     pairs: dict[str, list[dict[str, Any]]]  # of the arms: the nearest clips
     compared: int = 0  # clips of each set that a distance rests on, in the smaller half
-    possible: int = 0  # so many without the sets that have few
+    possible: int = 0  # so many if the arms had enough,
+    with_one: dict[str, int] = field(default_factory=dict)  # and with one arm alone
 
 
 def fold_quality(
@@ -131,6 +132,13 @@ def fold_quality(
         distances=distances,
         compared=min(map(_n_drawn, counts)),
         possible=min(map(_n_drawn, of_real)),
+        with_one={
+            arm: min(
+                _n_drawn(np.minimum(n_real, np.bincount(sets[arm].classes, minlength=len(features.labels))))
+                for n_real, (_, sets) in zip(of_real, shown, strict=True)
+            )
+            for arm in synthetic
+        },
         spread={
             name: relative_spread(part.clips, part.classes, training.clips, training.classes)
             for name, part in looked_at.items()

@@ -135,11 +135,12 @@ def _summary(found: Sequence[FoldQuality], progress: Progress) -> dict[str, Any]
         sets[name]["closest"] = sorted(lowest.values(), key=lambda pair: pair["ratio"])[:PAIRS]
     real, compared, possible = sets.pop(REAL), [fold.compared for fold in found], [fold.possible for fold in found]
     if FEW * sum(compared) < sum(possible):
-        smallest = min(sets, key=lambda arm: sets[arm]["clips"])
+        with_one = {arm: sum(fold.with_one[arm] for fold in found) for arm in sets}
+        fewest = min(with_one, key=with_one.__getitem__)
         progress.warn(
-            f"the distances of all sets rest on {sum(compared)} clips of each, of {sum(possible)} that there could be, "
-            f"as one of them has no more of each label ({smallest!r} is the smallest): of so few they come out larger. "
-            "Generate more of it, or leave it out"
+            f"the Fréchet distances{' of all sets' if len(sets) > 1 else ''} rest on {sum(compared)} clips of each, of "
+            f"{sum(possible)} that there could be, as {fewest!r} has no more of each label: of so few they come out "
+            f"larger. Generate more of it{', or leave it out' if len(sets) > 1 else ''}"
         )
     return rounded({"near_limit": limit, "compared": compared, "real": real, "arms": sets})
 

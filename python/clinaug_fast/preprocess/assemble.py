@@ -168,7 +168,7 @@ def _refuse_too_little(corpus: object, labels: list[str], rejected: list[dict[st
 def _cure(rejected: list[dict[str, Any]], corpus: object) -> str:
     codes = {row["code"] for row in rejected}
     if codes == {Code.MISSING} and isinstance(corpus, Path) and corpus.is_dir():
-        return "They are links that lead nowhere, which mend or remove, or files that are gone since the run began"
+        return "They are links that lead nowhere (mend or remove them), or files that are gone since the run began"
     if codes == {Code.MISSING}:
         told = "Correct the table's paths, which start at its folder and are spelled as the files are"
         if any("\\" in row.get("path", "") for row in rejected):

@@ -15,7 +15,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.json_files import misfit, read_versioned, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles, cutting
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 ABOUT = {  # what part.json tells
     "number": int,
     "count": int,
