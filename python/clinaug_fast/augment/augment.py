@@ -6,8 +6,9 @@ before or after the split: `evaluate` gives a fold the clips of its training rec
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,7 @@ PICTURE = "real_above_augmented.png"
 NOISE_RANGE_DB = 20.0
 CLIPS_AT_ONCE = 1024  # altered ones that specaugment makes
 WINDOWS_AT_ONCE = 64  # whose sound is held
+AHEAD = 2  # recordings a thread that are begun before their turn
 OF_SOURCE = ("recording", "subject", "site", "device", "label", "start_s")  # what an altered clip has from the real one
 
 Made = tuple[np.ndarray, np.ndarray]  # rows of real clips (n,), their altered copies (copies, n, n_mels, n_frames)
@@ -153,10 +155,18 @@ def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig,
         return
     stopped = threading.Event()
     with ThreadPoolExecutor(threads) as pool:  # a recording at a time, in order
+        waiting: deque[Future[Made]] = deque()  # of few: what is made waits in memory for its turn
         try:
-            yield from pool.map(partial(_copies_of, features, sources, config, stopped), sources.each)
+            for source in sources.each:
+                waiting.append(pool.submit(_copies_of, features, sources, config, stopped, source))
+                if len(waiting) > AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
             stopped.set()
+            for begun in waiting:
+                begun.cancel()
 
 
 def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:

@@ -34,8 +34,7 @@ def label_by_origin(
     known = origins.is_valid().to_numpy()
     counts = origins.drop_null().value_counts()
     names, n_of_name = counts.field("values").to_numpy(zero_copy_only=False), counts.field("counts").to_numpy()
-    commonest = np.lexsort([names.astype(str), -n_of_name])
-    names = names[commonest]
+    names = names[sorted(range(len(names)), key=lambda at: (-n_of_name[at], names[at]))]  # one may be very long
     of_name = pc.index_in(origins.drop_null(), value_set=pa.array(names, pa.string())).to_numpy()
     of_label, groups = of_label[known], groups[known]
     shape = len(labels), MOST_NAMES + 1

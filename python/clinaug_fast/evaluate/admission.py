@@ -54,8 +54,10 @@ def admitted_rows(
                 "folder gets its name. Shorten it"
             )
         rows[arm] = {fold: unseen_rows(made, features, folds, fold) for fold in chosen}
+        seen = np.zeros(len(made), bool)  # altered copies are in most folds
         for some in rows[arm].values():
-            made.refuse_not_finite(some)
+            made.refuse_not_finite(some[~seen[some]])
+            seen[some] = True
     return rows
 
 

@@ -104,9 +104,10 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         about = pq.read_metadata(path).metadata or {}
         table = pq.read_table(path, schema=CELL_SCHEMA, **NO_THREADS)
         table.validate(full=True)
-        classes = [labels.index(label) for label in table["label"].to_pylist()]
-        log_probabilities = np.array(table["log_probabilities"].to_pylist(), np.float32).reshape(-1, len(labels))
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        number = {label: at for at, label in enumerate(labels)}
+        classes = [number[label] for label in table["label"].to_pylist()]
+        log_probabilities = _values(table).reshape(-1, len(labels))
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's ArrowInvalid is a ValueError
         if is_shortage(error):
             raise
         raise cannot_be_read(path, error, "Remove it and evaluate again") from None
@@ -123,10 +124,15 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
     return Predictions(recordings, np.array(classes, np.int64), log_probabilities, made_on, n_clips)
 
 
+def _values(table: pa.Table) -> np.ndarray:
+    """All log-probabilities of a cell, one after the other."""
+    values = table["log_probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float32)
+
+
 def _about(cell: Cell, evaluation: str, table: pa.Table) -> dict[str, str]:
     """What a cell's file tells of itself; `content` names its rows, whatever became of the file that holds them."""
     texts = (table[name].to_pylist() for name in ("id", "recording", "label"))
-    values = table["log_probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    content = fingerprint(*texts, np.asarray(values, np.float32).tobytes())
+    content = fingerprint(*texts, _values(table).tobytes())
     where = {"arm": cell.arm, "fold": str(cell.fold), "seed": str(cell.seed)}
     return where | {"evaluation": evaluation, "content": content}

@@ -37,6 +37,7 @@ ABOUT = {  # what features.json of any maker tells
     "fingerprint": str,
 }
 SHARD_BYTES = 64 << 20
+CLIPS_AT_ONCE = 1024  # that are looked at
 SHARD_NAME = re.compile(r"shards/\d{5,}\.npy")  # none that lies elsewhere
 NOT_REAL = {  # kinds of lineage, and why their clips are no recordings
     "generated": "made with knowledge of subjects that they do not name",
@@ -192,17 +193,23 @@ class FeatureSet:
 
     def refuse_not_finite(self, rows: np.ndarray) -> None:
         """InputError where one of these clips holds NaN or infinity."""
-        bad = ~np.isfinite(self.clips(rows)).all(axis=(1, 2))
-        if bad.any():
+        parts = (rows[first : first + CLIPS_AT_ONCE] for first in range(0, len(rows), CLIPS_AT_ONCE))
+        bad = [part[~np.isfinite(self.clips(part)).all(axis=(1, 2))] for part in parts]
+        if n_bad := sum(map(len, bad)):
             raise InputError(
-                f"{bad.sum()} of {len(rows)} clips of {self.path} hold NaN or infinity, the first is "
-                f"{self.column('id')[rows[bad][0]]!r}; expected numbers. Make the feature set anew"
+                f"{n_bad} of {len(rows)} clips of {self.path} hold NaN or infinity, the first is "
+                f"{self.column('id')[np.concatenate(bad)[0]]!r}; expected numbers. Make the feature set anew"
             )
 
     def refuse_lost_shards(self) -> None:
         """InputError where a shard is missing or is not of its size; `verify` looks at what it holds."""
         for number in range(len(self.about["shards"])):
             self._shard(number)
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) each clip's shard, and its row there."""
+        return self.column("shard"), self.column("row")
 
     def clips(self, rows: Sequence[int] | np.ndarray | slice | None = None) -> np.ndarray:
         """(n, n_mels, n_frames) float32: the clips of these index rows (or mask), copied; all of them by default."""
@@ -214,9 +221,8 @@ class FeatureSet:
                 raise ValueError(f"rows are of shape {rows.shape}; expected (n,), such as [0]")
             if not len(rows):  # of an empty list numpy makes floats
                 rows = rows.astype(np.int64)
-        rows = np.arange(len(self))[rows]
-        out = np.empty((len(rows), *self.clip_shape), np.float32)
-        shard, row = self.column("shard")[rows], self.column("row")[rows]
+        shard, row = (places[rows] for places in self._places)
+        out = np.empty((len(row), *self.clip_shape), np.float32)
         for number in np.unique(shard):
             mask = shard == number
             out[mask] = self._shard(number)[row[mask]]

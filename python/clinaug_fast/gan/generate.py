@@ -120,7 +120,7 @@ def _make(
                         name = f"fold{fold}/{label}/{i:05d}"
                         writer.add(clip, id=name, recording=name, label=label, start_s=0.0, fold=fold)
                     if fold == chosen[0] and not made:
-                        shown.append(clips[:CLIPS_A_LABEL])
+                        shown.append(clips[:CLIPS_A_LABEL].copy())  # of a view, the others would stay too
                     made += len(clips)
                     progress.advance(len(clips))
         real = _some_real_clips(features, folds, chosen[0], seed)

@@ -58,7 +58,9 @@ def run_blocks_on_dask(
         ) from None
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would tell of a loss is told below
     total = Seconds()
-    tasks = (_Task(replace(job, gone=frozenset()), number, rows, threads) for number, rows in blocks)
+    # Rows of their own: of a slice, the whole table would be sent.
+    own = ((number, rows.take(pa.array(range(rows.num_rows), pa.int64()))) for number, rows in blocks)
+    tasks = (_Task(replace(job, gone=frozenset()), number, rows, threads) for number, rows in own)
     with client:
         try:
             _wait_for_workers(client, address, stop)

@@ -1,7 +1,7 @@
 """Blocks worked on by the threads of one process.
 
 Takes the rows of each block; leaves its files. Batches of recordings are decoded at once and written in the order of
-the corpus, so neither the bytes nor the memory depend on how many threads there are.
+the corpus, so the bytes do not depend on how many threads there are; no more are begun than memory has room for.
 """
 
 import threading
@@ -34,6 +34,7 @@ from clinaug_fast.shown import shown
 
 BATCH_RECORDINGS = 64
 BATCH_BYTES = 8 << 20  # of files and their log-mels, as far as the listing tells
+FEWEST_BATCHES = 4  # at once, however little memory there is
 CACHED_BYTES = 512 << 20  # of shards that are left in the system's cache; after so many it would be filled for nobody
 PENDING_BYTES = 8 << 20  # of a batch's log-mels that wait for their turn
 
@@ -85,6 +86,9 @@ def run_blocks(
     keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = accelerator and _Lanes(job.settings, accelerator.make_lanes)
+    # For batches under way, or that wait for their turn; of each as much again is fresh memory that its thread keeps.
+    room = max(FEWEST_BATCHES, budget.n_bytes // (2 * (BATCH_BYTES + PENDING_BYTES)))
+    threads, most = min(threads, room), min(2 * threads, room)
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
     total, told, cached = Seconds(), False, CACHED_BYTES
 
@@ -109,7 +113,7 @@ def run_blocks(
                 cached = max(0, cached - block.shard.expected_bytes)
                 for batch, span in enumerate(block.batches):
                     pending.append((block, len(span), pool.submit(block.work, batch)))
-                    if len(pending) > 2 * threads:
+                    if len(pending) > most:
                         collect()
             while pending:
                 collect()
