@@ -36,19 +36,12 @@ def write_some(path: Path, features: FeatureSet, folds: Folds, n_of_label: int) 
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory) -> FeatureSet:
-    return write_real(tmp_path_factory.mktemp("sets") / "real", subjects=16)
-
-
-@pytest.fixture(scope="module")
-def folds(features) -> Folds:
-    return make_folds(features, 2)
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory, features, folds) -> dict[str, FeatureSet]:
+def made(tmp_path_factory) -> tuple[FeatureSet, Folds, dict[str, FeatureSet]]:
+    """Real clips, their folds, and sets of so many clips a label and fold."""
     path = tmp_path_factory.mktemp("sets")
-    return {f"of {n}": write_some(path / f"of {n}", features, folds, n) for n in (3, 6, 7, 16)}
+    features = write_real(path / "real", subjects=16)
+    folds = make_folds(features, 2)
+    return features, folds, {f"of {n}": write_some(path / f"of {n}", features, folds, n) for n in (3, 6, 7, 16)}
 
 
 def printed(renderable: object) -> str:
@@ -58,7 +51,8 @@ def printed(renderable: object) -> str:
 
 
 @pytest.mark.parametrize(("arms", "warned"), [(("of 3", "of 6"), False), (("of 3", "of 7"), True), (("of 3",), False)])
-def test_evaluate_tells_what_each_arm_adds(tmp_path: Path, features, folds, sets, arms, warned) -> None:
+def test_evaluate_tells_what_each_arm_adds(tmp_path: Path, made, arms, warned) -> None:
+    features, folds, sets = made
     chosen, progress = {arm: sets[arm] for arm in arms}, Recorder()
     scores = evaluate(features, folds, chosen, tmp_path / "out", CONFIG, progress=progress).scores
     trained_on = json.loads((tmp_path / "out/scores.json").read_text())["trained_on"]
@@ -74,7 +68,8 @@ def test_evaluate_tells_what_each_arm_adds(tmp_path: Path, features, folds, sets
     assert [warning.startswith(sentence) for warning in told] == [True] * warned
 
 
-def test_fold_by_fold_the_counts_are_the_same(tmp_path: Path, features, folds, sets) -> None:
+def test_fold_by_fold_the_counts_are_the_same(tmp_path: Path, made) -> None:
+    features, folds, sets = made
     chosen = {"of 3": sets["of 3"]}
     evaluate(features, folds, chosen, tmp_path / "at once", CONFIG)
     for fold in (1, 0):
@@ -83,7 +78,8 @@ def test_fold_by_fold_the_counts_are_the_same(tmp_path: Path, features, folds, s
     assert at_once == one_by_one
 
 
-def test_quality_tells_what_its_distances_rest_on(tmp_path: Path, features, folds, sets) -> None:
+def test_quality_tells_what_its_distances_rest_on(tmp_path: Path, made) -> None:
+    features, folds, sets = made
     progress = Recorder()
     result = quality(features, folds, {"of 16": sets["of 16"]}, tmp_path / "alone", CONFIG, progress=progress)
     alone = result.about["compared"]
@@ -104,8 +100,9 @@ def test_quality_tells_what_its_distances_rest_on(tmp_path: Path, features, fold
     )
 
 
-def test_the_set_that_limits_is_named_not_the_smallest(tmp_path: Path, features, folds, sets) -> None:
+def test_the_set_that_limits_is_named_not_the_smallest(tmp_path: Path, made) -> None:
     """Many clips of one label are no help where there are few of another."""
+    features, folds, sets = made
     lineage = generated_lineage(features, folds, "a run", [0, 1])
     rng = np.random.default_rng(6)
     with new_feature_set(tmp_path / "uneven", MEL, SIZE, LABELS, lineage) as writer:
@@ -121,7 +118,8 @@ def test_the_set_that_limits_is_named_not_the_smallest(tmp_path: Path, features,
     assert all("as 'uneven' has no more" in warning for warning in limiting)
 
 
-def test_of_one_set_with_few_clips_more_are_asked_for(tmp_path: Path, features, folds, sets) -> None:
+def test_of_one_set_with_few_clips_more_are_asked_for(tmp_path: Path, made) -> None:
+    features, folds, sets = made
     progress = Recorder()
     result = quality(features, folds, {"of 3": sets["of 3"]}, tmp_path / "few", CONFIG, progress=progress)
     alone = quality(features, folds, {"of 16": sets["of 16"]}, tmp_path / "enough", CONFIG).about["compared"]
