@@ -1,5 +1,6 @@
 """What is begun ahead, kept or sent does not grow with the corpus, nor with threads beyond what memory has room for."""
 
+import json
 import pickle
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -44,8 +45,10 @@ def test_no_more_threads_begin_batches_than_memory_has_room_for(tiny_corpus: Pat
     of_a_batch = 2 * (workers.BATCH_BYTES + workers.PENDING_BYTES)
     for threads, room, expected in ((64, 6, 6), (64, 64, 64), (5, 6, 5), (64, 1, workers.FEWEST_BATCHES)):
         memory = INTERPRETER_BYTES + room * of_a_batch
-        pipeline.preprocess(tiny_corpus, tmp_path / f"{threads} {room}", MEL, CLIP, threads=threads, memory=memory)
+        out = tmp_path / f"{threads} {room}"
+        pipeline.preprocess(tiny_corpus, out, MEL, CLIP, threads=threads, memory=memory)
         assert asked.pop() == expected
+        assert json.loads(out.with_name(f"{out.name}.receipt.json").read_text())["threads"] == expected
 
 
 def test_a_task_of_a_cluster_carries_its_own_rows_alone(monkeypatch) -> None:

@@ -37,7 +37,7 @@ from clinaug_fast.preprocess.memory import INTERPRETER_BYTES, default_limit, fru
 from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_used_up, write_part
 from clinaug_fast.preprocess.receipt import receipt_of
 from clinaug_fast.preprocess.stopping import Stopper
-from clinaug_fast.preprocess.workers import Job, accelerator_of, arithmetic_with, run_blocks
+from clinaug_fast.preprocess.workers import Job, accelerator_of, arithmetic_with, run_blocks, within_memory
 from clinaug_fast.runs import Progress, Silent, refuse_changed
 from clinaug_fast.shown import counted
 
@@ -105,6 +105,7 @@ def preprocess(
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     memory = default_limit() if memory is None else memory
     _refuse_large_clips(settings, threads, memory)
+    threads = within_memory(threads, memory)
     warn_of_odd_clips(settings.clip_shape, progress)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)

@@ -67,6 +67,12 @@ class Abandoned(Exception):  # noqa: N818 - another thread has failed, or the us
     """This block will not be finished."""
 
 
+def within_memory(n: int, memory: int) -> int:
+    """How many of n batches, or threads that have one each, may be under way or wait for their turn."""
+    of_one = 2 * (BATCH_BYTES + PENDING_BYTES)  # as much again stays with the thread that made it
+    return min(n, max(FEWEST_BATCHES, (memory - INTERPRETER_BYTES) // of_one))
+
+
 def run_blocks(
     job: Job,
     blocks: Iterable[tuple[int, pa.Table]],
@@ -86,9 +92,7 @@ def run_blocks(
     keep_freed()
     budget = Budget(job.memory - INTERPRETER_BYTES)
     lanes = accelerator and _Lanes(job.settings, accelerator.make_lanes)
-    # For batches under way, or that wait for their turn; of each as much again is fresh memory that its thread keeps.
-    room = max(FEWEST_BATCHES, budget.n_bytes // (2 * (BATCH_BYTES + PENDING_BYTES)))
-    threads, most = min(threads, room), min(2 * threads, room)
+    threads, most = within_memory(threads, job.memory), within_memory(2 * threads, job.memory)
     pending: deque[tuple[_Block, int, Future[None]]] = deque()
     total, told, cached = Seconds(), False, CACHED_BYTES
 
