@@ -173,8 +173,9 @@ WavClips clips_of(const LogMelPlan& plan, const ClipCut& cut, const WavRequest& 
           return finish(samples);
         }
         mix_to_mono(samples, wav.channels, scratch.mono);
-        if (clips.n_samples > 0) window_energy(View<const float, 2>{scratch.mono.data(), {1, clips.n_samples}, {clips.n_samples, 1}}, &clips.mono_power);
-        finish(std::span<const float>(scratch.mono));
+        const std::span<const float> mono(scratch.mono);
+        if (!mono.empty()) window_energy(View<const float, 2>{mono.data(), {1, clips.n_samples}, {clips.n_samples, 1}}, &clips.mono_power);
+        finish(mono);
       },
       interleaved(wav, segment, scratch.converted));
   return clips;

@@ -2,6 +2,7 @@
 // returns: the process tells it and ends.
 #include <csignal>
 #include <string>
+#include <utility>
 
 #include "bindings/bindings.hpp"
 #ifdef SIGBUS

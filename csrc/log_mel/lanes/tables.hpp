@@ -153,8 +153,8 @@ struct Tile {
   Index skipped;               // so many columns, which no frame reads, are not there at the begin
   const char* prefetch;        // input of the next tile
   Index prefetch_bytes;
-  Index n_groups;              // whole ones
-  bool has_rest;               // one more follows, of so few frames that another kernel's lanes do, half as many
+  Index n_groups;              // of the kernel's lanes
+  bool has_rest;               // one more follows, for a kernel of half as many, which hold all frames that are left
   Group<Out> groups[kLargestTile / kFewestLanes];
   Way* needs;                  // by column, of the groups: `plain`, or the first of the other ways that will do
 };
