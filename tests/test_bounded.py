@@ -14,6 +14,8 @@ import pytest
 from clinaug_fast.augment import augment
 from clinaug_fast.config import GanConfig
 from clinaug_fast.corpus.origins import label_by_origin
+from clinaug_fast.errors import InputError
+from clinaug_fast.features import feature_set
 from clinaug_fast.gan import generate
 from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess import cluster, pipeline, workers
@@ -49,6 +51,38 @@ def test_no_more_threads_begin_batches_than_memory_has_room_for(tiny_corpus: Pat
         pipeline.preprocess(tiny_corpus, out, MEL, CLIP, threads=threads, memory=memory)
         assert asked.pop() == expected
         assert json.loads(out.with_name(f"{out.name}.receipt.json").read_text())["threads"] == expected
+
+
+def test_a_worker_of_a_cluster_has_its_own_bounds(tiny_corpus: Path, tmp_path: Path, monkeypatch) -> None:
+    """It is told the threads, and not by way of `preprocess`; what waits is bounded as what is under way is."""
+    bounds, within = [], workers.within_memory
+    monkeypatch.setattr(pipeline, "within_memory", lambda n, memory: n)
+    monkeypatch.setattr(
+        workers, "within_memory", lambda n, memory: bounds.append((n, within(n, memory))) or bounds[-1][1]
+    )
+    memory = INTERPRETER_BYTES + 6 * 2 * (workers.BATCH_BYTES + workers.PENDING_BYTES)
+    pipeline.preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP, threads=5, memory=memory)
+    assert bounds == [(5, 5), (10, 6)]
+
+
+def test_clips_that_fit_on_the_threads_that_there_are_memory_for_are_not_refused(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    memory = INTERPRETER_BYTES + 4 * 2 * (workers.BATCH_BYTES + workers.PENDING_BYTES)
+    long = CLIP.with_changes(n_frames=12_000)
+    assert pipeline.preprocess(tiny_corpus, tmp_path / "out", MEL, long, threads=64, memory=memory)
+
+
+def test_of_clips_that_are_no_numbers_the_first_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(feature_set, "CLIPS_AT_ONCE", 4)
+    with feature_set.new_feature_set(tmp_path / "set", MEL, 8, ["a"], {"kind": "corpus"}) as writer:
+        for k in range(19):
+            clip = np.full((MEL.n_mels, 8), np.nan if k in (6, 7, 17) else 0.0, np.float32)
+            writer.add(clip, id=f"clip {k}", recording=f"{k}", label="a", start_s=0.0)
+    made = feature_set.FeatureSet.open(tmp_path / "set")
+    made.refuse_not_finite(np.arange(6))
+    with pytest.raises(InputError, match=r"3 of 14 clips of .* hold NaN or infinity, the first is 'clip 6'"):
+        made.refuse_not_finite(np.arange(5, 19))
 
 
 def test_a_task_of_a_cluster_carries_its_own_rows_alone(monkeypatch) -> None:

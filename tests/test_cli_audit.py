@@ -234,12 +234,14 @@ def test_a_subject_over_two_lines_is_in_no_csv_table(
 
 def test_a_csv_table_that_could_hold_no_row_is_not_written(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     names = [f"corpus/hum/a{k}.wav" for k in range(3)] + ["corpus/saw/0.wav"]
-    columns = {"path": names, "label": [name.split("/")[1] for name in names], "site": ["a\nb"] * 4}
+    os.rename(corpus / "hum/a0.wav", corpus / "hum/a\n0.wav")
+    names[0] = "corpus/hum/a\n0.wav"  # left out for its name, not for its site
+    columns = {"path": names, "label": [name.split("/")[1] for name in names], "site": [None] + ["a\nb"] * 3}
     pq.write_table(pa.table(columns), tmp_path / "given.parquet")
     done = cli("audit", tmp_path / "given.parquet", tmp_path / "made.csv")
     assert done.exit_code == 3
     assert (
-        "made.csv could hold no recording, such as corpus/hum/a0.wav: a label, subject, site or device" in done.stderr
+        "made.csv could hold no recording, such as corpus/hum/a1.wav: a label, subject, site or device" in done.stderr
     )
     assert not (tmp_path / "made.csv").exists()
 

@@ -13,7 +13,8 @@ from clinaug_fast.cli.quality_table import quality_table
 from clinaug_fast.cli.score_table import score_table
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.evaluate.cross_validation import evaluate
-from clinaug_fast.evaluate.quality import quality
+from clinaug_fast.evaluate.fold_quality import FoldQuality
+from clinaug_fast.evaluate.quality import _summary, quality
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
 from clinaug_fast.features.lineage import generated_lineage
@@ -100,22 +101,24 @@ def test_quality_tells_what_its_distances_rest_on(tmp_path: Path, made) -> None:
     )
 
 
-def test_the_set_that_limits_is_named_not_the_smallest(tmp_path: Path, made) -> None:
+def test_the_set_that_limits_is_named_not_the_smallest() -> None:
     """Many clips of one label are no help where there are few of another."""
-    features, folds, sets = made
-    lineage = generated_lineage(features, folds, "a run", [0, 1])
-    rng = np.random.default_rng(6)
-    with new_feature_set(tmp_path / "uneven", MEL, SIZE, LABELS, lineage) as writer:
-        for fold in range(2):
-            for label in [LABELS[0]] * 40 + [*LABELS[1:]] * 2:
-                name = f"{fold}/{len(writer)}"
-                writer.add(stripes(label, rng), id=name, recording=name, label=label, start_s=0.0, fold=fold)
-    uneven, progress = FeatureSet.open(tmp_path / "uneven"), Recorder()
-    assert len(uneven) > len(sets["of 16"])
-    quality(features, folds, {"of 16": sets["of 16"], "uneven": uneven}, tmp_path / "q", CONFIG, progress=progress)
-    limiting = [warning for warning in progress.warnings if "has no more of each label" in warning]
-    assert len(limiting) <= 1
-    assert all("as 'uneven' has no more" in warning for warning in limiting)
+    sizes = {"real": 30, "many of one": 400, "enough": 60}
+    fold = FoldQuality(
+        distances={name: {"frechet": 1.0, "kernel": 0.0} for name in sizes},
+        spread=dict.fromkeys(sizes, 1.0),
+        classes={name: np.zeros(n, int) for name, n in sizes.items()},
+        ratios={name: np.linspace(0.5, 1.0, n) for name, n in sizes.items()},
+        pairs={"many of one": [], "enough": []},
+        compared=6,
+        possible=30,
+        with_one={"many of one": 6, "enough": 30},
+    )
+    progress = Recorder()
+    about = _summary([fold, fold], progress)
+    assert about["compared"] == [6, 6]
+    assert [" rest on 12 clips of each, of 60 that" in warning for warning in progress.warnings] == [True]
+    assert "as 'many of one' has no more of each label" in progress.warnings[0]
 
 
 def test_of_one_set_with_few_clips_more_are_asked_for(tmp_path: Path, made) -> None:

@@ -62,17 +62,19 @@ def test_what_was_warned_of_before_is_in_the_object(tmp_path):
     assert json.loads(ended.stdout)["warnings"] == ["of something else"]
 
 
-def test_on_a_terminal_the_bar_goes_and_the_cursor_comes_back(tmp_path):
+@pytest.mark.parametrize(("term", "before"), [("xterm", "\r\x1b[2K\x1b[?25h"), ("dumb", "")])
+def test_on_a_terminal_the_bar_goes_and_the_cursor_comes_back(tmp_path, term, before):
     shard = tmp_path / "shard.npy"
     np.save(shard, np.ones(100_000, np.float32))
     ours, theirs = os.openpty()
     command = [sys.executable, "-c", READ_WHAT_IS_GONE, str(shard)]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False)
+    environment = os.environ | {"TERM": term}
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=environment, timeout=120, check=False)
     os.close(theirs)
     shown = os.read(ours, 4096).decode()
     os.close(ours)
     assert ended.returncode == 6
-    assert shown.startswith("\r\x1b[2K\x1b[?25herror: a file lost a page")
+    assert shown.startswith(f"{before}error: a file lost a page")
 
 
 def test_a_stage_that_is_over_tells_of_nothing():

@@ -55,9 +55,10 @@ def write_subjects(found: Audit, table: Path) -> LeftOut:
             f"no table can name the recordings, such as {shown(ids[0])}; expected UTF-8 in one line. Rename them"
         )
     if (unnamed | over_lines).all():
+        lost = shown(ids[int(over_lines.argmax())])
         raise InputError(
-            f"{table} could hold no recording, such as {shown(ids[0])}: a label, subject, site or device goes over "
-            "several lines; expected one. Name a .parquet table, or correct them"
+            f"{table} could hold no recording, such as {lost}: a label, subject, site or device goes over several lines; "
+            "expected one. Name a .parquet table, or correct them"
         )
     # Without links first: a `..` behind one leads on from where it leads.
     real = lru_cache(os.path.realpath)

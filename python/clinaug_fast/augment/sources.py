@@ -99,7 +99,7 @@ def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarr
         raise InputError(f"{path} cannot be read: {reason}. Check the path, its rights and its disk") from None
     except Rejected as reason:
         raise InputError(
-            f"{path} can no longer be used: {reason}. It could when the features were made. {ANEW}"
+            f"{path} can no longer be used: {str(reason).rstrip('.')}. It could when the features were made. {ANEW}"
         ) from None
     windows = cut(samples, settings.length, settings.stride, settings.clip.short)
     first = source.windows[0]

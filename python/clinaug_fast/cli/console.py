@@ -103,7 +103,7 @@ class Say:
         self._begun = self._printed = time.monotonic()
         if self.quiet:
             return
-        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):  # rich draws no bar on those
+        if _has_a_terminal():
             self._bar = _bar()
             self._task = self._bar.add_task(title, total=total, note="")
             self._bar.start()
@@ -203,7 +203,7 @@ class Say:
             "a file lost a page while it was read: its disk or its share failed, or somebody cut it short. Check them, "
             "then run the same command again"
         )
-        line = f"{BAR_AWAY if sys.stderr.isatty() else ''}error: {error}\n"
+        line = f"{BAR_AWAY if _has_a_terminal() else ''}error: {error}\n"
         _native.tell_of_lost_pages(line, f"{self._failed(error)}\n" if self.as_json else "", error.exit_code)
 
     def _failed(self, error: ClinaugError) -> str:
@@ -214,6 +214,11 @@ class Say:
         in_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
         text = json.dumps(head | fields | {"warnings": self.warnings}, ensure_ascii=in_ascii, allow_nan=False)
         return text if in_ascii else shown_in_json(text)
+
+
+def _has_a_terminal() -> bool:
+    """Whether stderr is one that a bar is drawn on."""
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def _line(text: str) -> None:

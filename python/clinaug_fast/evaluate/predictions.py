@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
@@ -105,9 +106,13 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         table = pq.read_table(path, schema=CELL_SCHEMA, **NO_THREADS)
         table.validate(full=True)
         number = {label: at for at, label in enumerate(labels)}
-        classes = [number[label] for label in table["label"].to_pylist()]
-        log_probabilities = _values(table).reshape(-1, len(labels))
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        if foreign := set(told := table["label"].to_pylist()) - number.keys():
+            raise ValueError(f"it has the label {min(foreign, key=str)!r}, which the others have not")
+        if set(pc.unique(pc.list_value_length(table["log_probabilities"])).to_pylist()) - {len(labels)}:
+            raise ValueError(f"its rows are not of {len(labels)} log-probabilities")
+        classes = [number[label] for label in told]
+        log_probabilities = _values(table).reshape(len(classes), len(labels))
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         if is_shortage(error):
             raise
         raise cannot_be_read(path, error, "Remove it and evaluate again") from None

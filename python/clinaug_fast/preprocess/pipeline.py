@@ -104,8 +104,8 @@ def preprocess(
         refuse_without_dask()
     settings = ClipSettings(mel, clip, 3600.0 * max_hours)
     memory = default_limit() if memory is None else memory
-    _refuse_large_clips(settings, threads, memory)
     threads = within_memory(threads, memory)
+    _refuse_large_clips(settings, threads, memory)
     warn_of_odd_clips(settings.clip_shape, progress)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
