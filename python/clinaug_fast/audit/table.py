@@ -57,8 +57,8 @@ def write_subjects(found: Audit, table: Path) -> LeftOut:
     if (unnamed | over_lines).all():
         lost = shown(ids[int(over_lines.argmax())])
         raise InputError(
-            f"{table} could hold no recording, such as {lost}: a label, subject, site or device goes over several lines; "
-            "expected one. Name a .parquet table, or correct them"
+            f"{table} could hold no recording, such as {lost}: a label, subject, site or device goes over several "
+            "lines; expected one. Name a .parquet table, or correct them"
         )
     # Without links first: a `..` behind one leads on from where it leads.
     real = lru_cache(os.path.realpath)
