@@ -55,6 +55,26 @@ def test_an_exact_copy_is_one_though_two_subjects_have_its_original():
     assert nearest(among[[1]] + np.float32(2.0), among, np.arange(6)).ratios.tolist() == [0.0]
 
 
+def test_a_silent_clip_of_one_subject_makes_no_copies_of_smooth_ones():
+    among, groups = clips(12, 3), np.array([f"s{i // 2}" for i in range(12)], dtype=object)
+    among[5] = -23.0
+    smooth = (-9.0 + 0.1 * clips(4, 4)).astype(np.float32)
+    found = nearest(smooth, among, groups)
+    assert 5 not in found.rows
+    assert (found.ratios > 0.8).all()
+    assert nearest(among[5:6], among, groups).ratios == 1.0  # nor is the silence one
+    silent = np.full((1, *SHAPE), -3.0, np.float32)
+    assert nearest(silent, among[:4], groups[:4]).ratios == 1.0
+    assert nearest(smooth, np.full((4, *SHAPE), -23.0, np.float32), groups[:4]).ratios == pytest.approx(1.0)
+
+
+def test_where_one_subject_alone_has_contrast_nothing_but_an_exact_copy_is_told():
+    among, groups = clips(4, 5), np.array(["a", "a", "b", "b"], dtype=object)
+    among[2:] = -23.0
+    found = nearest(np.concatenate([clips(2, 6), among[:1]]), among, groups)
+    assert found.ratios.tolist() == [1.0, 1.0, 0.0]
+
+
 def test_what_is_like_nobody_and_what_all_are_like_is_no_copy():
     silence = np.full((3, *SHAPE), -23.0, np.float32)
     assert nearest(silence[:1], silence, np.arange(3)).ratios.tolist() == [1.0]

@@ -17,6 +17,7 @@ from clinaug_fast.shown import counted, shown
 
 SILENCE_DB = -60.0  # a sample smaller than this, relative to full scale, is silent
 FLOOR_DB = -120.0  # the level of digital silence, whose logarithm is not finite
+MOST_CHANNELS = 1 << 16  # of any format
 CANCELLED_DB = -20.0  # of the mean of channels beside themselves, below which they cancel each other
 
 FACTS_SCHEMA = pa.schema(
@@ -96,9 +97,10 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
 
 def _formats(column: dict[str, np.ndarray]) -> pa.ChunkedArray:
     """(n,) what a person would call a recording's format: its rate and channels."""
-    different, of = np.unique(np.stack([column["file_rate"], column["channels"]]), axis=1, return_inverse=True)
-    names = [f"{rate} Hz, {counted(int(channels), 'channel')}" for rate, channels in different.T]
-    return pa.chunked_array([pa.array(names, pa.string()).take(pa.array(of.ravel()))])
+    rates, channels = column["file_rate"].astype(np.int64), column["channels"].astype(np.int64)
+    different, of = np.unique(rates * MOST_CHANNELS + channels, return_inverse=True)
+    names = [f"{key // MOST_CHANNELS} Hz, {counted(int(key % MOST_CHANNELS), 'channel')}" for key in different]
+    return pa.chunked_array([pa.array(names, pa.string()).take(pa.array(of))])
 
 
 def warning_of_cancelled(facts: dict[str, Any]) -> str | None:

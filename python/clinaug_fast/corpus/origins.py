@@ -18,6 +18,7 @@ KINDS = ("site", "device")
 # it has to be larger, by so many standard errors of guessing: where labels are dealt by lot, that warns of 0 to 13 % of
 # corpora of 8 to 200 subjects, the most of 40 subjects from ten sites.
 FAR, STANDARD_ERRORS = 0.5, 2.5
+ALIKE = 0.1  # of that, what makes no difference
 ROUNDING = 1e-9  # of sums of shares, which is no difference
 MOST_NAMES = 20  # that are listed, the commonest; the recordings of the others are counted
 
@@ -46,7 +47,7 @@ def label_by_origin(
         }
         for label, row in zip(labels, listed.reshape(shape).tolist(), strict=True)
     }
-    told = _told(of_label, of_name, groups, len(labels))
+    told = _told(of_label, of_name, groups, len(labels)) if len(names) > 1 else []
     warning = _warning(told, labels, names, kind) if told else None
     return {"known": len(groups), "different": len(names), "by_label": by_label, "warning": warning}
 
@@ -64,17 +65,20 @@ class _Told:
     others_here: int
     others: int
 
+    @property
+    def clearness(self) -> float:
+        return self.sensitivity + self.specificity
+
 
 def _told(of_label: np.ndarray, of_name: np.ndarray, groups: np.ndarray, n_labels: int) -> list[_Told]:
     """The clearest first. Each subject is told by the others alone: what a single one has says nothing of it. Of
     several names each is a share of it: it counts once."""
     found = []
-    label_of, group_of, name_of = np.unique(np.stack([of_label, groups, of_name]), axis=1)
-    of_each, subject_of, n_names = np.unique(
-        np.stack([label_of, group_of]), axis=1, return_inverse=True, return_counts=True
-    )
-    share = 1.0 / n_names[subject_of.ravel()]
-    n_subjects, n_of_all = np.bincount(of_each[0], minlength=n_labels), np.bincount(name_of)
+    n_groups, n_different = int(groups.max()) + 1, int(of_name.max()) + 1
+    of_subject, name_of = np.divmod(np.unique((of_label * n_groups + groups) * n_different + of_name), n_different)
+    of_each, subject_of, n_names = np.unique(of_subject, return_inverse=True, return_counts=True)
+    label_of, share = of_subject // n_groups, 1.0 / n_names[subject_of]
+    n_subjects, n_of_all = np.bincount(of_each // n_groups, minlength=n_labels), np.bincount(name_of)
     for label in np.flatnonzero(n_subjects >= 2):
         own, others = int(n_subjects[label]), int(n_subjects.sum() - n_subjects[label])
         if others < 2:
@@ -89,12 +93,14 @@ def _told(of_label: np.ndarray, of_name: np.ndarray, groups: np.ndarray, n_label
             name = int(np.argmax(sub / own - rest / others))
             here = int(np.count_nonzero(of_mine == name))
             found.append(_Told(int(label), hits, 1 - alarms, name, here, own, int(n_of_all[name]) - here, others))
-    return sorted(found, key=lambda told: -(told.sensitivity + told.specificity))
+    return sorted(found, key=lambda told: -told.clearness)
 
 
 def _warning(told: list[_Told], labels: list[str], names: np.ndarray, kind: str) -> str:
-    first = told[0]
-    more = f"; so {counted(len(told) - 1, 'more label is', 'more labels are')}" if len(told) > 1 else ""
+    first, *others = told
+    alike = [it for it in others if it.clearness > first.clearness - ALIKE]
+    more = f"; so {counted(len(alike), 'more label is', 'more labels are')}" if alike else ""
+    more += f"; less clearly {len(others) - len(alike)}{'' if alike else ' more'}" if len(alike) < len(others) else ""
     return (
         f"the label '{shown(labels[first.label])}' is told by the {kind} alone, right of {first.sensitivity:.0%} of "
         f"its subjects and {first.specificity:.0%} of the others ('{shown(names[first.name])}' has {first.here} of its "

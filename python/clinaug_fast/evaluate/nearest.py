@@ -10,6 +10,7 @@ import numpy as np
 from clinaug_fast.errors import InputError
 
 CLIPS_AT_ONCE = 256
+NO_CONTRAST = 1e-6  # of a clip's mean square, beside its mean: what is silent or steady is like nobody's sound
 SAME = 1e-9  # of a clip's squares: what rounding of log-mels leaves between it and a copy
 
 
@@ -28,9 +29,13 @@ def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest
     What sounds like nobody in particular is about as near to one patient as to the next: its ratio is near 1. A copy is
     near to its original alone: its ratio is near 0, however smooth the generator is (Lowe's ratio test). That of an
     exact copy is 0, even where several have the original, but that of a clip without contrast, such as silence, is 1.
+    None is near to one without, which all smooth ones would be.
     """
     y = _flat(among)
-    y_squares, n = np.square(y).sum(axis=1), len(clips)
+    y_squares, n, faint = np.square(y).sum(axis=1), len(clips), NO_CONTRAST * y.shape[1]
+    plain = y_squares <= faint
+    if plain.all():
+        plain[:] = False
     _, owner = np.unique(groups, return_inverse=True)
     rows, first, second = np.empty(n, np.int64), np.empty(n), np.empty(n)
     for begin in range(0, n, CLIPS_AT_ONCE):
@@ -38,12 +43,15 @@ def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest
         x = _flat(clips[part])
         x_squares = np.square(x).sum(axis=1)
         squares = x_squares[:, None] + y_squares - 2.0 * (x @ y.T)
+        squares[:, plain] = np.inf
         rows[part] = squares.argmin(axis=1)
         first[part] = squares.min(axis=1)
         squares[owner == owner[rows[part], None]] = np.inf
         second[part] = squares.min(axis=1)
         first[part][first[part] <= SAME * x_squares] = 0.0
-        second[part][(first[part] == 0.0) & (x_squares > 0.0)] = np.inf  # whoever else has it: the ratio is 0
+        second[part][np.isinf(second[part])] = first[part][np.isinf(second[part])]  # nobody else's: the ratio is 1
+        second[part][first[part] == 0.0] = np.inf  # whoever else has it: the ratio is 0,
+        second[part][x_squares <= faint] = 0.0  # or 1
     first, second = np.sqrt(np.maximum(first, 0.0)), np.sqrt(np.maximum(second, 0.0))
     ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0.0)
     return Nearest(rows, first / np.sqrt(y.shape[1]), ratios)

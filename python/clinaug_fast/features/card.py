@@ -13,6 +13,7 @@ from clinaug_fast.runs import write_text
 from clinaug_fast.shown import counted, shown
 
 CARD = "README.md"
+MIXED = " Peak, clipping and silence are those of all channels, levels those of their mean."
 
 
 def write_card(folder: Path, about: Mapping[str, Any]) -> None:
@@ -91,7 +92,7 @@ def _facts(about: Mapping[str, Any]) -> str:
         f"Recordings by sample rate: {rates}. By channels: {channels}.\n"
         f"Silent are samples below {facts['silence_below_db']:g} dB of full scale; "
         f"{counted(facts['mostly_silent_recordings'], 'recording is', 'recordings are')} so for more than half."
-        f"{_cancelled(facts)}\n\n"
+        f"{'' if set(facts['channels']) == {'1'} else MIXED}{_cancelled(facts)}\n\n"
         + _table(("of a recording", "least", "5 %", "median", "95 %", "most"), rows, "lrrrrr")
         + "\n\n"
         + _shortcut(facts["shortcut"], about["counts"])
