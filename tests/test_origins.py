@@ -43,11 +43,11 @@ def test_labels_of_a_device_each_are_counted() -> None:
 
 
 def test_labels_that_are_told_less_clearly_are_counted_apart() -> None:
-    rows = [(label, 10 * number + k, "AB"[number > 0]) for number, label in enumerate(LABELS) for k in range(8)]
+    rows = [(label, 20 * number + k, "AB"[number > 0]) for number, label in enumerate(LABELS) for k in range(20)]
     assert "'crackle' is told by the device alone, right of 100% of its subjects and 100% of the others" in (
         told := found(rows)["warning"]
     )
-    assert "0 of the others' 16); less clearly 2 more. A classifier" in told
+    assert "0 of the others' 40); less clearly 2 more. A classifier" in told
 
 
 @pytest.mark.parametrize(
