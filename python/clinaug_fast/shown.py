@@ -1,6 +1,7 @@
 """Names and numbers as they may be shown: somebody else chose the names, and a terminal obeys some characters."""
 
 import unicodedata
+from collections.abc import Sequence
 
 # Control characters, halves of characters and separators of lines; beside them what changes the direction of text.
 OBEYED = ("Cc", "Cs", "Zl", "Zp")
@@ -29,3 +30,9 @@ def counted(n: int, one: str, many: str | None = None) -> str:
 def is_obeyed(c: str) -> bool:
     """Whether a terminal, or whoever draws text, does something for this character in place of showing it."""
     return unicodedata.category(c) in OBEYED or ord(c) in TURNS
+
+
+def spanned(numbers: Sequence[int]) -> str:
+    """The number that all are, or the least and the most."""
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.fold_quality import REAL
-from clinaug_fast.shown import shown
+from clinaug_fast.shown import shown, spanned
 
 COLUMNS = {"frechet": "Fréchet", "kernel": "kernel", "spread": "spread", "near_copies": "near copies, %"}
 
@@ -40,9 +40,7 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
     if folds > 1:
         yield f"± is the standard deviation over {folds} folds."
     if compared := about.get("compared"):  # none: an older build measured
-        low, high = min(compared), max(compared)
-        n = str(low) if low == high else f"{low} to {high}"
-        a_fold = " a fold" if folds > 1 else ""
+        n, a_fold = spanned(compared), " a fold" if folds > 1 else ""
         yield f"Each distance rests on {n} clips of a set{a_fold}, or a few more: as many of a label as all sets have."
     yield (
         "Fréchet and kernel distance are to clips of test subjects, as classifiers see them that have learnt from "

@@ -7,7 +7,7 @@ from rich.console import Group
 
 from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.scores import BASELINE
-from clinaug_fast.shown import counted, shown
+from clinaug_fast.shown import counted, shown, spanned
 
 UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
@@ -60,13 +60,8 @@ def _added(scores: dict[str, Any]) -> str | None:
         return None
     real = clips[BASELINE]
     added = {arm: [n - of for n, of in zip(by_fold, real, strict=True)] for arm, by_fold in clips.items()}
-    each = ", ".join(f"{shown(arm)} {_range(numbers)}" for arm, numbers in added.items() if arm != BASELINE)
-    return f"Clips added to the {_range(real)} real ones that a fold trains on: {each}."
-
-
-def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
+    each = ", ".join(f"{shown(arm)} {spanned(numbers)}" for arm, numbers in added.items() if arm != BASELINE)
+    return f"Clips added to the {spanned(real)} real ones that a fold trains on: {each}."
 
 
 def _sentences(scores: dict[str, Any]) -> Sequence[str]:

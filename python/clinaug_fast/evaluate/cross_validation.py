@@ -166,8 +166,10 @@ def _lacking(
 def _unequal(admitted: Mapping[str, Mapping[int, np.ndarray]]) -> Iterator[str]:
     """What to warn of: arms of which one adds much more than another."""
     added = {arm: sum(map(len, by_fold.values())) for arm, by_fold in admitted.items()}
-    most, least = (choose(added, key=added.__getitem__, default=None) for choose in (max, min))
-    if most is not None and added[most] > UNEQUAL * added[least]:
+    if not added:
+        return
+    most, least = max(added, key=added.__getitem__), min(added, key=added.__getitem__)
+    if added[most] > UNEQUAL * added[least]:
         yield (
             f"the arm {most!r} adds {counted(added[most], 'clip')} and {least!r} {added[least]}, so what tells them "
             "apart may be how many there are. Generate as many of each"

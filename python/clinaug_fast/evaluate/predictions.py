@@ -106,11 +106,12 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         table = pq.read_table(path, schema=CELL_SCHEMA, **NO_THREADS)
         table.validate(full=True)
         number = {label: at for at, label in enumerate(labels)}
-        if foreign := set(told := table["label"].to_pylist()) - number.keys():
+        of_each = table["label"].to_pylist()
+        if foreign := set(of_each) - number.keys():
             raise ValueError(f"it has the label {min(foreign, key=str)!r}, which the others have not")
         if set(pc.unique(pc.list_value_length(table["log_probabilities"])).to_pylist()) - {len(labels)}:
             raise ValueError(f"its rows are not of {len(labels)} log-probabilities")
-        classes = [number[label] for label in told]
+        classes = [number[label] for label in of_each]
         log_probabilities = _values(table).reshape(len(classes), len(labels))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         if is_shortage(error):
