@@ -11,8 +11,8 @@ import pytest
 from clinaug_fast import _native, native
 from clinaug_fast.config import MelConfig
 
-BITS = 9
-DIGESTS = {"x86-64-v3": "89b2a3c094d7d12e", "baseline x86_64": "09ee2098ea728441"}
+BITS = 10
+DIGESTS = {"x86-64-v3": "0cfe682132109374", "baseline x86_64": "52c3651cf27600d3"}
 SIZES = [(2048, 512, 64), (512, 128, 64), (1024, 256, 80), (400, 160, 80), (480, 480, 24), (1021, 300, 40)]
 
 
@@ -38,9 +38,9 @@ def test_the_bits_are_those_of_their_number(instruction_set):
     for n_fft, hop, n_mels in SIZES:
         for power in (1, 2):
             mel = MelConfig(sample_rate=16_000, n_fft=n_fft, hop_length=hop, n_mels=n_mels, power=power)
-            for glance in (False, True):
-                x = signals()
-                out = np.empty((len(x), *native.plan(mel).shape(x.shape[1])), np.float32)
-                native.plan(mel, instruction_set).run(x, out, 1, glance)
+            for length in (6000, 48_000):  # too short for a glance at some sizes, or long
+                x = signals()[:, :length]
+                out = np.empty((len(x), *native.plan(mel).shape(length)), np.float32)
+                native.plan(mel, instruction_set).run(x, out, 1)
                 digest.update(out.tobytes())
     assert (int(number), digest.hexdigest()) == (BITS, DIGESTS[name]), "bits changed: count native.BITS up, see above"

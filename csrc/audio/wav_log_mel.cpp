@@ -126,7 +126,7 @@ class Windows {
     const std::int64_t n_mels = plan_.params().n_mels, n_frames = plan_.params().n_frames(windows.extent[1]), size = n_mels * n_frames;
     const std::size_t first = mels_.size();
     mels_.resize(first + n * size);
-    plan_.run(windows, View<float, 3>{mels_.data() + first, {n, n_mels, n_frames}, {size, n_frames, 1}}, 1, true);
+    plan_.run(windows, View<float, 3>{mels_.data() + first, {n, n_mels, n_frames}, {size, n_frames, 1}}, 1);
     mel_ns_ += now_ns() - began;
   }
 

@@ -14,7 +14,7 @@ namespace clinaug::bindings {
 namespace {
 
 template <class In>
-void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::int64_t threads, bool glance) {
+void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::int64_t threads) {
   const auto from = as_view<const In, 2>(x);
   const auto compute = [&](auto to) {
     const LogMelParams& params = plan.params();
@@ -22,7 +22,7 @@ void run_into(const LogMelPlan& plan, const Buffer& x, const Buffer& out, std::i
       throw std::invalid_argument("log_mel: out does not have the shape (batch, n_mels, n_frames)");
     }
     WithoutGil released;
-    plan.run(from, to, threads, glance);
+    plan.run(from, to, threads);
   };
   if (out.dtype == "float32") return compute(as_view<float, 3>(out));
   if constexpr (!std::is_same_v<In, double>) {
@@ -38,15 +38,15 @@ void add_batch(Buffer& buffer) {
   buffer.strides.insert(buffer.strides.begin(), 0);
 }
 
-void run(const LogMelPlan& plan, const py::object& x, const py::object& out, std::int64_t threads, bool glance) {
+void run(const LogMelPlan& plan, const py::object& x, const py::object& out, std::int64_t threads) {
   Buffer from = as_buffer(x), to = as_buffer(out);
   if (from.shape.size() == 1) {
     add_batch(from);
     add_batch(to);
   }
-  if (from.dtype == "float32") return run_into<float>(plan, from, to, threads, glance);
-  if (from.dtype == "float64") return run_into<double>(plan, from, to, threads, glance);
-  if (from.dtype == "int16") return run_into<std::int16_t>(plan, from, to, threads, glance);
+  if (from.dtype == "float32") return run_into<float>(plan, from, to, threads);
+  if (from.dtype == "float64") return run_into<double>(plan, from, to, threads);
+  if (from.dtype == "int16") return run_into<std::int16_t>(plan, from, to, threads);
   throw std::invalid_argument("log_mel: x is " + from.dtype);
 }
 
@@ -68,7 +68,7 @@ void bind_log_mel(py::module_& module) {
       .def("shape", [](const LogMelPlan& plan, std::int64_t n_samples) {
              return py::make_tuple(plan.params().n_mels, plan.params().n_frames(n_samples));
            }, py::arg("n_samples"), "(n_mels, n_frames) of a waveform")
-      .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"), py::arg("glance") = false,
+      .def("run", &run, py::arg("x"), py::arg("out"), py::arg("threads"),
            "x ([batch,] samples) float32|float64|int16, out ([batch,] n_mels, n_frames) float32|float16|float64: buffers");
 }
 

@@ -8,6 +8,7 @@
 #include "common/parallel.hpp"
 #include "log_mel/lanes/walk.hpp"
 #include "log_mel/redo.hpp"
+#include "log_mel/tilt.hpp"
 
 namespace clinaug {
 namespace {
@@ -17,7 +18,8 @@ using lanes::Way;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
-constexpr Index kLongClip = 256;  // frames, beside which a vector of them is little
+constexpr Index kShortClip = 32;  // frames, beside which a glance costs too much
+constexpr Index kLongClip = 256;  // beside which it costs next to nothing
 
 // All tiles of a walk, on several threads where that pays. make_redo() makes each of them a Redo.
 template <class Real, class Walk, class MakeRedo>
@@ -59,23 +61,30 @@ Way cheapest(const lanes::Seen& seen) {
   return emphasised <= kFull * all ? Way::emphasised : Way::full;
 }
 
-// The way that is cheapest for all of a clip, by a glance at one of 32 frames, at most kScattered: those of several clips are
-// looked at together, a clip alone is worth it where it is long.
-template <class Walk>
-std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, Index clips, Index frames,
+// The way that is cheapest for all of a clip, by a glance at one of 32 frames, at least two and at most kScattered, of several clips
+// together. Clips that are not long are worth it where they fall: of others, single precision carries most.
+template <class In, class Walk>
+std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, View<const In, 2> x, Index frames,
                                std::int64_t threads) {
+  const Index clips = x.extent[0];
   std::vector<Way> ways(clips, Way::plain);
-  const Index each = std::min(frames / 32, lanes::kScattered);
-  if (each < 2) return ways;
-  const Index at_once = lanes::kScattered / each;
-  const Index grain = kSamplesWorthAThread / (lanes::kScattered * plan.params().n_fft) + 1;
-  parallel_for((clips + at_once - 1) / at_once, threads, grain, [&](Index begin, Index end) {
+  if (frames < kShortClip) return ways;
+  const Index each = std::clamp<Index>(frames / 32, 2, lanes::kScattered), at_once = lanes::kScattered / each;
+  constexpr Index kTogether = lanes::kScattered;
+  const Index grain = kSamplesWorthAThread / (kTogether * each * plan.params().n_fft) + 1;
+  parallel_for((clips + kTogether - 1) / kTogether, threads, grain, [&](Index begin, Index end) {
+    std::vector<Index> worth_it;
+    for (Index clip = begin * kTogether; clip < std::min(end * kTogether, clips); ++clip) {
+      const View<const In, 1> samples{x.data + clip * x.stride[0], {x.extent[1]}, {x.stride[1]}};
+      if (frames >= kLongClip || falls(samples)) worth_it.push_back(clip);
+    }
+    if (worth_it.empty()) return;
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
-    for (Index first = begin * at_once; first < std::min(end * at_once, clips); first += at_once) {
-      const Index n = std::min(at_once, clips - first);
+    for (Index first = 0, n; first < static_cast<Index>(worth_it.size()); first += n) {
+      n = std::min(at_once, static_cast<Index>(worth_it.size()) - first);
       lanes::Seen seen[lanes::kScattered] = {};
-      walk.glance(first, n, each, *work, seen);
-      std::transform(seen, seen + n, &ways[first], cheapest);
+      walk.glance(&worth_it[first], n, each, *work, seen);
+      for (Index i = 0; i < n; ++i) ways[worth_it[first + i]] = cheapest(seen[i]);
     }
     plan.workspaces().give_back(std::move(work));
   });
@@ -92,18 +101,14 @@ View<T, Rank> part(View<T, Rank> whole, Index first, Index n) {
 }  // namespace
 
 template <class In, class Out>
-void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads, bool glance) const {
+void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
   if (x.extent[0] == 0 || out.extent[2] == 0) return;
   if constexpr (!kMaySingle<In, Out>) {
     run_clips(Way::full, x, out, threads);
   } else {
     const Index clips = x.extent[0], frames = out.extent[2];
-    if (!glance && frames < kLongClip) {
-      run_clips(Way::plain, x, out, threads);
-      return;
-    }
     const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
-    const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, clips, frames, threads);
+    const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, x, frames, threads);
     for (Index first = 0; first < clips;) {
       Index n = 1;
       while (first + n < clips && ways[first + n] == ways[first]) ++n;
@@ -120,13 +125,13 @@ void LogMelPlan::run_clips(Way way, View<const In, 2> x, View<Out, 3> out, std::
   });
 }
 
-template void LogMelPlan::run(View<const float, 2>, View<float, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const float, 2>, View<Half, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const float, 2>, View<double, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const double, 2>, View<float, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const double, 2>, View<double, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const std::int16_t, 2>, View<float, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const std::int16_t, 2>, View<Half, 3>, std::int64_t, bool) const;
-template void LogMelPlan::run(View<const std::int16_t, 2>, View<double, 3>, std::int64_t, bool) const;
+template void LogMelPlan::run(View<const float, 2>, View<float, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const float, 2>, View<Half, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const float, 2>, View<double, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const double, 2>, View<float, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const double, 2>, View<double, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<float, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<Half, 3>, std::int64_t) const;
+template void LogMelPlan::run(View<const std::int16_t, 2>, View<double, 3>, std::int64_t) const;
 
 }  // namespace clinaug

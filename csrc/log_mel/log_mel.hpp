@@ -24,10 +24,9 @@ class LogMelPlan {
 
   // x: (batch, samples), any strides; out: (batch, n_mels, n_frames), any strides.
   // In: float, double, int16 (scaled by 1/32768). Out: float, double, Half.
-  // glance: look at some frames of each clip first, which way most of them need, of short clips too; it costs these least
-  // where many are in the batch. A clip's bits depend on that clip and on this choice alone.
+  // A clip's bits depend on that clip alone.
   template <class In, class Out>
-  void run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads, bool glance = false) const;
+  void run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const;
 
  private:
   template <class In, class Out>

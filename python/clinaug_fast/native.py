@@ -39,7 +39,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Counts up where a change changes bits, of the kernels, of what is decoded or rejected, or of what is measured of a
 # recording.
-BITS = 9
+BITS = 10
 
 
 def arithmetic(instruction_set: str, compiler: str) -> str:
@@ -73,9 +73,7 @@ def allowed_threads() -> int:
     return max(1, min(allowed, int(slurm))) if slurm.isdecimal() else allowed
 
 
-def log_mel(
-    x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, threads: int = 1, glance: bool = False
-) -> np.ndarray:
+def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
     """Log-mel of one waveform or a batch: ``log(max(M |STFT(x)|^power, floor))``.
 
     x: (T,) or (B, T), float32, float64 or int16 (scaled by 1/32768), any strides of whole elements.
@@ -84,9 +82,10 @@ def log_mel(
         else in single precision, with pre-emphasis or double precision for the frames that need it: within 2e-4 dB
         on recordings, 5e-4 dB on the worst of many hostile signals.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
-    glance: look at one of 32 frames of each clip first; where many of these need pre-emphasis or double precision, the
-        clip is computed so at once, sooner than twice. Good for batches of short clips; a clip of 256 frames or more is
-        looked at in any case. A clip's bits depend on this choice, within the bound above, and not on its batch.
+
+    A clip of 256 frames or more, or of 32 or more that falls with frequency, is glanced at first, at one of 32 frames:
+    where many of these need pre-emphasis or double precision, all of it is computed so at once, sooner than twice. A
+    clip's bits depend on the clip alone, not on its batch.
 
     A mel band without a bin is its floor; `LogMel` and `preprocess` refuse such contracts, this does not.
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.
@@ -120,7 +119,7 @@ def log_mel(
     elif _overlap(x, out):
         raise ValueError("out overlaps x, which is read until the end; expected memory of its own")
     threads = min(threads, allowed_threads()) if threads > 1 else threads
-    tables.run(x, out, threads, glance)
+    tables.run(x, out, threads)
     return out
 
 

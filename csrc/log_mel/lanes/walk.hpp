@@ -139,12 +139,12 @@ class Walk {
   // The frame that begins in a column, counted over the clips.
   Index frame(Index column) const { return column / pitch() * n_frames() + column % pitch(); }
 
-  // Looks at `each` frames, evenly spaced, of each of n clips from `first`, and counts the ways they need: seen[i], by way. Those
-  // with NaN or infinity say nothing of the others. n * each <= kScattered; for a walk in which a column is a frame.
-  void glance(Index first, Index n, Index each, Workspace& work, Seen* seen) const {
+  // Looks at `each` frames, evenly spaced, of each of n clips, and counts the ways they need: seen[i], by way. Those with
+  // NaN or infinity say nothing of the others. n * each <= kScattered; for a walk in which a column is a frame.
+  void glance(const Index* clips, Index n, Index each, Workspace& work, Seen* seen) const {
     const Scratch<Real> scratch = prepare(work);
     const auto evenly = [&](Index j) {
-      return (first + j / each) * n_frames() + (2 * (j % each) + 1) * n_frames() / (2 * each);
+      return clips[j / each] * n_frames() + (2 * (j % each) + 1) * n_frames() / (2 * each);
     };
     run_kernel(scratch, tile_of_listed(n * each, evenly, work));
     for (Index j = 0; j < n * each; ++j) {

@@ -205,7 +205,7 @@ def _copies_of(
             alter, needed = _alteration(config, rng, mel.sample_rate, length, len(samples))
             start = source.windows[number] * settings.stride
             windows[number - first] = cut_again(samples, start, length, settings.clip.short, alter, needed)
-        native.log_mel(windows[: len(some)], mel, out=copies[copy, some.start : some.stop], glance=True)
+        native.log_mel(windows[: len(some)], mel, out=copies[copy, some.start : some.stop])
     return source.rows, copies
 
 

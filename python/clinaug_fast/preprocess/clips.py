@@ -277,7 +277,7 @@ def _mels(windows: np.ndarray, settings: ClipSettings, sink: ClipSink, rows: np.
             sink.device.push(some)
             sink.seconds.mel += time.perf_counter() - begun
             continue
-        mels = native.log_mel(some, settings.mel, glance=True)
+        mels = native.log_mel(some, settings.mel)
         sink.seconds.mel += time.perf_counter() - begun
         sink.emit(mels)
 
