@@ -199,13 +199,13 @@ def final(r):
 def transpose(lanes):
     """lanes vectors of `lanes` samples: pairs of rows, then pairs of pairs, then blocks of four.
 
-    Those from number `cut` on go `gap` further.
+    Floats stay so until they are stored, in either precision. Vectors from number `cut` on go `gap` further.
     """
-    lines = [f"const V r{i} = load(columns[{i}] + row);" for i in range(lanes)]
+    lines = [f"const auto r{i} = load_samples(columns[{i}] + row);" for i in range(lanes)]
     quads = range(0, lanes, 4)
 
     def shuffle(target, a, b, pick):
-        lines.append(f"const V {target} = __builtin_shufflevector({a}, {b}, {', '.join(map(str, pick))});")
+        lines.append(f"const auto {target} = __builtin_shufflevector({a}, {b}, {', '.join(map(str, pick))});")
 
     low = [i + q + j * lanes for i in quads for q in (0, 1) for j in (0, 1)]
     pair = [i + q + j * lanes for i in quads for j in (0, 1) for q in (0, 1)]

@@ -46,8 +46,8 @@ static inline Parts split(SingleV x) {
 template <bool denormals, std::int32_t start>
 static inline Parts split(DoubleV x) {
   const UnsignedLongV bits = reinterpret_cast<UnsignedLongV>(x);
-  const IntV above = __builtin_convertvector(bits >> 32, IntV) - start, e = above & (-1 << 20);
-  const UnsignedLongV m = bits - (__builtin_convertvector(e, UnsignedLongV) << 32);
+  const UnsignedLongV beyond = bits - (std::uint64_t{start} << 32), m = bits - (beyond & (~std::uint64_t{0} << 52));
+  const IntV above = __builtin_convertvector(beyond >> 32, IntV), e = above & (-1 << 20);
   return {__builtin_convertvector(e, SingleV), __builtin_convertvector(reinterpret_cast<DoubleV>(m), SingleV), above >> 17};
 }
 

@@ -5,6 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #include "log_mel/lanes/tables.hpp"
 
@@ -42,17 +45,42 @@ typedef Real V __attribute__((vector_size(sizeof(Real) * CLINAUG_LANES)));
 typedef SingleV UnalignedSingleV __attribute__((aligned(4), may_alias));
 typedef DoubleV UnalignedDoubleV __attribute__((aligned(8), may_alias));
 typedef ShortV UnalignedShortV __attribute__((aligned(2), may_alias));
+typedef V UnalignedV __attribute__((aligned(sizeof(Real)), may_alias));
 
-static inline V load(const float* from) { return __builtin_convertvector(*reinterpret_cast<const UnalignedSingleV*>(from), V); }
-static inline V load(const double* from) { return __builtin_convertvector(*reinterpret_cast<const UnalignedDoubleV*>(from), V); }
+static inline V load(const Real* from) { return *reinterpret_cast<const UnalignedV*>(from); }
 
-// PCM: full scale is 1.
-static inline V load(const std::int16_t* from) {
-  return __builtin_convertvector(*reinterpret_cast<const UnalignedShortV*>(from), V) * Real(1.0 / 32768.0);
+// Where a number becomes twice as long, g++ 12 would take a vector's halves one by one, and five instructions where one will do.
+static inline IntV load_longer(const std::int16_t* from) {
+#if defined(__AVX512F__) && CLINAUG_LANES == 16
+  return reinterpret_cast<IntV>(_mm512_maskz_cvtepi16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+#elif defined(__AVX2__) && CLINAUG_LANES == 8
+  return reinterpret_cast<IntV>(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#elif defined(__AVX2__) && CLINAUG_LANES == 4
+  return reinterpret_cast<IntV>(_mm_cvtepi16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#else
+  return __builtin_convertvector(*reinterpret_cast<const UnalignedShortV*>(from), IntV);
+#endif
+}
+static inline DoubleV longer(SingleV value) {
+#if defined(__AVX512F__) && CLINAUG_LANES == 8
+  return reinterpret_cast<DoubleV>(_mm512_maskz_cvtps_pd(0xff, reinterpret_cast<__m256>(value)));
+#elif defined(__AVX2__) && CLINAUG_LANES == 4
+  return reinterpret_cast<DoubleV>(_mm256_cvtps_pd(reinterpret_cast<__m128>(value)));
+#else
+  return __builtin_convertvector(value, DoubleV);
+#endif
+}
+
+// Samples, as floats where these hold them. PCM: full scale is 1.
+static inline SingleV load_samples(const float* from) { return *reinterpret_cast<const UnalignedSingleV*>(from); }
+static inline DoubleV load_samples(const double* from) { return *reinterpret_cast<const UnalignedDoubleV*>(from); }
+static inline SingleV load_samples(const std::int16_t* from) {
+  return __builtin_convertvector(load_longer(from), SingleV) * (1.0f / 32768.0f);
 }
 
 static inline void store(float* to, SingleV value) { *reinterpret_cast<UnalignedSingleV*>(to) = value; }
 static inline void store(double* to, DoubleV value) { *reinterpret_cast<UnalignedDoubleV*>(to) = value; }
+static inline void store(double* to, SingleV value) { store(to, longer(value)); }
 
 // All lanes alike. AMD's processors broadcast integers in the load unit alone, floats in the units that compute as well.
 static inline SingleV splat(const float* from) {
