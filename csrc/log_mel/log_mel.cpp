@@ -49,7 +49,7 @@ void run_tiles(const lanes::LanesPlan<Real>& plan, const Walk& walk, std::int64_
 }
 
 // What a frame costs, in frames in single precision: computed with the others of its clip, or among few.
-constexpr double kEmphasised = 1.15, kFull = 2.2, kEmphasisedAlone = 2.0, kFullAlone = 3.5;
+constexpr double kEmphasised = 1.15, kFull = 2.0, kEmphasisedAlone = 2.0, kFullAlone = 3.5;
 
 Way cheapest(const lanes::Seen& seen) {
   const auto frames = [&](Way way) { return static_cast<double>(seen[static_cast<int>(way)]); };
