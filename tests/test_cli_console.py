@@ -304,3 +304,20 @@ def test_only_a_command_that_loads_is_loading(tmp_path: Path, monkeypatch: pytes
     found = {}
     exec(compile("import loaded_by_command", str(Path(console.__file__).with_name("x.py")), "exec"), found)
     assert found["loaded_by_command"].answer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("--help", 0), ("mel bands --help", 0), ("--version", 0), ("bogus", 2)]
+)
+def test_a_reader_that_closes_changes_no_exit_code(arguments: str, code: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", *arguments.split()]
+    with open(writing, "wb") as closed:
+        assert subprocess.run(command, stdout=closed, stderr=closed).returncode == code
+
+
+def test_a_terminal_of_no_columns_is_told_of_all_the_same() -> None:
+    command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", "bogus"]
+    told = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "0"})
+    assert (told.returncode, "No such command" in told.stderr) == (2, True)

@@ -78,7 +78,7 @@ def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     code, _, stderr = run_command(tmp_path)
     assert code == 3
-    assert "demo_corpus.json does not exist" in stderr
+    assert "holds other things than a demo corpus. Name another folder" in stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["corpus"]
 
 
@@ -89,3 +89,10 @@ def test_the_next_command_can_be_typed(out: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, typed[1:])
     assert result.exit_code == 0, result.stderr
     assert re.search(r"subjects known +4", result.stdout)
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, stdout, stderr = run_command(tmp_path / "file")
+    assert (code, stdout) == (3, "")
+    assert "is a file; expected a new folder" in stderr

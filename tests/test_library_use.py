@@ -1,15 +1,20 @@
 """The Python functions as other projects call them: numpy's integers, memory used again, names misspelt."""
 
+import ast
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from clinaug_fast import native
-from clinaug_fast.config import ClipConfig, GanConfig, MelConfig
+import clinaug_fast
+from clinaug_fast import config, native
+from clinaug_fast.audit.sources import audit
+from clinaug_fast.config import AugmentConfig, ClipConfig, GanConfig, MelConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
@@ -18,6 +23,9 @@ from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.train import train
 from clinaug_fast.ops import LogMel, ResidualSE, residual_se
+from clinaug_fast.preprocess.merge import merge
+from clinaug_fast.preprocess.parts import Part
+from clinaug_fast.preprocess.pipeline import MAX_HOURS, preprocess
 from test_few_subjects import write
 
 MEL = MelConfig(sample_rate=8000, n_fft=256, n_mels=16, f_max=4000)
@@ -182,3 +190,69 @@ def test_a_compiled_gradient_does_not_know_its_batch() -> None:
 )
 def test_builds_that_give_other_bits_have_other_names(one: tuple, other: tuple, alike: bool) -> None:
     assert (native.arithmetic(*one) == native.arithmetic(*other)) is alike
+
+
+def test_preprocess_takes_numpys_numbers(tiny_corpus: Path, tmp_path: Path) -> None:
+    clip = ClipConfig(n_frames=16)
+    preprocess(tiny_corpus, tmp_path / "one", MEL, clip)
+    preprocess(tiny_corpus, tmp_path / "other", MEL, clip, threads=np.int64(2), max_hours=np.float32(MAX_HOURS))
+    one = FeatureSet.open(tmp_path / "one")
+    assert one.fingerprint == FeatureSet.open(tmp_path / "other").fingerprint
+    for k in range(2):
+        preprocess(tiny_corpus, tmp_path / "merged", MEL, clip, part=Part(np.int64(k), np.int64(2)))
+    merge([f"{tmp_path}/merged.part-{k}-of-2" for k in range(2)], f"{tmp_path}/merged")
+    assert FeatureSet.open(tmp_path / "merged").fingerprint == one.fingerprint
+    with pytest.raises(SettingsError, match=r"threads is 2\.0; expected a whole number"):
+        preprocess(tiny_corpus, tmp_path / "none", MEL, clip, threads=2.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "told"),
+    [(3, 2, "the part is 3/2"), (0, 0, "the part is 0/0"), (-1, 2, "a part's number is -1"), (0, 1.5, "count is 1.5")],
+)
+def test_a_part_that_is_none(number: int, count: int, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        Part(number, count)
+
+
+@pytest.mark.parametrize("by", ["noise", "pitch", "stretch", "specaugment"])
+def test_settings_come_back_from_what_they_tell(by: str) -> None:
+    config = AugmentConfig(by=by, copies=3)
+    assert AugmentConfig(**config.model_dump()) == AugmentConfig(**json.loads(config.model_dump_json())) == config
+
+
+def test_names_are_told_before_they_are_used() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "import clinaug_fast; print(*dir(clinaug_fast))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert {*clinaug_fast.__all__} <= {*told}
+    assert not {"import_module", "TYPE_CHECKING"} & {*told}
+
+
+def test_sets_are_keys(features: FeatureSet, folds: Folds) -> None:
+    assert {features: 1, folds: 2}[FeatureSet.open(features.path)] == 1
+
+
+@pytest.mark.parametrize("fold", [-1, 2, 1.0])
+def test_a_fold_that_is_none(features: FeatureSet, folds: Folds, fold: int) -> None:
+    for asked in (lambda: folds.test_groups(fold), lambda: folds.rows(features, fold)):
+        with pytest.raises(SettingsError, match=f"fold is {fold}; expected"):
+            asked()
+
+
+def test_no_threads_for_an_audit(tiny_corpus: Path) -> None:
+    with pytest.raises(SettingsError, match="threads is 0; expected at least 1"):
+        audit(tiny_corpus, threads=0)
+
+
+def test_type_checkers_see_every_setting_of_a_contract() -> None:
+    """`MelConfig.__init__` is spelt out for them alone."""
+    (spelt,) = (
+        node
+        for node in ast.walk(ast.parse(Path(config.__file__).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.kwonlyargs
+    )
+    assert [argument.arg for argument in spelt.args.kwonlyargs] == ["like", *MelConfig.model_fields]

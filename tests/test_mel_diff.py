@@ -141,3 +141,14 @@ def test_frames_are_compared_where_they_are_in_time() -> None:
     assert found.fields == {"center": (True, False)}
     inside = slice(4, -4)
     np.testing.assert_allclose(found.a_db[:, inside], found.b_db[:, inside], atol=1e-4)
+
+
+def test_frames_are_compared_with_the_nearest_and_in_little_memory() -> None:
+    """A frame a sample: a table of all pairs of times would take gigabytes."""
+    close = SMALL.with_changes(hop_length=1)
+    found = compare(close, SMALL)
+    assert found.b_db.shape == found.a_db.shape
+    np.testing.assert_array_equal(
+        found.b_db[:, :-64:128], compare(SMALL, SMALL).a_db[:, : found.b_db[:, :-64:128].shape[1]]
+    )
+    np.testing.assert_array_equal(found.b_db[:, 64:200], np.repeat(found.b_db[:, [0, 128, 256]], [1, 128, 7], axis=1))

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import canonical_json, fingerprint
@@ -27,10 +27,9 @@ DRAWS_MAX = 1 << 24  # clips that a classifier sees, all drawn before its first 
 RATE_MAX = 1e30  # what float32 holds; one that learns nothing is told by its losses
 
 
-class Settings(BaseModel):
-    """Base: immutable, unknown keys refused, errors as one sentence per field; None means the default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Base: immutable (which type checkers must be told of each subclass), unknown keys refused, errors as one sentence
+    per field; None means the default."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -102,7 +101,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class MelConfig(Settings):
+class MelConfig(Settings, frozen=True):
     """The mel contract: everything that says what a log-mel is.
 
     The log-mel of a waveform x is ``log(max(M |STFT(x)|^power, floor))`` with M the (n_mels, n_fft // 2 + 1)
@@ -142,6 +141,29 @@ class MelConfig(Settings):
     pad_mode: Literal["reflect", "constant", "edge"] = "reflect"
     log: Literal["ln", "log10", "db"] = "ln"
     floor: float = Field(default=1e-10, gt=0.0, le=1e30)
+
+    if TYPE_CHECKING:  # else they would not know of `like`, nor that None means the default
+
+        def __init__(
+            self,
+            *,
+            like: Literal["librosa", "torchaudio"] | None = None,
+            sample_rate: int | None = None,
+            n_fft: int | None = None,
+            win_length: int | None = None,
+            hop_length: int | None = None,
+            window: Literal["hann", "hamming", "blackman", "boxcar"] | None = None,
+            n_mels: int | None = None,
+            f_min: float | None = None,
+            f_max: float | None = None,
+            mel_scale: Literal["slaney", "htk"] | None = None,
+            norm: Literal["slaney", "none"] | None = None,
+            power: Literal[1, 2] | None = None,
+            center: bool | None = None,
+            pad_mode: Literal["reflect", "constant", "edge"] | None = None,
+            log: Literal["ln", "log10", "db"] | None = None,
+            floor: float | None = None,
+        ) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
@@ -234,7 +256,7 @@ class MelConfig(Settings):
         return n_samples
 
 
-class ClipConfig(Settings):
+class ClipConfig(Settings, frozen=True):
     """How a recording is cut into clips of one fixed length, the unit of a feature set."""
 
     n_frames: int = Field(default=64, ge=1, le=COUNT_MAX, description="log-mel frames of a clip")
@@ -253,7 +275,7 @@ class ClipConfig(Settings):
     )
 
 
-class GanConfig(Settings):
+class GanConfig(Settings, frozen=True):
     """A conditional Wasserstein GAN with gradient penalty and its training."""
 
     model: Literal["se-cwgan-gp", "res-cwgan-gp", "cwgan-gp"] = "se-cwgan-gp"
@@ -276,7 +298,7 @@ class GanConfig(Settings):
     seed: int = Field(default=0, ge=0)
 
 
-class ClassifierConfig(Settings):
+class ClassifierConfig(Settings, frozen=True):
     """The ResNet-18 that judges an augmentation, and its training.
 
     A step of 16 clips of 64 x 64 on one core took 6, 10, 31, 103 ms at width 8, 16, 32, 64, on a busier machine twice
@@ -300,10 +322,10 @@ class ClassifierConfig(Settings):
         return self
 
 
-class AugmentConfig(Settings):
+class AugmentConfig(Settings, frozen=True):
     """A classical augmentation of real clips: which, how strong, and how many copies of each clip.
 
-    A strength belongs to one of them; given with another it is refused.
+    A strength belongs to one of them; another than its default, given with another of them, is refused.
     """
 
     by: Literal["noise", "pitch", "stretch", "specaugment"]
@@ -326,7 +348,7 @@ class AugmentConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> "AugmentConfig":
         for by, name in STRENGTHS.items():
-            if name in self.model_fields_set and by != self.by:
+            if by != self.by and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is given beside {self.by}; expected it with {by} alone. Leave it out")
         return self
 
@@ -334,7 +356,7 @@ class AugmentConfig(Settings):
 STRENGTHS = {"noise": "snr_db", "pitch": "semitones", "stretch": "rate", "specaugment": "mask"}
 
 
-class Preset(Settings):
+class Preset(Settings, frozen=True):
     """A mel contract and a clip that suit a kind of recording."""
 
     mel: MelConfig

@@ -112,7 +112,8 @@ def compare(a: MelConfig, b: MelConfig) -> MelDiff:
     seconds = max(SIGNAL_S, *(N_FFTS * mel.n_fft / mel.sample_rate for mel in (a, b)))
     signal = reference_signal(rate, seconds)
     a_db, b_db = _decibels(signal, rate, a), _decibels(signal, rate, b)
-    b_db = b_db[:, np.abs(_times(a, a_db)[:, None] - _times(b, b_db)).argmin(axis=1)]
+    times = _times(b, b_db)
+    b_db = b_db[:, np.searchsorted((times[1:] + times[:-1]) / 2, _times(a, a_db))]  # the nearest frames
     if a.n_mels != b.n_mels:
         a_hz, b_hz = band_edges_hz(a)[1:-1], band_edges_hz(b)[1:-1]
         b_db = np.stack([np.interp(a_hz, b_hz, column) for column in b_db.T], axis=1)

@@ -4,6 +4,7 @@ Takes waveforms as arrays or plain WAV files, leaves log-mels as arrays. The sam
 `clinaug_fast.ops`.
 """
 
+import builtins
 import json
 import math
 import os
@@ -230,7 +231,7 @@ class Listing(NamedTuple):
     names: np.ndarray  # (total,) uint8: posix paths inside the folder, end to end
     offsets: np.ndarray  # (n + 1,) int32: where each begins, and the end
     bytes: np.ndarray  # (n,) int64: the file's size; -1 where the file system does not tell
-    labels: list[tuple[bytes, int]]  # top folders in order, and how many of the files lie in each
+    labels: list[tuple[builtins.bytes, int]]  # top folders in order, and how many of the files lie in each
     unlabelled: list[str]  # audio outside any top folder, in no other field
     ignored: dict[str, int]  # files that are not audio by suffix, "" for none
     left_out: list[str]  # folders that begin with a dot, and links to a folder that was listed already

@@ -28,6 +28,7 @@ from clinaug_fast.errors import InputError
 _PROCESS = secrets.token_hex(4)  # beside its number, which in a container each process may have
 _DRAFTS = count()
 Made = TypeVar("Made")
+AnyPath = str | os.PathLike[str]
 
 
 class Progress(Protocol):
@@ -286,12 +287,17 @@ def refuse_dead_link(out: Path) -> None:
         raise InputError(f"{out} is a link to {out.readlink()}, which is not there. Remove it, or name another")
 
 
-def begun(out: Path, mark: str, others: str) -> bool:
-    """Whether `out`, a folder that is filled bit by bit, was begun: it holds the file `mark`, which comes first.
-    InputError where it holds `others` ("other things than a run")."""
+def refuse_file(out: Path) -> None:
+    """InputError where `out`, a folder to be, is a file or leads nowhere."""
     refuse_dead_link(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; expected a new folder. Name another")
+
+
+def begun(out: Path, mark: str, others: str) -> bool:
+    """Whether `out`, a folder that is filled bit by bit, was begun: it holds the file `mark`, which comes first.
+    InputError where it holds `others` ("other things than a run")."""
+    refuse_file(out)
     used = out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir())
     if (out / mark).exists():  # asked after the listing: another process may begin at the same time
         sweep(out / mark)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +20,14 @@ from scipy.sparse.csgraph import connected_components
 from clinaug_fast import native
 from clinaug_fast.audit.alike import Pairs, alike, has_enough
 from clinaug_fast.audit.flat_sound import read_flat
+from clinaug_fast.config import whole_number
 from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.overlaps import ROUNDING_S
 from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus, some_of
 from clinaug_fast.corpus.spellings import as_a_person
 from clinaug_fast.corpus.verdicts import Rejected
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.runs import Progress, Silent
+from clinaug_fast.runs import AnyPath, Progress, Silent
 
 AT_LEAST = 0.35  # of both public corpora 3 of 16 667 pairs that reach it bear two labels, none of those above 0.4
 LEAST = 0.2  # of a million pairs of half a second of noise none comes above 0.19
@@ -166,7 +166,7 @@ class Audit:
 
 
 def audit(
-    corpus: Path,
+    corpus: AnyPath,
     subject_pattern: str | None = None,
     at_least: float = AT_LEAST,
     threads: int = 1,
@@ -179,10 +179,11 @@ def audit(
     result depends neither on threads nor on the order of files.
 
     Raises InputError for a corpus that cannot be read, or of which nothing can be compared; SettingsError for
-    `at_least` outside LEAST to 1.
+    `at_least` outside LEAST to 1 or no threads.
     """
     if not LEAST <= at_least <= 1.0:
         raise SettingsError(f"at_least is {at_least!r}; expected {LEAST} (chance reaches less) to 1 (the same sound)")
+    threads = whole_number("threads", threads, least=1)
     native.refuse_narrow_names()
     progress = progress or Silent()
     read = read_corpus(corpus, subject_pattern, threads)

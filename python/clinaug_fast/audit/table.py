@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 from clinaug_fast.audit.sources import Audit
 from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.runs import atomic_file, try_to_write, write_text
+from clinaug_fast.runs import AnyPath, atomic_file, try_to_write, write_text
 from clinaug_fast.shown import shown
 
 
-def refuse_target(table: Path) -> None:
+def refuse_target(table: AnyPath) -> None:
     """Before hours go into what could not be written."""
+    table = Path(table)
     if table.suffix.lower() not in TABLE_SUFFIXES:
         raise SettingsError(f"the table is {table}; expected a name that ends in {' or '.join(TABLE_SUFFIXES)}")
     if os.path.lexists(table):
@@ -37,8 +38,9 @@ class LeftOut(NamedTuple):
     over_lines: list[str]  # whose label, subject, site or device goes over several lines, in a CSV table
 
 
-def write_subjects(found: Audit, table: Path) -> LeftOut:
+def write_subjects(found: Audit, table: AnyPath) -> LeftOut:
     """Write the table. InputError where nothing could be in it."""
+    table = Path(table)
     columns = found.table()
     ids, paths = found.corpus.table.column("id").to_pylist(), columns.column("path").to_pylist()
     refused = found.corpus.table.column("refused").is_valid().to_numpy()

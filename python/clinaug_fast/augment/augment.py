@@ -27,7 +27,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.lineage import altered_id, augmented_lineage
 from clinaug_fast.features.pictures import save_real_above, to_show
-from clinaug_fast.runs import Progress, Silent, made_once, refuse_changed
+from clinaug_fast.runs import AnyPath, Progress, Silent, made_once, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
 RECIPE = 1  # counts up where a change of ours changes what is drawn or done to a clip
@@ -53,10 +53,10 @@ class AugmentResult:
 
 def augment(
     features: FeatureSet,
-    out: Path,
+    out: AnyPath,
     config: AugmentConfig,
     *,
-    corpus: Path | None = None,
+    corpus: AnyPath | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> AugmentResult:

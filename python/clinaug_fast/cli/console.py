@@ -48,7 +48,7 @@ NO_USE_OF_GPU = (
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
 BAR_AWAY = "\r\x1b[2K\x1b[?25h"  # and the cursor back
 IMPORTING = "<frozen importlib._bootstrap>"  # as Python calls the file of it
-BEGIN_ANEW = ("audit", "augment", "quality", "verify")  # of what takes a while
+BEGIN_ANEW = ("audit", "augment", "generate", "quality", "verify")  # of what takes a while
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -335,6 +335,8 @@ def _forget(stream: TextIO) -> None:
 def have_streams() -> None:
     """Where a stream was closed, what is written there is lost, and no file that is opened takes its place. Characters
     that a stream cannot show are escaped."""
+    if os.environ.get("COLUMNS") == "0":  # which rich would believe
+        del os.environ["COLUMNS"]
     for number in range(3):
         try:
             os.fstat(number)
@@ -351,6 +353,16 @@ def lost_output(error: OSError) -> SystemExit:
     _forget(sys.stdout)
     _line(f"error: the output cannot be written: {error.strerror}. Give it another place")
     return SystemExit(ResourceError.exit_code)
+
+
+def closed_output(ended: SystemExit) -> SystemExit:
+    """`ended`, or what it would have been had the reader of help, the version or a wrong option not closed the output,
+    which typer and rich call a failure."""
+    if not isinstance(ended.__context__, BrokenPipeError):
+        return ended
+    _forget(sys.stdout)
+    _forget(sys.stderr)
+    return SystemExit(getattr(ended.__context__.__context__, "exit_code", 0))  # of the wrong option that was being told
 
 
 def _told(error: OSError) -> ClinaugError:

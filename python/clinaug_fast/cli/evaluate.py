@@ -8,7 +8,6 @@ import typer
 
 from clinaug_fast.cli.arguments import Features, FoldsFile, Synthetic, arms_of, chosen_folds, real_set
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
-from clinaug_fast.cli.device import refuse_absent
 
 
 def evaluate(
@@ -53,6 +52,7 @@ def evaluate(
         import torch
 
         from clinaug_fast.cli.score_table import score_table
+        from clinaug_fast.computing import chosen_device
         from clinaug_fast.config import ClassifierConfig
         from clinaug_fast.evaluate import cross_validation
         from clinaug_fast.features.feature_set import FeatureSet
@@ -67,7 +67,7 @@ def evaluate(
             seeds=seeds,
             seed=seed,
         )
-        refuse_absent(device)
+        chosen_device(device)
         real = real_set(features, say)
         real.refuse_made(f"Name the set that they were made from, and give --synthetic {quoted(features)}")
         torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ import typer
 
 from clinaug_fast.cli.audit import audit
 from clinaug_fast.cli.augment import augment
-from clinaug_fast.cli.console import have_streams, lost_output
+from clinaug_fast.cli.console import closed_output, have_streams, lost_output
 from clinaug_fast.cli.demo import demo
 from clinaug_fast.cli.evaluate import evaluate
 from clinaug_fast.cli.generate import generate
@@ -55,5 +55,7 @@ def run() -> None:
     have_streams()
     try:
         app()
+    except SystemExit as ended:
+        raise closed_output(ended) from None
     except OSError as error:
         raise lost_output(error) from None

@@ -8,7 +8,6 @@ import typer
 
 from clinaug_fast.cli.arguments import Features, FoldsFile, chosen_folds, real_set
 from clinaug_fast.cli.console import Json, Quiet, TorchThreads, quoted, some_path, stage
-from clinaug_fast.cli.device import refuse_absent
 
 if TYPE_CHECKING:
     from clinaug_fast.gan.train import TrainResult
@@ -69,10 +68,11 @@ def train(
 
         import torch
 
+        from clinaug_fast.computing import chosen_device
         from clinaug_fast.features.folds import Folds
         from clinaug_fast.gan.train import train as train_gan
 
-        refuse_absent(device)
+        chosen_device(device)
         torch.set_num_threads(threads)
         begun = time.monotonic()
         real = real_set(features, say)

@@ -24,7 +24,7 @@ from clinaug_fast import native
 from clinaug_fast.corpus.spellings import as_a_person, as_it_is_seen, refuse_two_spellings
 from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, read_table
 from clinaug_fast.errors import InputError, SettingsError, is_shortage
-from clinaug_fast.runs import fingerprint
+from clinaug_fast.runs import AnyPath, fingerprint
 from clinaug_fast.shown import shown
 
 AUDIO_SUFFIXES = frozenset(
@@ -156,7 +156,7 @@ def _sizes(paths: Iterable[str], root: Path) -> pa.Array:
     return pa.array(map(size, paths), pa.int64())
 
 
-def read_corpus(path: Path, subject_pattern: str | None = None, threads: int = 1) -> Corpus:
+def read_corpus(path: AnyPath, subject_pattern: str | None = None, threads: int = 1) -> Corpus:
     """Read a folder or a table. `subject_pattern` is a regex searched in each recording's relative path; its group
     named `subject`, or else its first, is the subject. `threads` look at the files' sizes.
 

@@ -16,10 +16,10 @@ from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.pipeline import preprocess
-from clinaug_fast.runs import Progress, refuse_dead_link
+from clinaug_fast.runs import Progress, refuse_file
 
 
-class DemoSizes(Settings):
+class DemoSizes(Settings, frozen=True):
     """How much of everything the demo does; the defaults take a few minutes on two cores."""
 
     n_procedures: int = 12
@@ -44,7 +44,7 @@ def run_demo(out: Path, *, seed: int, threads: int, progress: Progress, sizes: D
     `threads` is preprocess's; torch keeps the number that it has. Raises InputError where `out` holds something else
     or was made with another seed.
     """
-    refuse_dead_link(out)
+    refuse_file(out)
     corpus, path_of_folds = out / "corpus", out / "features" / "folds.json"
     mel, clip = PRESETS["surgical"].mel, PRESETS["surgical"].clip
     gan, classifier = sizes.gan.with_changes(seed=seed), sizes.classifier.with_changes(seed=seed)

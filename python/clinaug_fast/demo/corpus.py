@@ -79,6 +79,8 @@ def write_demo_corpus(
 
 
 def _refuse_other(out: Path, settings: dict[str, int], names: dict[str, tuple[int, str, int]]) -> None:
+    if not (out / SETTINGS_FILE).exists():
+        raise InputError(f"{out} holds other things than a demo corpus. Name another folder")
     stored = read_record(out / SETTINGS_FILE, f"the {SETTINGS_FILE} of a demo corpus", {})
     refuse_changed(out, stored, settings)
     missing = [name for name in names if not (out / name).is_file()]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clinaug_fast.computing import as_torch_begins, chosen_device
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.evaluate.admission import admitted_rows, check_real
@@ -25,7 +26,17 @@ from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.json_files import as_json, read_versioned
-from clinaug_fast.runs import Progress, Silent, begun, claim, fingerprint, provenance, refuse_changed, write_text
+from clinaug_fast.runs import (
+    AnyPath,
+    Progress,
+    Silent,
+    begun,
+    claim,
+    fingerprint,
+    provenance,
+    refuse_changed,
+    write_text,
+)
 from clinaug_fast.seeds import derived_seed
 from clinaug_fast.shown import counted
 
@@ -49,15 +60,16 @@ class EvaluationResult:
     trained: int  # cells trained by this call; the others were stored
 
 
+@as_torch_begins()
 def evaluate(
     features: FeatureSet,
     folds: Folds,
     synthetic: Mapping[str, FeatureSet],
-    out: Path,
+    out: AnyPath,
     config: ClassifierConfig,
     *,
     only_folds: Sequence[int] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Compare the arm `none`, the real clips of a fold's training part, with one arm for each set in `synthetic`.
@@ -68,9 +80,9 @@ def evaluate(
 
     Nothing is trained before every arm and fold has passed the checks. Raises LeakageError where a generator has seen
     a group that its fold tests, InputError for sets that do not fit together, NaN in a clip or an output folder made
-    with other settings, SettingsError for an unusable arm name or fold.
+    with other settings, SettingsError for an unusable arm name, fold or device.
     """
-    out, device, progress = Path(out), torch.device(device), progress or Silent()
+    out, device, progress = Path(out), chosen_device(device), progress or Silent()
     chosen = folds.chosen(only_folds)
     check_real(features, folds, chosen)
     admitted = admitted_rows(features, folds, synthetic, chosen)
@@ -125,8 +137,9 @@ def classifier_seed(seed: int, cell: Cell) -> int:
     return derived_seed("classifier", seed, cell.fold, cell.seed)
 
 
-def score_stored(out: Path) -> dict[str, Any]:
+def score_stored(out: AnyPath) -> dict[str, Any]:
     """Score the stored predictions of an evaluation, every fold that is complete, and write `scores.json`."""
+    out = Path(out)
     about = _read(out)
     labels, arms, seeds = about["labels"], [BASELINE, *about["settings"]["arms"]], about["settings"]["seeds"]
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clinaug_fast.computing import as_torch_begins, chosen_device
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.evaluate.admission import admitted_rows, check_real
@@ -23,7 +24,7 @@ from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.pictures import save_real_above
 from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import Progress, Silent, atomic_folder, made_once, provenance, refuse_changed
+from clinaug_fast.runs import AnyPath, Progress, Silent, atomic_folder, made_once, provenance, refuse_changed
 
 SCHEMA_VERSION = 1
 FEW = 2  # times fewer clips than there could be
@@ -41,15 +42,16 @@ class QualityResult:
     already_done: bool  # the same was there before
 
 
+@as_torch_begins()
 def quality(
     features: FeatureSet,
     folds: Folds,
     synthetic: Mapping[str, FeatureSet],
-    out: Path,
+    out: AnyPath,
     config: ClassifierConfig,
     *,
     only_folds: Sequence[int] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> QualityResult:
     """Measure each set in `synthetic` beside real clips, fold by fold, and write `out`.
@@ -66,10 +68,10 @@ def quality(
     counting alike, and without those that have a twin in the training part.
 
     Raises LeakageError where a generator has seen a group that its fold tests, InputError for sets that do not fit
-    together or are too small to compare or an `out` that was made otherwise, SettingsError for an unusable arm name or
-    fold, no arm, or without torchmetrics.
+    together or are too small to compare or an `out` that was made otherwise, SettingsError for an unusable arm name,
+    fold or device, no arm, or without torchmetrics.
     """
-    out, device, progress = Path(out), torch.device(device), progress or Silent()
+    out, device, progress = Path(out), chosen_device(device), progress or Silent()
     refuse_without_torchmetrics()
     if not synthetic:
         raise SettingsError("no generated or augmented set is given; expected one or more. Name it with --synthetic")

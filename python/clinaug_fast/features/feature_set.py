@@ -5,7 +5,6 @@ a Parquet index with one row a clip, and `features.json` with the mel contract, 
 """
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
 from clinaug_fast.json_files import misfit, read_versioned, write_json
-from clinaug_fast.runs import atomic_folder, fingerprint, naming, provenance, regular
+from clinaug_fast.runs import AnyPath, atomic_folder, fingerprint, naming, provenance, regular
 
 SCHEMA_VERSION = 1
 ABOUT = {  # what features.json of any maker tells
@@ -76,8 +75,11 @@ class FeatureSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_folder", self.path.absolute())
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "FeatureSet":
+    def open(cls, path: AnyPath) -> "FeatureSet":
         """Read the JSON and the index; InputError where either is missing, foreign or changed since it was made."""
         path = Path(path)
         refuse_part(path)
@@ -338,7 +340,7 @@ def fingerprint_with(index: str, about: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def new_feature_set(
-    out: Path, mel: MelConfig, n_frames: int, labels: Sequence[str], lineage: Mapping[str, Any]
+    out: AnyPath, mel: MelConfig, n_frames: int, labels: Sequence[str], lineage: Mapping[str, Any]
 ) -> Iterator[FeatureSetWriter]:
     """A writer whose feature set appears at `out` when the block ends well, and leaves nothing when it does not.
 

@@ -17,7 +17,7 @@ from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import as_json, misfit, read_versioned
-from clinaug_fast.runs import claim, fingerprint, refuse_changed, refuse_dead_link
+from clinaug_fast.runs import AnyPath, claim, fingerprint, refuse_changed, refuse_dead_link
 from clinaug_fast.shown import shown
 
 SCHEMA_VERSION = 1
@@ -39,7 +39,7 @@ class Folds:
     about: dict[str, Any]  # folds.json
 
     @classmethod
-    def load(cls, path: Path) -> "Folds":
+    def load(cls, path: AnyPath) -> "Folds":
         what = "a folds.json (clinaug-fast split makes one)"
         folds = cls(read_versioned(Path(path), what, SCHEMA_VERSION, "Run split again", ABOUT))
         if folds.were_changed:
@@ -72,12 +72,15 @@ class Folds:
     def fingerprint(self) -> str:
         return self.about["fingerprint"]
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     def __len__(self) -> int:
         return len(self.about["folds"])
 
     def test_groups(self, fold: int) -> set[str]:
         """The groups (`FeatureSet.groups`) that are tested in this fold."""
-        return set(self.about["folds"][fold]["test_groups"])
+        return set(self.about["folds"][self._number(fold)]["test_groups"])
 
     def uneven(self) -> str | None:
         """A sentence where one fold tests much more than another, which intervals over folds know nothing of."""
@@ -119,10 +122,15 @@ class Folds:
             raise SettingsError(f"the folds are {only!r}; expected numbers, such as [0, 1], or None for all of them")
         return sorted(numbers)
 
+    def _number(self, fold: int) -> int:
+        number = whole_number("fold", fold)
+        if not 0 <= number < len(self):
+            raise SettingsError(f"fold is {number}; expected 0 to {len(self) - 1}")
+        return number
+
     def rows(self, features: FeatureSet, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """(train, test): int64 index rows of the feature set. InputError where the split is of another set."""
-        if not 0 <= fold < len(self):
-            raise SettingsError(f"fold is {fold}; expected 0 to {len(self) - 1}")
+        fold = self._number(fold)
         if self.about["features"] != features.fingerprint:
             raise InputError(
                 f"the folds are of the feature set {self.about['features']}; {features.path} is "
@@ -261,7 +269,7 @@ def show_table(labels: list[str], table: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def write_folds(folds: Folds, path: Path) -> bool:
+def write_folds(folds: Folds, path: AnyPath) -> bool:
     """Write once: a file made with the same settings stands as it is (False), another one is refused."""
     path = Path(path)
     refuse_dead_link(path)

@@ -32,7 +32,7 @@ from clinaug_fast.features.feature_set import (
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import read_versioned
-from clinaug_fast.runs import Progress, Silent, fingerprint_file, regular
+from clinaug_fast.runs import AnyPath, Progress, Silent, fingerprint_file, regular
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Report:
         return list(dict.fromkeys(problem["file"] for problem in self.problems))
 
 
-def verify(path: Path, *, threads: int = 1, progress: Progress = Silent()) -> Report:
+def verify(path: AnyPath, *, threads: int = 1, progress: Progress = Silent()) -> Report:
     """Check the feature set in `path` against what its features.json says. InputError where there is no such folder."""
     path = Path(path)
     if not path.is_dir():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clinaug_fast.computing import as_torch_begins
 from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
@@ -20,7 +21,7 @@ from clinaug_fast.features.lineage import generated_lineage
 from clinaug_fast.features.pictures import CLIPS_A_LABEL, save_real_above, to_show
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.run_folder import Run
-from clinaug_fast.runs import Progress, Silent, made_once, refuse_changed
+from clinaug_fast.runs import AnyPath, Progress, Silent, made_once, refuse_changed
 from clinaug_fast.seeds import derived_seed
 
 BATCH = 64
@@ -37,11 +38,12 @@ class GenerateResult:
     already_done: bool  # the same set was there before
 
 
+@as_torch_begins()
 def generate(
-    run: Path,
+    run: AnyPath,
     features: FeatureSet,
     folds: Folds,
-    out: Path,
+    out: AnyPath,
     *,
     n_per_label: int | None = None,
     only_folds: Sequence[int] | None = None,

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 
+from clinaug_fast.computing import as_torch_begins
 from clinaug_fast.config import GanConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
@@ -21,7 +22,7 @@ from clinaug_fast.features.folds import Folds
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import as_json, read_json_lines, read_record, read_versioned, write_json
-from clinaug_fast.runs import begun, claim, fingerprint, fingerprint_file, naming, provenance, refuse_changed
+from clinaug_fast.runs import AnyPath, begun, claim, fingerprint, fingerprint_file, naming, provenance, refuse_changed
 
 SCHEMA_VERSION = 3  # counts up, too, where a change of ours changes what training or generating gives
 ANOTHER_BUILD = "Another build made it: train again, into another folder"
@@ -99,7 +100,7 @@ class Run:
                 raise
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
+    def open(cls, path: AnyPath) -> "Run":
         path = Path(path)
         what = "a run's run.json (clinaug-fast train makes one)"
         run = cls(path, read_versioned(path / "run.json", what, SCHEMA_VERSION, ANOTHER_BUILD, ABOUT))
@@ -201,6 +202,7 @@ class Run:
             raise InputError(f"{scales}; expected {made_for}, as the weights tell. {self._mend(fold)}")
         return weights, state
 
+    @as_torch_begins()
     def generator(self, fold: int) -> tuple[Generator, Scaling]:
         """The averaged generator of a fold, ready to generate, and its scaling."""
         weights, state = self.trained(fold)

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from clinaug_fast.computing import as_torch_begins, chosen_device
 from clinaug_fast.config import GanConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
@@ -28,7 +29,16 @@ from clinaug_fast.gan.models import Critic, Generator, check_clip_shape, paramet
 from clinaug_fast.gan.run_folder import METRICS, SCALING, WEIGHTS, Run, scaling_text
 from clinaug_fast.gan.scaling import Scaling
 from clinaug_fast.json_files import write_json, write_json_lines
-from clinaug_fast.runs import Progress, Silent, atomic_folder, fingerprint_file, made_meanwhile, naming, provenance
+from clinaug_fast.runs import (
+    AnyPath,
+    Progress,
+    Silent,
+    atomic_folder,
+    fingerprint_file,
+    made_meanwhile,
+    naming,
+    provenance,
+)
 from clinaug_fast.seeds import FIRST_WEIGHTS, derived_seed
 
 BETAS = (0.0, 0.9)  # of Adam, as Gulrajani et al. 2017
@@ -47,22 +57,23 @@ class TrainResult:
     trained: list[int]  # of these, the ones trained by this call
 
 
+@as_torch_begins()
 def train(
     features: FeatureSet,
     folds: Folds,
-    run: Path,
+    run: AnyPath,
     config: GanConfig,
     *,
     only_folds: Sequence[int] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train the folds that `run` lacks; those that are complete stay as they are, so a killed run goes on.
 
     Two calls for different folds may share one RUN folder at the same time. Raises InputError for unusable clips or a
-    RUN of other settings, SettingsError for an unusable fold or a training that diverges.
+    RUN of other settings, SettingsError for an unusable fold or device, or a training that diverges.
     """
-    progress, device = progress or Silent(), torch.device(device)
+    progress, device = progress or Silent(), chosen_device(device)
     chosen = folds.chosen(only_folds)
     check_clip_shape(features.clip_shape, features.mel)
     for fold in chosen:

@@ -13,6 +13,7 @@ Raises TypeError or ValueError naming what was given and what is expected.
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -54,6 +55,10 @@ class LogMel(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return log_mel(x, self.config, dtype=self.dtype)
+
+    if TYPE_CHECKING:  # of torch's it is only known that it returns something
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
 
     def extra_repr(self) -> str:
         return self.config.signature

@@ -12,6 +12,8 @@ be changed in place before its gradient is taken, but for act "none".
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from clinaug_fast import _native
@@ -119,6 +121,10 @@ class ResidualSE(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         return residual_se(x, self.w1, self.b1, self.w2, self.b2, skip, self.act, self.slope)
+
+    if TYPE_CHECKING:  # of torch's it is only known that it returns something
+
+        def __call__(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor: ...
 
     def extra_repr(self) -> str:
         return f"channels={self.w2.shape[0]}, hidden={self.w1.shape[0]}, act={self.act}, slope={self.slope}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.runs import claim
+from clinaug_fast.runs import AnyPath, claim
 
 KEY_BYTES = 32
 MOST_KEY_BYTES = 1024  # with blanks around it; a device has no end
@@ -74,7 +74,7 @@ def key_check(key: bytes) -> str:
     return hashlib.blake2b(b"", digest_size=HASH_BYTES, key=key, person=b"key check").hexdigest()
 
 
-def read_or_make_key(path: Path, out: Path) -> bytes:
+def read_or_make_key(path: AnyPath, out: AnyPath) -> bytes:
     """The key in `path` (64 hex digits); a new random one is written there, for its owner alone, if there is none.
 
     Raises SettingsError where `path` is or lies inside `out`, a part, draft or receipt of it, or holds something else.

@@ -16,12 +16,12 @@ from clinaug_fast.preprocess.assemble import Counts, assemble
 from clinaug_fast.preprocess.draft import is_of_merge, open_draft, remove_left, with_a_name
 from clinaug_fast.preprocess.judgement import judge
 from clinaug_fast.preprocess.parts import MERGED, part_files, read_part
-from clinaug_fast.runs import Progress, Silent, names
+from clinaug_fast.runs import AnyPath, Progress, Silent, names
 
 MOST_NAMED = 50
 
 
-def merge(parts: Sequence[Path], out: Path, progress: Progress = Silent()) -> Counts:
+def merge(parts: Sequence[AnyPath], out: AnyPath, progress: Progress = Silent()) -> Counts:
     """Join all parts of one feature set into `out`; the parts are used up. May be repeated after a kill.
 
     Raises InputError, before anything is moved, for a missing, doubled, foreign or incomplete part, naming it; and

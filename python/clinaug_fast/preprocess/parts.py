@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinaug_fast.config import MelConfig
+from clinaug_fast.config import MelConfig, whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.json_files import misfit, read_versioned, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles, cutting
@@ -42,6 +42,12 @@ class Part:
 
     number: int
     count: int
+
+    def __post_init__(self) -> None:
+        for name in ("number", "count"):
+            object.__setattr__(self, name, whole_number(f"a part's {name}", getattr(self, name), least=0))
+        if self.number >= self.count:
+            raise SettingsError(f"the part is {self}; expected a number from 0 to the count - 1, such as 0/4")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"

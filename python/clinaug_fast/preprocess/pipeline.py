@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from clinaug_fast import native
-from clinaug_fast.config import ClipConfig, MelConfig
+from clinaug_fast.config import ClipConfig, MelConfig, whole_number
 from clinaug_fast.corpus.long_recording import COPIES
 from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.overlaps import refuse_shared_sound
@@ -38,7 +38,7 @@ from clinaug_fast.preprocess.parts import Part, part_files, read_part, refuse_us
 from clinaug_fast.preprocess.receipt import receipt_of
 from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.preprocess.workers import Job, accelerator_of, arithmetic_with, run_blocks, within_memory
-from clinaug_fast.runs import Progress, Silent, refuse_changed
+from clinaug_fast.runs import AnyPath, Progress, Silent, refuse_changed
 from clinaug_fast.shown import counted
 
 MAX_HOURS = 24.0
@@ -55,8 +55,8 @@ class PreprocessResult:
 
 
 def preprocess(
-    corpus: Path,
-    out: Path,
+    corpus: AnyPath,
+    out: AnyPath,
     mel: MelConfig,
     clip: ClipConfig,
     *,
@@ -89,8 +89,7 @@ def preprocess(
     RejectedError where more than the fraction `max_bad` of the recordings cannot be used: after writing the others, or
     with nothing written where none is left.
     """
-    if threads < 1:
-        raise SettingsError(f"threads is {threads}; expected at least 1")
+    threads, max_hours = whole_number("threads", threads, least=1), float(max_hours)
     if not 0.0 <= max_bad <= 1.0:
         raise SettingsError(f"max_bad is {max_bad}; expected a fraction from 0 to 1, such as 0.05")
     if not 0.0 < max_hours < float("inf"):

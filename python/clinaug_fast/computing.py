@@ -1,0 +1,66 @@
+"""Where and how torch computes for `train`, `generate`, `evaluate` and `quality`: as it does when it has just begun.
+
+What a notebook has set for its own work (a default dtype or device, autocast, no gradients) changes neither weights nor
+scores: they follow from the settings alone.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from clinaug_fast.errors import SettingsError
+
+
+def chosen_device(device: str | torch.device) -> torch.device:
+    """The CPU or a CUDA device that torch sees; SettingsError for any other."""
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda"):
+        raise SettingsError(f"device is {str(device)!r}; expected cpu or cuda")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        what = "no CUDA device" if torch.cuda.device_count() == 0 else f"{torch.cuda.device_count()} CUDA devices"
+        raise SettingsError(f"device is {chosen}, but torch sees {what} here. Use --device cpu")
+    return chosen
+
+
+class _SingleByDefault:
+    """float32 as the default dtype. That is the process's, not a thread's: who comes first keeps what it was, who goes
+    last gives it back."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = threading.Lock(), 0, torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                torch.set_default_dtype(self._before)
+
+
+_SINGLE_BY_DEFAULT = _SingleByDefault()
+
+
+@contextmanager
+def as_torch_begins() -> Iterator[None]:
+    """Within it torch computes as if its caller had set nothing."""
+    is_moved = torch.get_default_device().type != "cpu"  # to be told of every call costs
+    with (
+        _SINGLE_BY_DEFAULT,
+        torch.device("cpu") if is_moved else nullcontext(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
