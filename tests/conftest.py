@@ -75,6 +75,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"no real corpora in {CORPORA}; CLINAUG_CORPORA may name their folder")
 
 
+@pytest.fixture(params=_native.instruction_sets)
+def instruction_set(request: pytest.FixtureRequest) -> str:
+    """Each that runs here."""
+    return request.param
+
+
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """An operator's test table runs on both."""

@@ -11,57 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import signals
-from clinaug_fast import MelConfig, _native, native, ops
+from clinaug_fast import MelConfig, _native, ops
+from lanes_cases import SMALL, exact, falling, lanes, level, noise, tones, uneven
 from tolerance import FLOAT32_DB, FLOAT32_LOUD, worst
 
-SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
 POWERS_OF_TWO = tuple(2**k for k in range(1, 15))
 SMOOTH = (6, 10, 12, 18, 40, 60, 81, 100, 144, 210, 320, 400, 441, 480, 640, 960, 1000, 1323, 1764, 2187, 3125, 4410)
 SMALL_PRIMES = (3, 5, 7, 11, 13, 17, 31, 61, 97, 127, 34, 254, 1016, 2032, 17 * 25)
 LARGE_PRIMES = (131, 257, 17 * 19, 509, 1021, 2 * 1021, 4093, 8191, 16381)
 FUSED = [name for name in _native.instruction_sets if name != "baseline"]
-
-
-@pytest.fixture(params=_native.instruction_sets)
-def instruction_set(request):
-    return request.param
-
-
-def lanes(x, config, instruction_set, *, threads=1, out=None):
-    """native.log_mel of a batch on an instruction set of one's choice."""
-    if out is None:
-        out = np.empty((len(x), config.n_mels, config.n_frames(x.shape[1])), np.float32)
-    native.plan(config, instruction_set).run(x, out, threads)
-    return out
-
-
-def exact(x, config):
-    return native.log_mel(x.astype(np.float64) / (32768 if x.dtype == np.int16 else 1), config)
-
-
-def noise(*shape):
-    return signals.make("noise", int(np.prod(shape))).reshape(shape).astype(np.float32)
-
-
-def falling(*shape):
-    """Clips that fall by 6 dB an octave: single precision carries their frames with pre-emphasis, and few without."""
-    walk = np.cumsum(signals.make("noise", int(np.prod(shape))).reshape(shape), axis=-1)
-    steady = walk - np.linspace(walk[..., 0], walk[..., -1], shape[-1], axis=-1)
-    return (0.8 * steady / np.abs(steady).max(axis=-1, keepdims=True).clip(1e-9)).astype(np.float32)
-
-
-def uneven(*shape):
-    """Noise in which tones and falling sound begin and end: frames of every way to compute them."""
-    x = signals.make("noise", int(np.prod(shape)))
-    t = np.arange(x.size)
-    turn = np.sin(t / 700) * np.sin(t / 5000)
-    pieces = [turn > 0.3, turn < -0.3]
-    return np.select(pieces, [0.9 * np.sin(0.2 * t), falling(x.size)], 0.3 * x).reshape(shape).astype(np.float32)
-
-
-def rising(*shape):
-    """The same, its spectrum upside down: no clip of less than 256 frames is glanced at, each frame finds its way."""
-    return uneven(*shape) * np.where(np.arange(shape[-1]) % 2, -1, 1).astype(np.float32)
 
 
 @pytest.mark.parametrize("n_fft", POWERS_OF_TWO + SMOOTH + SMALL_PRIMES + LARGE_PRIMES)
@@ -132,7 +90,7 @@ def test_a_batch_is_its_clips_one_by_one(hop, center, instruction_set):
 
 
 def test_a_frame_does_not_depend_on_the_frames_around_it(instruction_set):
-    x = rising(1, 9000)
+    x = level(1, 9000)
     config = SMALL.with_changes(center=False)
     whole = lanes(x, config, instruction_set)
     for first, last in ((0, 1), (3, 20), (17, 90), (100, whole.shape[2])):
@@ -146,7 +104,7 @@ def test_any_number_of_frames_is_as_many_of_a_longer_clip(change, dtype, instruc
     """Whole vectors and what is left of them, which half a vector may hold; written where they go, or copied there."""
     config = SMALL.with_changes(center=False, **change)
     hop, n_fft = config.hop_length, config.n_fft
-    x = rising(1, 160 * hop + n_fft)
+    x = level(1, 160 * hop + n_fft)
     whole = lanes(x, config, instruction_set, out=np.empty((1, config.n_mels, config.n_frames(x.shape[1])), dtype))
     for n in (*range(1, 50), 128, 129, 136, 137):
         first = 3 * n % 23
@@ -156,90 +114,6 @@ def test_any_number_of_frames_is_as_many_of_a_longer_clip(change, dtype, instruc
             lanes(part, config, instruction_set, out=room[:, 1:-1, 1 : 1 + step * n : step])
             np.testing.assert_array_equal(room[:, 1:-1, 1 : 1 + step * n : step], whole[:, :, first : first + n])
             assert np.isnan(room).sum() == room.size - n * config.n_mels
-
-
-def tones(*shape):
-    """Nothing but frames that single precision cannot carry."""
-    return np.sin(0.2 * np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
-
-
-def in_double(x, instruction_set):
-    """Double precision in leads to double precision throughout."""
-    return lanes(x.astype(np.float64), SMALL, instruction_set)
-
-
-def beside_noise(n_frames, turn):
-    """One clip: a tone, and some frames of noise, which single precision carries."""
-    x = np.sin(turn * np.arange(40 * n_frames - 1)).astype(np.float32)[None]
-    x[:, 100:340] = noise(1, 240)
-    return x
-
-
-@pytest.mark.parametrize(
-    ("n_frames", "turn", "is_glanced_at"),
-    [(31, 0.2, False), (32, 0.2, True), (65, 0.2, True), (255, 0.2, True), (255, 2.5, False), (256, 2.5, True)],
-)
-@pytest.mark.parametrize("dtype", ["float32", "int16"])
-def test_a_glance_leads_to_double_precision_throughout(n_frames, turn, is_glanced_at, dtype, instruction_set):
-    """A long clip is glanced at, and a shorter one where it falls, as a low tone does and a high one does not."""
-    x = beside_noise(n_frames, turn)
-    if dtype == "int16":
-        x = np.round(30_000 * x.clip(-1, 1)).astype(np.int16)
-    twofold = np.repeat(x, 2, axis=1)[:, ::2]  # the same samples, apart
-    unit = 32768 if dtype == "int16" else 1
-    assert np.array_equal(lanes(x, SMALL, instruction_set), in_double(x / unit, instruction_set)) == is_glanced_at
-    assert np.array_equal(lanes(twofold, SMALL, instruction_set), lanes(x, SMALL, instruction_set))
-
-
-def test_noise_stays_in_single_precision(instruction_set):
-    for length in (2600, 9000, 40_000):
-        double = in_double(noise(1, length), instruction_set)
-        assert np.mean((lanes(noise(1, length), SMALL, instruction_set) == double).all(axis=1)) < 0.1
-
-
-@pytest.mark.parametrize("poison", [np.nan, np.inf, 3e38])
-def test_what_is_not_sound_says_nothing_of_the_tilt(poison, instruction_set):
-    x, bad = beside_noise(65, 0.2), beside_noise(65, 0.2)
-    bad[:, 8] = poison  # among the samples that are looked at
-    assert np.array_equal(lanes(bad, SMALL, instruction_set)[..., 2:], in_double(x, instruction_set)[..., 2:])
-
-
-@pytest.mark.parametrize(
-    "contract",
-    [
-        {},
-        {"power": 1},
-        {"window": "boxcar"},
-        {"window": "blackman", "win_length": 90},
-        {"norm": "none", "mel_scale": "htk", "log": "db"},
-        {"n_fft": 131, "win_length": 131},
-        {"n_fft": 400, "win_length": 400, "hop_length": 500},
-        {"n_fft": 97, "win_length": 97, "hop_length": 31},
-    ],
-)
-def test_falling_sound_takes_pre_emphasis(contract, instruction_set):
-    config = SMALL.with_changes(center=False, **contract)
-    n_fft, hop = config.n_fft, config.hop_length
-    x = falling(3, 229 * hop + n_fft)
-    glanced = lanes(x, config, instruction_set)
-    pieces = [x[:, first * hop : (first + 22) * hop + n_fft] for first in range(0, 230, 23)]  # too short for a glance
-    unseen = np.concatenate([lanes(piece, config, instruction_set) for piece in pieces], axis=2)
-    double = lanes(x.astype(np.float64), config, instruction_set)
-
-    def same(a, b):  # of the frames, how many
-        return np.mean((a == b).all(axis=1))
-
-    assert worst(glanced, exact(x, config)) < FLOAT32_DB
-    assert worst(unseen, exact(x, config)) < FLOAT32_DB
-    assert same(glanced, double) < 0.5
-    assert same(unseen, double) < 0.5
-    assert 0.05 < same(glanced, unseen) < 1  # frames that come to the same way by themselves
-
-
-def test_double_precision_is_rounded_in_the_logarithm_alone(instruction_set):
-    for x in (tones(1, 9000), noise(1, 9000)):
-        rounding = np.spacing(np.abs(exact(x, SMALL)).astype(np.float32))
-        assert np.all(np.abs(in_double(x, instruction_set) - exact(x, SMALL)) <= 2 * rounding + 1e-7)
 
 
 @pytest.mark.parametrize("log", ["ln", "db"])
@@ -253,15 +127,6 @@ def test_the_logarithm_of_every_mantissa(log, instruction_set):
     power = 3e-7 * (10 / np.log(10) if log == "db" else 1)  # the rounding of the power itself
     assert np.all(np.abs(lanes(x, config, instruction_set) - level) <= 2 * rounding + power)
     assert np.all(np.abs(lanes(x.astype(np.float64), config, instruction_set) - level) <= 2 * rounding + power / 10)
-
-
-@pytest.mark.parametrize("length", [2600, 9000, 40_000])
-def test_clips_of_every_way_in_a_batch(length, instruction_set):
-    clips = (noise, noise, tones, tones, falling, uneven, noise, falling, falling, tones, uneven)
-    x = np.concatenate([make(1, length) for make in clips])
-    one_by_one = np.concatenate([lanes(row[None], SMALL, instruction_set) for row in x])
-    for threads in (1, 3):
-        assert np.array_equal(lanes(x, SMALL, instruction_set, threads=threads), one_by_one)
 
 
 @pytest.mark.parametrize("shape", [(1, 700_000), (90, 8000), (90, 8250), (3, 250_000)])

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "asan"
 TESTS = (
     "tests/test_log_mel_lanes.py",
+    "tests/test_log_mel_ways.py",
     "tests/test_log_mel.py",
     "tests/test_log_mel_kernel.py",
     "tests/test_log_mel_loud.py",

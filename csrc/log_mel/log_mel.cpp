@@ -18,6 +18,7 @@ using lanes::Way;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
+constexpr Index kManyRuns = 4;    // a thread
 constexpr Index kShortClip = 32;  // frames, beside which a glance costs too much
 constexpr Index kLongClip = 256;  // beside which it costs next to nothing
 
@@ -62,7 +63,7 @@ Way cheapest(const lanes::Seen& seen) {
 }
 
 // The way that is cheapest for all of a clip, by a glance at one of 32 frames, at least two and at most kScattered, of several clips
-// together. Clips that are not long are worth it where they fall: of others, single precision carries most.
+// together. Clips that are not long are worth it where they tilt: of white noise, single precision carries all.
 template <class In, class Walk>
 std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& walk, View<const In, 2> x, Index frames,
                                std::int64_t threads) {
@@ -76,7 +77,7 @@ std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& 
     std::vector<Index> worth_it;
     for (Index clip = begin * kTogether; clip < std::min(end * kTogether, clips); ++clip) {
       const View<const In, 1> samples{x.data + clip * x.stride[0], {x.extent[1]}, {x.stride[1]}};
-      if (frames >= kLongClip || falls(samples)) worth_it.push_back(clip);
+      if (frames >= kLongClip || tilts(samples)) worth_it.push_back(clip);
     }
     if (worth_it.empty()) return;
     std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
@@ -109,12 +110,22 @@ void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads
     const Index clips = x.extent[0], frames = out.extent[2];
     const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
     const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, x, frames, threads);
-    for (Index first = 0; first < clips;) {
-      Index n = 1;
-      while (first + n < clips && ways[first + n] == ways[first]) ++n;
-      run_clips(ways[first], part(x, first, n), part(out, first, n), threads);
-      first += n;
+    std::vector<Index> begins;  // of the runs of clips that take one way
+    for (Index clip = 0; clip < clips; ++clip) {
+      if (clip == 0 || ways[clip] != ways[clip - 1]) begins.push_back(clip);
     }
+    const Index runs = static_cast<Index>(begins.size());
+    begins.push_back(clips);
+    const auto take = [&](Index run, std::int64_t its_threads) {
+      const Index first = begins[run], n = begins[run + 1] - first;
+      run_clips(ways[first], part(x, first, n), part(out, first, n), its_threads);
+    };
+    // Many runs are shared out among the threads, of few each is.
+    const bool many = runs >= kManyRuns * threads;
+    const Index grain = many ? kSamplesWorthAThread * runs / (clips * frames * params().n_fft) + 1 : runs;
+    parallel_for(runs, many ? threads : 1, grain, [&](Index begin, Index end) {
+      for (Index run = begin; run < end; ++run) take(run, many ? 1 : threads);
+    });
   }
 }
 

@@ -1,4 +1,4 @@
-// Whether the spectrum of a clip falls, told by a few hundred of its samples: that costs a thousandth or a hundredth of its log-mel.
+// Whether the spectrum of a clip falls or rises, told by a few hundred of its samples, which costs a hundredth of its log-mel or less.
 #pragma once
 
 #include <array>
@@ -34,11 +34,14 @@ class Tilt {
     }
   }
 
-  // Differences of white noise have twice its power.
-  bool falls() const { return total(differences_) < kSteep * total(powers_); }
+  // Differences of white noise have twice its power, within a tenth.
+  bool is_steep() const {
+    const float power = total(powers_), differences = total(differences_);
+    return differences < kFalling * power || differences > kRising * power;
+  }
 
  private:
-  static constexpr float kSteep = 0.5f;
+  static constexpr float kFalling = 1.5f, kRising = 2.5f;
   static constexpr std::int64_t kSums = 8;
   using Sums = std::array<float, kSums>;
 
@@ -54,7 +57,7 @@ class Tilt {
 
 // Of runs that are evenly spaced. In: float, int16.
 template <class In>
-bool falls(View<const In, 1> x) {
+bool tilts(View<const In, 1> x) {
   constexpr std::int64_t kRuns = 16;
   const std::int64_t last = x.extent[0] - Tilt::kRun - 1, stride = x.stride[0];
   if (last < 0) return false;
@@ -63,7 +66,7 @@ bool falls(View<const In, 1> x) {
     const In* const from = x.data + last * run / (kRuns - 1) * stride;
     stride == 1 ? tilt.add(from, 1) : tilt.add(from, stride);
   }
-  return tilt.falls();
+  return tilt.is_steep();
 }
 
 }  // namespace clinaug

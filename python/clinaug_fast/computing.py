@@ -21,9 +21,10 @@ def chosen_device(device: str | torch.device) -> torch.device:
         chosen = torch.device("meta")
     if chosen.type not in ("cpu", "cuda"):
         raise SettingsError(f"device is {str(device)!r}; expected cpu or cuda")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        what = "no CUDA device" if torch.cuda.device_count() == 0 else f"{torch.cuda.device_count()} CUDA devices"
-        raise SettingsError(f"device is {chosen}, but torch sees {what} here. Use --device cpu")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"device is {chosen}, but torch sees no CUDA device here. Use --device cpu")
+    if chosen.type == "cuda" and chosen.index is not None and chosen.index >= torch.cuda.device_count():
+        raise SettingsError(f"device is {chosen}; expected a number below {torch.cuda.device_count()}, or cuda alone")
     return chosen
 
 
