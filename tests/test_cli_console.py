@@ -161,6 +161,8 @@ def test_a_signal_while_the_command_line_is_loaded_is_told(name: str, word: str,
     )
     done = run_command(kills, "mel", "bands", "heart")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"error: {word}: nothing was begun\n")
+    unread = "reading, writing = os.pipe()\nos.close(reading)\nos.dup2(writing, 2)\n"
+    assert run_command(unread + kills, "mel", "bands", "heart").returncode == code
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -307,7 +309,7 @@ def test_only_a_command_that_loads_is_loading(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [("--help", 0), ("mel bands --help", 0), ("--version", 0), ("bogus", 2)]
+    ("arguments", "code"), [("--help", 0), ("mel bands --help", 0), ("--version", 0), ("bogus", 2), ("mel", 2), ("", 2)]
 )
 def test_a_reader_that_closes_changes_no_exit_code(arguments: str, code: int) -> None:
     reading, writing = os.pipe()
@@ -317,7 +319,8 @@ def test_a_reader_that_closes_changes_no_exit_code(arguments: str, code: int) ->
         assert subprocess.run(command, stdout=closed, stderr=closed).returncode == code
 
 
-def test_a_terminal_of_no_columns_is_told_of_all_the_same() -> None:
+@pytest.mark.parametrize("columns", ["0", "00", "-1", "²", "wide", "99999999999"])
+def test_a_terminal_of_no_columns_is_told_of_all_the_same(columns: str) -> None:
     command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", "bogus"]
-    told = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "0"})
+    told = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": columns})
     assert (told.returncode, "No such command" in told.stderr) == (2, True)

@@ -78,7 +78,7 @@ def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     code, _, stderr = run_command(tmp_path)
     assert code == 3
-    assert "holds other things than a demo corpus. Name another folder" in stderr
+    assert "is no demo corpus, as it has no demo_corpus.json. Name another folder" in stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["corpus"]
 
 

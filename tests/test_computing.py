@@ -102,3 +102,16 @@ def test_a_device_that_is_none(name, tiny_features, tiny_folds, tmp_path):
 
 def test_a_device_by_name_or_torchs():
     assert chosen_device("cpu") == chosen_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_a_default_that_is_set_meanwhile_stays(request):
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    with as_torch_begins():
+        torch.set_default_dtype(torch.float64)
+    assert torch.get_default_dtype() == torch.float64
+
+
+def test_a_default_device_that_is_not_there():
+    """Torch looks for one without a number, and ends in an error of its own."""
+    with torch.device("mps"), as_torch_begins():
+        assert torch.zeros(1).device.type == "cpu"

@@ -166,7 +166,7 @@ def test_a_complete_corpus_is_reused(corpus: Path) -> None:
 def test_what_is_not_this_corpus_is_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"seed is {SEED} there, 9 asked"):
         write_demo_corpus(corpus, seed=9, n_procedures=3, takes=2)
-    with pytest.raises(InputError, match="holds other things than a demo corpus"):
+    with pytest.raises(InputError, match=r"is no demo corpus, as it has no demo_corpus\.json"):
         write_demo_corpus(tmp_path, seed=SEED)
     out = tmp_path / "corpus"
     write_demo_corpus(out, seed=SEED, n_procedures=1, takes=1)

@@ -63,10 +63,13 @@ def test_what_lies_beside_a_clip_says_nothing_of_its_tilt(instruction_set):
 
 def test_a_batch_of_many_ways_is_shared_out_among_threads(instruction_set):
     x = np.concatenate([make(1, 2600) for make in (noise, tones, falling, level) for _ in range(2)] * 9)
-    x = x[np.random.default_rng(0).permutation(len(x))]
-    expected = np.concatenate([lanes(row[None], SMALL, instruction_set) for row in x])
-    for threads in (1, 2, 5, 40):
-        assert np.array_equal(lanes(x, SMALL, instruction_set, threads=threads), expected)
+    shuffled = x[np.random.default_rng(0).permutation(len(x))]
+    mostly_noise = noise(72, 2600)
+    mostly_noise[1:12:2] = tones(6, 2600)  # the others are one run of many clips
+    for clips in (shuffled, mostly_noise):
+        expected = np.concatenate([lanes(row[None], SMALL, instruction_set) for row in clips])
+        for threads in (1, 2, 5, 40):
+            assert np.array_equal(lanes(clips, SMALL, instruction_set, threads=threads), expected)
 
 
 @pytest.mark.parametrize(

@@ -110,18 +110,23 @@ void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads
     const Index clips = x.extent[0], frames = out.extent[2];
     const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
     const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, x, frames, threads);
-    std::vector<Index> begins;  // of the runs of clips that take one way
-    for (Index clip = 0; clip < clips; ++clip) {
-      if (clip == 0 || ways[clip] != ways[clip - 1]) begins.push_back(clip);
-    }
-    const Index runs = static_cast<Index>(begins.size());
-    begins.push_back(clips);
+    std::vector<Index> begins;  // of the runs of clips that take one way, and the end
+    const auto cut = [&](Index longest) {
+      begins.clear();
+      for (Index clip = 0; clip < clips; ++clip) {
+        if (clip == 0 || ways[clip] != ways[clip - 1] || clip - begins.back() == longest) begins.push_back(clip);
+      }
+      begins.push_back(clips);
+      return static_cast<Index>(begins.size()) - 1;
+    };
+    Index runs = cut(clips);
+    // Many runs are shared out among the threads, of few each is.
+    const bool many = threads > 1 && runs >= kManyRuns * threads;
+    if (many) runs = cut(std::max<Index>(1, clips / (kManyRuns * threads)));
     const auto take = [&](Index run, std::int64_t its_threads) {
       const Index first = begins[run], n = begins[run + 1] - first;
       run_clips(ways[first], part(x, first, n), part(out, first, n), its_threads);
     };
-    // Many runs are shared out among the threads, of few each is.
-    const bool many = runs >= kManyRuns * threads;
     const Index grain = many ? kSamplesWorthAThread * runs / (clips * frames * params().n_fft) + 1 : runs;
     parallel_for(runs, many ? threads : 1, grain, [&](Index begin, Index end) {
       for (Index run = begin; run < end; ++run) take(run, many ? 1 : threads);

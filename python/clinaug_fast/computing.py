@@ -1,7 +1,7 @@
 """Where and how torch computes for `train`, `generate`, `evaluate` and `quality`: as it does when it has just begun.
 
-What a notebook has set for its own work (a default dtype or device, autocast, no gradients) changes neither weights nor
-scores: they follow from the settings alone.
+A default dtype or device, autocast and switched off gradients, which a notebook sets for its own work, change neither
+weights nor scores. What torch computes with stays: its threads, its backends, the precision of its products.
 """
 
 import threading
@@ -30,7 +30,7 @@ def chosen_device(device: str | torch.device) -> torch.device:
 
 class _SingleByDefault:
     """float32 as the default dtype. That is the process's, not a thread's: who comes first keeps what it was, who goes
-    last gives it back."""
+    last gives it back, unless somebody has set another meanwhile."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._before = threading.Lock(), 0, torch.float32
@@ -45,20 +45,26 @@ class _SingleByDefault:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._users -= 1
-            if self._users == 0:
+            if self._users == 0 and torch.get_default_dtype() == torch.float32:
                 torch.set_default_dtype(self._before)
 
 
 _SINGLE_BY_DEFAULT = _SingleByDefault()
 
 
+def _is_moved() -> bool:
+    try:
+        return torch.get_default_device().type != "cpu"
+    except (RuntimeError, AssertionError):  # a device that is not there, which torch looks for
+        return True
+
+
 @contextmanager
 def as_torch_begins() -> Iterator[None]:
-    """Within it torch computes as if its caller had set nothing."""
-    is_moved = torch.get_default_device().type != "cpu"  # to be told of every call costs
+    """Within it torch computes as if its caller had set no default, no autocast and no mode without gradients."""
     with (
         _SINGLE_BY_DEFAULT,
-        torch.device("cpu") if is_moved else nullcontext(),
+        torch.device("cpu") if _is_moved() else nullcontext(),  # it is told of every call, which costs
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -162,7 +163,10 @@ class Say:
 
                 Console(highlight=False).print(text)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever read the result has read enough, as `| head` does
+        except (
+            BrokenPipeError,
+            SystemExit,
+        ):  # whoever read it has read enough, as `| head` does; rich ends by the latter
             _forget(sys.stdout)
         except OSError as error:
             _forget(sys.stdout)
@@ -335,8 +339,8 @@ def _forget(stream: TextIO) -> None:
 def have_streams() -> None:
     """Where a stream was closed, what is written there is lost, and no file that is opened takes its place. Characters
     that a stream cannot show are escaped."""
-    if os.environ.get("COLUMNS") == "0":  # which rich would believe
-        del os.environ["COLUMNS"]
+    if not re.fullmatch("0*[1-9][0-9]{0,4}", os.environ.get("COLUMNS", "")):  # rich would believe 0, and fail at others
+        os.environ.pop("COLUMNS", None)
     for number in range(3):
         try:
             os.fstat(number)
@@ -356,13 +360,15 @@ def lost_output(error: OSError) -> SystemExit:
 
 
 def closed_output(ended: SystemExit) -> SystemExit:
-    """`ended`, or what it would have been had the reader of help, the version or a wrong option not closed the output,
-    which typer and rich call a failure."""
+    """`ended`, or what it would have been had the reader of help, the version or what was wrong with the options not
+    closed the output, which typer and rich call a failure."""
     if not isinstance(ended.__context__, BrokenPipeError):
         return ended
     _forget(sys.stdout)
     _forget(sys.stderr)
-    return SystemExit(getattr(ended.__context__.__context__, "exit_code", 0))  # of the wrong option that was being told
+    if {"--help", "-h", "--version"} & {*sys.argv}:
+        return SystemExit(0)
+    return SystemExit(SettingsError.exit_code)
 
 
 def _told(error: OSError) -> ClinaugError:

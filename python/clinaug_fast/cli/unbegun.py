@@ -1,5 +1,6 @@
 """What answers a signal before a command begins."""
 
+import contextlib
 import os
 import signal
 from types import FrameType
@@ -13,5 +14,6 @@ def nothing_begun(number: int, frame: FrameType | None) -> None:
     for another in ENDINGS:  # at its heels
         signal.signal(another, signal.SIG_IGN)
     word, exit_code = ENDINGS[number]
-    os.write(2, f"error: {word}: nothing was begun\n".encode())
+    with contextlib.suppress(OSError):  # nobody may read it
+        os.write(2, f"error: {word}: nothing was begun\n".encode())
     os._exit(exit_code)

@@ -15,7 +15,7 @@ from clinaug_fast.demo.sources import SOUNDS
 from clinaug_fast.demo.synthesis import RATE
 from clinaug_fast.errors import InputError
 from clinaug_fast.json_files import read_record, write_json
-from clinaug_fast.runs import Progress, Silent, atomic_folder, refuse_changed, write_text
+from clinaug_fast.runs import Progress, Silent, atomic_folder, refuse_changed, refuse_file, write_text
 
 LABELS = sorted(SOUNDS)
 SUBJECT_PATTERN = r"(p\d+)_"
@@ -79,8 +79,9 @@ def write_demo_corpus(
 
 
 def _refuse_other(out: Path, settings: dict[str, int], names: dict[str, tuple[int, str, int]]) -> None:
+    refuse_file(out)
     if not (out / SETTINGS_FILE).exists():
-        raise InputError(f"{out} holds other things than a demo corpus. Name another folder")
+        raise InputError(f"{out} is no demo corpus, as it has no {SETTINGS_FILE}. Name another folder")
     stored = read_record(out / SETTINGS_FILE, f"the {SETTINGS_FILE} of a demo corpus", {})
     refuse_changed(out, stored, settings)
     missing = [name for name in names if not (out / name).is_file()]
