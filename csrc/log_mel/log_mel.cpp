@@ -92,6 +92,17 @@ std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& 
   return ways;
 }
 
+// Of runs of clips that take one way, at most `longest` of them; and the end.
+std::vector<Index> begins_of_runs(const std::vector<Way>& ways, Index longest) {
+  std::vector<Index> begins;
+  for (std::size_t clip = 0; clip < ways.size(); ++clip) {
+    const bool begins_here = clip == 0 || ways[clip] != ways[clip - 1] || static_cast<Index>(clip) - begins.back() == longest;
+    if (begins_here) begins.push_back(clip);
+  }
+  begins.push_back(ways.size());
+  return begins;
+}
+
 template <class T, std::size_t Rank>
 View<T, Rank> part(View<T, Rank> whole, Index first, Index n) {
   whole.data += first * whole.stride[0];
@@ -110,19 +121,11 @@ void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads
     const Index clips = x.extent[0], frames = out.extent[2];
     const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
     const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, x, frames, threads);
-    std::vector<Index> begins;  // of the runs of clips that take one way, and the end
-    const auto cut = [&](Index longest) {
-      begins.clear();
-      for (Index clip = 0; clip < clips; ++clip) {
-        if (clip == 0 || ways[clip] != ways[clip - 1] || clip - begins.back() == longest) begins.push_back(clip);
-      }
-      begins.push_back(clips);
-      return static_cast<Index>(begins.size()) - 1;
-    };
-    Index runs = cut(clips);
+    std::vector<Index> begins = begins_of_runs(ways, clips);
     // Many runs are shared out among the threads, of few each is.
-    const bool many = threads > 1 && runs >= kManyRuns * threads;
-    if (many) runs = cut(std::max<Index>(1, clips / (kManyRuns * threads)));
+    const bool many = threads > 1 && static_cast<Index>(begins.size()) > kManyRuns * threads;
+    if (many) begins = begins_of_runs(ways, std::max<Index>(1, clips / (kManyRuns * threads)));
+    const Index runs = static_cast<Index>(begins.size()) - 1;
     const auto take = [&](Index run, std::int64_t its_threads) {
       const Index first = begins[run], n = begins[run + 1] - first;
       run_clips(ways[first], part(x, first, n), part(out, first, n), its_threads);

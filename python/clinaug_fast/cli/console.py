@@ -163,10 +163,7 @@ class Say:
 
                 Console(highlight=False).print(text)
             sys.stdout.flush()
-        except (
-            BrokenPipeError,
-            SystemExit,
-        ):  # whoever read it has read enough, as `| head` does; rich ends by the latter
+        except (BrokenPipeError, SystemExit):  # who reads has read enough, as `| head` has; the latter is rich's
             _forget(sys.stdout)
         except OSError as error:
             _forget(sys.stdout)
