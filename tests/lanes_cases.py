@@ -33,19 +33,22 @@ def falling(*shape):
 
 def uneven(*shape):
     """Noise in which tones and falling sound begin and end: frames of every way to compute them."""
-    x = signals.make("noise", int(np.prod(shape)))
-    t = np.arange(x.size)
-    turn = np.sin(t / 700) * np.sin(t / 5000)
-    pieces = [turn > 0.3, turn < -0.3]
-    return np.select(pieces, [0.9 * np.sin(0.2 * t), falling(x.size)], 0.3 * x).reshape(shape).astype(np.float32)
+    return _noise_with_pieces(shape, 0.2, 1.0)
 
 
 def level(*shape):
     """The same, on the whole as level as white noise: no clip of less than 256 frames is glanced at, its frames find
     their ways one by one."""
-    t, x = np.arange(np.prod(shape)), uneven(*shape).ravel()
+    return _noise_with_pieces(shape, 1.6, 0.1)
+
+
+def _noise_with_pieces(shape, radians, of_falling):
+    """Noise, a tone of so many radians a sample, and so much falling sound, by turns."""
+    x = signals.make("noise", int(np.prod(shape)))
+    t = np.arange(x.size)
     turn = np.sin(t / 700) * np.sin(t / 5000)
-    return np.select([turn > 0.3, turn < -0.3], [0.9 * np.sin(1.6 * t), 0.1 * x], x).reshape(shape).astype(np.float32)
+    sounds = [0.9 * np.sin(radians * t), of_falling * falling(x.size)]
+    return np.select([turn > 0.3, turn < -0.3], sounds, 0.3 * x).reshape(shape).astype(np.float32)
 
 
 def tones(*shape):

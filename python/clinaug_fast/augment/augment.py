@@ -22,7 +22,7 @@ import numpy as np
 from clinaug_fast import native
 from clinaug_fast.augment.sources import Source, Sources, cut_again, sources_of, waveform
 from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
-from clinaug_fast.config import AugmentConfig
+from clinaug_fast.config import AugmentConfig, whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.lineage import altered_id, augmented_lineage
@@ -70,9 +70,7 @@ def augment(
     Raises SettingsError where `corpus` is missing or not needed, or librosa is not installed; InputError where the
     corpus is not the one of `features`, a recording cannot be read any more, or `out` was made otherwise.
     """
-    out, progress = Path(out), progress or Silent()
-    if threads < 1:
-        raise SettingsError(f"threads is {threads}; expected at least 1")
+    out, progress, threads = Path(out), progress or Silent(), whole_number("threads", threads, least=1)
     if config.by in ("pitch", "stretch"):
         refuse_without_librosa()
     sources = _sources(features, config, corpus)
