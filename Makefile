@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 	$(BIN)/clinaug-fast demo clinaug-demo
 
 test: $(VENV)/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-asan: $(VENV)/tested
 	$(BIN)/python tests/under_asan.py

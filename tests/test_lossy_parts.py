@@ -23,6 +23,7 @@ FORMATS = {
     "caf": {"format": "CAF", "subtype": "ALAC_16"},
     "flac": {"format": "FLAC", "subtype": "PCM_24"},
 }
+SOUGHT_IN = (".mp3", ".ogg", ".flac")
 
 
 @pytest.fixture(scope="module", params=[(suffix, channels) for suffix in FORMATS for channels in (1, 2)])
@@ -47,7 +48,8 @@ def test_a_segment_is_that_of_the_whole_file(path: Path):
     rate = soundfile.info(path).samplerate
     whole = decode(Recording(path, path.name, "a"), rate).samples
     draw = np.random.default_rng(0).integers
-    for start in (*draw(1, len(whole) - rate, 25), *draw(len(whole) - rate, len(whole) - 10, 15)):  # to its last page
+    anywhere, late = (25, 15) if path.suffix in SOUGHT_IN else (6, 4)  # where all before is decoded each takes long
+    for start in (*draw(1, len(whole) - rate, anywhere), *draw(len(whole) - rate, len(whole) - 10, late)):  # last page
         stop = min(start + rate // 2, len(whole))
         segment = Recording(path, path.name, "a", start_s=start / rate, end_s=stop / rate)
         np.testing.assert_array_equal(decode(segment, rate).samples, whole[start:stop])
