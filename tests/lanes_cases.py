@@ -6,6 +6,7 @@ import signals
 from clinaug_fast import MelConfig, native
 
 SMALL = MelConfig(sample_rate=16000, n_fft=128, hop_length=40, n_mels=12)
+CHORD = (0.6, 2.5)  # radians a sample: a low tone and a high one, level on the whole
 
 
 def lanes(x, config, instruction_set, *, threads=1, out=None):
@@ -33,21 +34,26 @@ def falling(*shape):
 
 def uneven(*shape):
     """Noise in which tones and falling sound begin and end: frames of every way to compute them."""
-    return _noise_with_pieces(shape, 0.2, 1.0)
+    return _noise_with_pieces(shape, [0.2], 1.0)
 
 
 def level(*shape):
     """The same, on the whole as level as white noise: no clip of less than 256 frames is glanced at, its frames find
     their ways one by one."""
-    return _noise_with_pieces(shape, 1.6, 0.1)
+    return _noise_with_pieces(shape, CHORD, 0.1)
 
 
-def _noise_with_pieces(shape, radians, of_falling):
-    """Noise, a tone of so many radians a sample, and so much falling sound, by turns."""
+def chord(turns, n):
+    """(n,) tones of so many radians a sample."""
+    return np.mean(np.sin(np.outer(turns, np.arange(n))), axis=0)
+
+
+def _noise_with_pieces(shape, turns, of_falling):
+    """Noise, a chord, and so much falling sound, by turns."""
     x = signals.make("noise", int(np.prod(shape)))
     t = np.arange(x.size)
     turn = np.sin(t / 700) * np.sin(t / 5000)
-    sounds = [0.9 * np.sin(radians * t), of_falling * falling(x.size)]
+    sounds = [0.9 * chord(turns, x.size), of_falling * falling(x.size)]
     return np.select([turn > 0.3, turn < -0.3], sounds, 0.3 * x).reshape(shape).astype(np.float32)
 
 

@@ -3,36 +3,37 @@
 import numpy as np
 import pytest
 
-from lanes_cases import SMALL, exact, falling, in_double, lanes, level, noise, tones, uneven
+from lanes_cases import CHORD, SMALL, chord, exact, falling, in_double, lanes, level, noise, tones, uneven
 from tolerance import FLOAT32_DB, worst
 
 
-def beside_noise(n_frames, turn):
-    """One clip: a tone, and some frames of noise, which single precision carries."""
-    x = np.sin(turn * np.arange(40 * n_frames - 1)).astype(np.float32)[None]
+def beside_noise(n_frames, turns):
+    """One clip: tones, and some frames of noise, which single precision carries."""
+    x = chord(turns, 40 * n_frames - 1).astype(np.float32)[None]
     x[:, 100:340] = noise(1, 240)
     return x
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "turn", "is_glanced_at"),
+    ("n_frames", "turns", "is_glanced_at"),
     [
-        (31, 0.2, False),
-        (32, 0.2, True),
-        (65, 1.2, True),
-        (65, 1.4, False),
-        (65, 1.6, False),
-        (65, 1.8, False),
-        (65, 2.0, True),
-        (255, 2.5, True),
-        (255, 1.6, False),
-        (256, 1.6, True),
+        (31, [0.2], False),
+        (32, [0.2], True),
+        (65, [1.2], True),
+        (65, [1.4], True),
+        (65, [1.6], True),
+        (65, [1.8], True),
+        (65, [2.0], True),
+        (65, CHORD, False),
+        (255, [2.5], True),
+        (255, CHORD, False),
+        (256, CHORD, True),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "int16"])
-def test_a_glance_leads_to_double_precision_throughout(n_frames, turn, is_glanced_at, dtype, instruction_set):
-    """A long clip is glanced at, a shorter one where it tilts, as low and high tones do and those between do not."""
-    x = beside_noise(n_frames, turn)
+def test_a_glance_leads_to_double_precision_throughout(n_frames, turns, is_glanced_at, dtype, instruction_set):
+    """A long clip is glanced at, a shorter one where it tilts, as each tone does, and low with high ones do not."""
+    x = beside_noise(n_frames, turns)
     if dtype == "int16":
         x = np.round(30_000 * x.clip(-1, 1)).astype(np.int16)
     twofold = np.repeat(x, 2, axis=1)[:, ::2]  # the same samples, apart
@@ -49,13 +50,13 @@ def test_noise_stays_in_single_precision(instruction_set):
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, 3e38])
 def test_what_is_not_sound_says_nothing_of_the_tilt(poison, instruction_set):
-    x, bad = beside_noise(65, 0.2), beside_noise(65, 0.2)
+    x, bad = beside_noise(65, [0.2]), beside_noise(65, [0.2])
     bad[:, 8] = poison  # among the samples that are looked at
     assert np.array_equal(lanes(bad, SMALL, instruction_set)[..., 2:], in_double(x, instruction_set)[..., 2:])
 
 
 def test_what_lies_beside_a_clip_says_nothing_of_its_tilt(instruction_set):
-    x = beside_noise(65, 1.6)
+    x = beside_noise(65, CHORD)
     loud = np.full((1, x.shape[1] + 2), 1e6, np.float32)
     loud[:, 1:-1] = x
     assert np.array_equal(lanes(loud[:, 1:-1], SMALL, instruction_set), lanes(x, SMALL, instruction_set))
