@@ -5,19 +5,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
 import torch
 
 import clinaug_fast
-from clinaug_fast import config, native
+from clinaug_fast import config, native, ops
 from clinaug_fast.audit.sources import audit
+from clinaug_fast.augment.augment import augment
 from clinaug_fast.config import AugmentConfig, ClipConfig, GanConfig, MelConfig
 from clinaug_fast.errors import InputError, SettingsError
+from clinaug_fast.evaluate.cross_validation import evaluate
+from clinaug_fast.evaluate.quality import quality
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.features.folds import Folds, make_folds
+from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.features.verify import verify
 from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.models import Generator
@@ -256,3 +262,25 @@ def test_type_checkers_see_every_setting_of_a_contract() -> None:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.kwonlyargs
     )
     assert [argument.arg for argument in spelt.args.kwonlyargs] == ["like", *MelConfig.model_fields]
+
+
+def _is_public(call: FunctionType) -> bool:
+    return call.__module__ == native.__name__ and not call.__name__.startswith("_")
+
+
+INTERFACE = [
+    *(getattr(ops, name) for name in ops.__all__),
+    *(call for call in vars(native).values() if isinstance(call, FunctionType) and _is_public(call)),
+    *(preprocess, merge, verify, audit, augment, make_folds, write_folds, train, generate, evaluate, quality),
+]
+
+
+@pytest.mark.parametrize("call", INTERFACE, ids=lambda call: call.__name__)
+def test_what_is_called_tells_its_types(call: Callable) -> None:
+    """With a marker for who checks types."""
+    assert (Path(clinaug_fast.__file__).parent / "py.typed").is_file()
+    for function in (call.__init__, call.forward) if isinstance(call, type) else (call,):
+        names = [*signature(function).parameters]
+        untold = {*names} - {"self"} - {*function.__annotations__}
+        assert not untold
+        assert "return" in function.__annotations__ or function.__name__ == "__init__"
