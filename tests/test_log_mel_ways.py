@@ -62,6 +62,14 @@ def test_what_lies_beside_a_clip_says_nothing_of_its_tilt(instruction_set):
     assert np.array_equal(lanes(loud[:, 1:-1], SMALL, instruction_set), lanes(x, SMALL, instruction_set))
 
 
+def test_clipped_noise_does_not_tilt(instruction_set):
+    """Nor is such a clip looked at: two products of -32768 with itself add up to more than an int32 holds."""
+    x = np.round(30_000 * chord(CHORD, 40 * 255 - 1)).astype(np.int16)
+    for first in range(0, len(x) - 17, (len(x) - 18) // 15):
+        x[first : first + 18] = np.random.default_rng(first).choice([-32768, 32767], 18)
+    assert not np.array_equal(lanes(x[None], SMALL, instruction_set), in_double(x[None] / 32768, instruction_set))
+
+
 def test_a_batch_of_many_ways_is_shared_out_among_threads(instruction_set):
     x = np.concatenate([make(1, 2600) for make in (noise, tones, falling, level) for _ in range(2)] * 9)
     shuffled = x[np.random.default_rng(0).permutation(len(x))]

@@ -18,7 +18,6 @@ using lanes::Way;
 
 // A thread costs some ten microseconds; it pays from about this many samples transformed.
 constexpr Index kSamplesWorthAThread = 1 << 18;
-constexpr Index kManyRuns = 4;    // a thread
 constexpr Index kShortClip = 32;  // frames, beside which a glance costs too much
 constexpr Index kLongClip = 256;  // beside which it costs next to nothing
 
@@ -92,55 +91,32 @@ std::vector<Way> ways_of_clips(const lanes::LanesPlan<float>& plan, const Walk& 
   return ways;
 }
 
-// Of runs of clips that take one way, at most `longest` of them; and the end.
-std::vector<Index> begins_of_runs(const std::vector<Way>& ways, Index longest) {
-  std::vector<Index> begins;
-  for (std::size_t clip = 0; clip < ways.size(); ++clip) {
-    const bool begins_here = clip == 0 || ways[clip] != ways[clip - 1] || static_cast<Index>(clip) - begins.back() == longest;
-    if (begins_here) begins.push_back(clip);
-  }
-  begins.push_back(ways.size());
-  return begins;
-}
-
-template <class T, std::size_t Rank>
-View<T, Rank> part(View<T, Rank> whole, Index first, Index n) {
-  whole.data += first * whole.stride[0];
-  whole.extent[0] = n;
-  return whole;
-}
-
 }  // namespace
 
 template <class In, class Out>
 void LogMelPlan::run(View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
-  if (x.extent[0] == 0 || out.extent[2] == 0) return;
+  const lanes::Clips<In, Out> all{x, out, x.extent[0]};
+  if (all.n == 0 || all.n_frames() == 0) return;
   if constexpr (!kMaySingle<In, Out>) {
-    run_clips(Way::full, x, out, threads);
+    run_clips(Way::full, all, threads);
   } else {
-    const Index clips = x.extent[0], frames = out.extent[2];
-    const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), x, out);
-    const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, x, frames, threads);
-    std::vector<Index> begins = begins_of_runs(ways, clips);
-    // Many runs are shared out among the threads, of few each is.
-    const bool many = threads > 1 && static_cast<Index>(begins.size()) > kManyRuns * threads;
-    if (many) begins = begins_of_runs(ways, std::max<Index>(1, clips / (kManyRuns * threads)));
-    const Index runs = static_cast<Index>(begins.size()) - 1;
-    const auto take = [&](Index run, std::int64_t its_threads) {
-      const Index first = begins[run], n = begins[run + 1] - first;
-      run_clips(ways[first], part(x, first, n), part(out, first, n), its_threads);
-    };
-    const Index grain = many ? kSamplesWorthAThread * runs / (clips * frames * params().n_fft) + 1 : runs;
-    parallel_for(runs, many ? threads : 1, grain, [&](Index begin, Index end) {
-      for (Index run = begin; run < end; ++run) take(run, many ? 1 : threads);
-    });
+    const lanes::Walk<float, In, Out> scattered(ways_.plain(), ways_.plain().scattered(), all);
+    const std::vector<Way> ways = ways_of_clips(ways_.plain(), scattered, x, all.n_frames(), threads);
+    for (const Way way : {Way::plain, Way::emphasised, Way::full}) {
+      std::vector<Index> rows;
+      for (Index clip = 0; clip < all.n; ++clip) {
+        if (ways[clip] == way) rows.push_back(clip);
+      }
+      const auto n = static_cast<Index>(rows.size());
+      if (n > 0) run_clips(way, n == all.n ? all : lanes::Clips<In, Out>{x, out, n, rows.data()}, threads);
+    }
   }
 }
 
 template <class In, class Out>
-void LogMelPlan::run_clips(Way way, View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const {
+void LogMelPlan::run_clips(Way way, const lanes::Clips<In, Out>& clips, std::int64_t threads) const {
   ways_.with<In, Out>(way, [&]<class Real>(const lanes::LanesPlan<Real>& plan) {
-    run_tiles(plan, lanes::Walk<Real, In, Out>(plan, x, out), threads, [&] { return Redo<In, Out>(ways_, x, out); });
+    run_tiles(plan, lanes::Walk<Real, In, Out>(plan, clips), threads, [&] { return Redo<In, Out>(ways_, clips); });
   });
 }
 

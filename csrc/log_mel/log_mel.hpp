@@ -10,6 +10,7 @@
 
 #include "common/numbers.hpp"
 #include "common/view.hpp"
+#include "log_mel/lanes/clips.hpp"
 #include "log_mel/params.hpp"
 #include "log_mel/ways.hpp"
 
@@ -30,7 +31,7 @@ class LogMelPlan {
 
  private:
   template <class In, class Out>
-  void run_clips(lanes::Way way, View<const In, 2> x, View<Out, 3> out, std::int64_t threads) const;
+  void run_clips(lanes::Way way, const lanes::Clips<In, Out>& clips, std::int64_t threads) const;
 
   Ways ways_;
 };

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "common/view.hpp"
 #include "log_mel/lanes/walk.hpp"
 #include "log_mel/ways.hpp"
 
@@ -19,7 +18,7 @@ class Redo {
   using Way = lanes::Way;
 
  public:
-  Redo(const Ways& ways, View<const In, 2> x, View<Out, 3> out) : ways_(ways), x_(x), out_(out) {}
+  Redo(const Ways& ways, const lanes::Clips<In, Out>& clips) : ways_(ways), clips_(clips) {}
 
   // Those of the columns [first, first + n) of a walk that need `way`.
   template <class Walk>
@@ -64,8 +63,8 @@ class Redo {
   void use(Way way, bool scattered, const Run& run) {
     ways_.with<In, Out>(way, [&]<class Real>(const lanes::LanesPlan<Real>& plan) {
       std::unique_ptr<lanes::Workspace> work = plan.workspaces().take();
-      const lanes::Layout<Real>& layout = scattered ? plan.scattered() : plan.layout(x_.extent[0], out_.extent[2]);
-      run(lanes::Walk<Real, In, Out>(plan, layout, x_, out_), *work);
+      const lanes::Layout<Real>& layout = scattered ? plan.scattered() : plan.layout(clips_.n, clips_.n_frames());
+      run(lanes::Walk<Real, In, Out>(plan, layout, clips_), *work);
       plan.workspaces().give_back(std::move(work));
     });
   }
@@ -73,8 +72,7 @@ class Redo {
   std::vector<Index>& waiting(Way way) { return way == Way::emphasised ? emphasised_ : full_; }
 
   const Ways& ways_;
-  View<const In, 2> x_;
-  View<Out, 3> out_;
+  lanes::Clips<In, Out> clips_;
   std::vector<Index> emphasised_, full_;
 };
 

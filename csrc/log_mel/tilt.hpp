@@ -54,7 +54,9 @@ class Tilt {
   static Four products(const std::int16_t* a, const std::int16_t* b) {
 #ifdef __SSE2__  // compilers take ten times as many instructions
     const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
-    return _mm_cvtepi32_ps(_mm_madd_epi16(x, y));
+    const __m128i sums = _mm_madd_epi16(x, y), least = _mm_set1_epi32(INT32_MIN);
+    const __m128i turned = _mm_and_si128(_mm_cmpeq_epi32(sums, least), least);  // twice -32768 * -32768, which is no int32
+    return _mm_xor_ps(_mm_cvtepi32_ps(sums), _mm_castsi128_ps(turned));
 #else
     Four sums{};
     for (std::int64_t i = 0; i < kAtOnce; ++i) sums[i % 4] += static_cast<float>(a[i] * b[i]);

@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "common/numbers.hpp"
-#include "common/view.hpp"
+#include "log_mel/lanes/clips.hpp"
 #include "log_mel/lanes/lanes_plan.hpp"
 #include "log_mel/lanes/workspace.hpp"
 #include "log_mel/params.hpp"
@@ -63,20 +63,18 @@ using Seen = std::array<Index, 3>;  // frames, by the way they need
 template <class Real, class In, class Out>
 class Walk {
  public:
-  Walk(const LanesPlan<Real>& plan, View<const In, 2> x, View<Out, 3> out)
-      : Walk(plan, plan.layout(x.extent[0], out.extent[2]), x, out) {}
+  Walk(const LanesPlan<Real>& plan, const Clips<In, Out>& clips) : Walk(plan, plan.layout(clips.n, clips.n_frames()), clips) {}
 
-  Walk(const LanesPlan<Real>& plan, const Layout<Real>& layout, View<const In, 2> x, View<Out, 3> out)
+  Walk(const LanesPlan<Real>& plan, const Layout<Real>& layout, const Clips<In, Out>& clips)
       : params_(plan.params()),
         kernel_(plan.kernel()),
         half_(plan.half_kernel()),
         layout_(layout),
         tables_(layout.tables),
-        x_(x),
-        out_(out) {}
+        clips_(clips) {}
 
   Index tile() const { return apart() ? std::min(tables_.tile, n_frames()) : tables_.tile; }  // frames of the largest
-  Index n_tiles() const { return apart() ? x_.extent[0] * tiles(n_frames()) : tiles(n_columns()); }
+  Index n_tiles() const { return apart() ? clips_.n * tiles(n_frames()) : tiles(n_columns()); }
 
   // The tiles [begin, end), in order. again(way, first, n, needs) is called for columns of which some need another way.
   template <class Again>
@@ -166,9 +164,9 @@ class Walk {
     }
   }
 
-  Index n_frames() const { return out_.extent[2]; }
+  Index n_frames() const { return clips_.n_frames(); }
   Index pitch() const { return n_frames() + tables_.carry; }
-  Index n_columns() const { return x_.extent[0] * pitch() - tables_.carry; }
+  Index n_columns() const { return clips_.n * pitch() - tables_.carry; }
 
   // Whether each clip has tiles of its own: where it fills fewer vectors so.
   bool apart() const { return round_up(n_frames(), kernel_.lanes) < pitch(); }
@@ -260,7 +258,7 @@ class Walk {
         ++clip;
         within = 0;
       }
-      if (clip < 0 || clip >= x_.extent[0]) {
+      if (clip < 0 || clip >= clips_.n) {
         work.columns[j] = zeros;
         continue;
       }
@@ -276,10 +274,10 @@ class Walk {
 
   // In the caller's memory, or copied where it touches the padding.
   const In* column(Index clip, Index within, In* staged) const {
-    const In* x = x_.data + clip * x_.stride[0];
-    const Index start = within * params_.hop_length - params_.padding(), rows = tables_.rows;
-    if (x_.stride[1] == 1 && start >= 0 && start + rows <= x_.extent[1]) return x + start;
-    copy_padded(x, x_.extent[1], x_.stride[1], params_.pad_mode, start, rows, staged);
+    const In* x = clips_.samples(clip);
+    const Index start = within * params_.hop_length - params_.padding(), rows = tables_.rows, stride = clips_.x.stride[1];
+    if (stride == 1 && start >= 0 && start + rows <= clips_.n_samples()) return x + start;
+    copy_padded(x, clips_.n_samples(), stride, params_.pad_mode, start, rows, staged);
     return staged;
   }
 
@@ -288,10 +286,11 @@ class Walk {
   void prefetch(Index first, Tile<Real, Row>& tile) const {
     const Index clip = first / pitch();
     const Index start = std::max<Index>(0, (first - clip * pitch()) * params_.hop_length - params_.padding());
-    if (clip >= x_.extent[0] || start >= x_.extent[1] || x_.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
-    const bool close = 0 < x_.stride[0] && x_.stride[0] < x_.extent[1] + params_.n_fft;
-    const Index end = x_.extent[1] + (close ? (x_.extent[0] - 1 - clip) * x_.stride[0] : 0);
-    tile.prefetch = reinterpret_cast<const char*>(x_.data + clip * x_.stride[0] + start);
+    const Index n_samples = clips_.n_samples(), apart = clips_.x.stride[0];
+    if (clip >= clips_.n || start >= n_samples || clips_.x.stride[1] != 1 || params_.hop_length > params_.n_fft) return;
+    const bool close = clips_.rows == nullptr && 0 < apart && apart < n_samples + params_.n_fft;
+    const Index end = n_samples + (close ? (clips_.n - 1 - clip) * apart : 0);
+    tile.prefetch = reinterpret_cast<const char*>(clips_.samples(clip) + start);
     tile.prefetch_bytes = sizeof(In) * std::min(tables_.tile * params_.hop_length, end - start);
   }
 
@@ -301,13 +300,13 @@ class Walk {
   bool write_directly(Index first, Index n, Tile<Real, Row>& tile) const {
     bool all = false;
     if constexpr (std::is_same_v<Out, Row>) {
-      if (out_.stride[2] != 1) return false;
+      if (clips_.out.stride[2] != 1) return false;
       all = true;
       for (Index g = 0; g < all_groups(tile); ++g) {
         const Index lanes = g < tile.n_groups ? kernel_.lanes : half_->lanes, column = std::min(g * kernel_.lanes, n - lanes);
         const Index clip = (first + column) / pitch(), frame = first + column - clip * pitch();
         const bool is_of_one_clip = column >= 0 && frame + lanes <= n_frames();
-        if (is_of_one_clip) tile.groups[g] = {column, out_.data + clip * out_.stride[0] + frame, out_.stride[1]};
+        if (is_of_one_clip) tile.groups[g] = {column, clips_.log_mels(clip) + frame, clips_.out.stride[1]};
         else all = false;
       }
     }
@@ -340,21 +339,22 @@ class Walk {
       while (j + run < end && wanted(j + run)) ++run;
       for (Index m = 0; m < params_.n_mels; ++m) {
         copy_row(rows.first + m * rows.stride + j, run,
-                 out_.data + clip * out_.stride[0] + m * out_.stride[1] + frame * out_.stride[2]);
+                 clips_.log_mels(clip) + m * clips_.out.stride[1] + frame * clips_.out.stride[2]);
       }
       j += run;
     }
   }
 
   void copy_row(const Row* from, Index n, Out* to) const {
+    const Index stride = clips_.out.stride[2];
     if constexpr (std::is_same_v<Out, Half>) {
       std::uint16_t halves[kLargestTile];
       kernel_.to_half(from, halves, n);
-      for (Index i = 0; i < n; ++i) to[i * out_.stride[2]].bits = halves[i];
-    } else if (out_.stride[2] == 1) {
+      for (Index i = 0; i < n; ++i) to[i * stride].bits = halves[i];
+    } else if (stride == 1) {
       std::copy_n(from, n, to);
     } else {
-      for (Index i = 0; i < n; ++i) to[i * out_.stride[2]] = from[i];
+      for (Index i = 0; i < n; ++i) to[i * stride] = from[i];
     }
   }
 
@@ -388,8 +388,7 @@ class Walk {
   const Kernel<Real>* half_;
   const Layout<Real>& layout_;
   const Tables<Real>& tables_;
-  View<const In, 2> x_;
-  View<Out, 3> out_;
+  Clips<In, Out> clips_;
 };
 
 }  // namespace clinaug::lanes
