@@ -12,6 +12,8 @@ from rich.console import Console
 from clinaug_fast.cli.quality_table import quality_table
 from clinaug_fast.cli.score_table import score_table
 from clinaug_fast.config import ClassifierConfig
+from clinaug_fast.errors import InputError
+from clinaug_fast.evaluate import fold_quality
 from clinaug_fast.evaluate.cross_validation import evaluate
 from clinaug_fast.evaluate.fold_quality import FoldQuality
 from clinaug_fast.evaluate.quality import _summary, quality
@@ -115,7 +117,7 @@ def test_the_set_that_limits_is_named_not_the_smallest() -> None:
         with_one={"many of one": 6, "enough": 30},
     )
     progress = Recorder()
-    about = _summary([fold, fold], progress)
+    about = _summary([fold, fold], progress, "subject")
     assert about["compared"] == [6, 6]
     assert [" rest on 12 clips of each, of 60 that" in warning for warning in progress.warnings] == [True]
     assert "as 'many of one' has no more of each label" in progress.warnings[0]
@@ -167,3 +169,64 @@ def test_the_path_of_a_picture_is_shown_without_its_escapes(tmp_path: Path) -> N
     for plain in (True, False):
         made = quality_table(about, tmp_path / "a\x9b31m", plain=plain)
         assert not set("\x1b\x9b") & set(made if plain else printed(made))
+
+
+def test_a_label_that_one_half_lacks_counts_in_neither(tmp_path: Path, monkeypatch) -> None:
+    """Patients have one diagnosis each; of a rare one, a fold trains on one patient, who is in one of its halves."""
+    rng, labels = np.random.default_rng(2), ("a", "b", "rare")
+    subjects = [("a", 6), ("b", 6), ("rare", 2)]
+    with new_feature_set(tmp_path / "real", MEL, SIZE, labels, {"kind": "corpus"}) as to:
+        for label, n in subjects:
+            for name in (f"{label}{number}/{take}" for number in range(n) for take in range(4)):
+                clip = rng.normal(labels.index(label) - 8, 1, (MEL.n_mels, SIZE)).astype(np.float32)
+                to.add(clip, id=name, recording=name, subject=name.split("/")[0], label=label, start_s=0.0)
+    features = FeatureSet.open(tmp_path / "real")
+    folds = make_folds(features, 2)
+    with new_feature_set(
+        tmp_path / "made", MEL, SIZE, labels, generated_lineage(features, folds, "a run", [0, 1])
+    ) as to:
+        for fold in range(2):
+            for name in (f"{fold}/{number}" for number in range(24)):
+                clip = rng.normal(-8, 1, (MEL.n_mels, SIZE)).astype(np.float32)
+                to.add(clip, id=name, recording=name, label=labels[len(to) % 3], start_s=0.0, fold=fold)
+    drawn, distances = [], fold_quality._distances
+    monkeypatch.setattr(fold_quality, "_distances", lambda *given: drawn.append(given[3]) or distances(*given))
+    progress = Recorder()
+    arms = {"made": FeatureSet.open(tmp_path / "made")}
+    about = quality(features, folds, arms, tmp_path / "q", CONFIG, progress=progress).about
+    assert [warning.partition(": ")[0] for warning in progress.warnings if "without" in warning] == [
+        f"fold {fold} is compared without the clips of 'rare'" for fold in range(2)
+    ]
+    assert len(drawn) == 4
+    assert [(n >= 2).tolist() for n in drawn] == [[True, True, False]] * 4
+    assert about["compared"] == [min(sum(n[:2]) for n in drawn[at : at + 2]) for at in (0, 2)]
+
+
+def test_no_label_that_both_halves_have(tmp_path: Path) -> None:
+    """Two patients a label: a fold trains on one of each, and no half has what the other has."""
+    labels = ("a", "b")
+    with new_feature_set(tmp_path / "real", MEL, SIZE, labels, {"kind": "corpus"}) as to:
+        for name in (f"{label}{number}/{take}" for label in labels for number in range(2) for take in range(4)):
+            clip = np.full((MEL.n_mels, SIZE), len(to), np.float32)
+            to.add(clip, id=name, recording=name, subject=name.split("/")[0], label=name[0], start_s=0.0)
+    features = FeatureSet.open(tmp_path / "real")
+    folds = make_folds(features, 2)
+    with new_feature_set(
+        tmp_path / "made", MEL, SIZE, labels, generated_lineage(features, folds, "a run", [0, 1])
+    ) as to:
+        for name in (f"{number}" for number in range(16)):
+            clip = np.zeros((MEL.n_mels, SIZE), np.float32)
+            to.add(clip, id=name, recording=name, label=labels[len(to) % 2], start_s=0.0, fold=len(to) // 8)
+    with pytest.raises(InputError, match="has no label of which its test part, half of its training part"):
+        quality(features, folds, {"made": FeatureSet.open(tmp_path / "made")}, tmp_path / "q", CONFIG)
+
+
+def test_a_quality_that_was_changed_is_refused(tmp_path: Path, made) -> None:
+    features, folds, sets = made
+    arms = {"of 3": sets["of 3"]}
+    quality(features, folds, arms, tmp_path / "q", CONFIG)
+    about = json.loads((tmp_path / "q/quality.json").read_text())
+    about["arms"]["of 3"]["near_copies"]["mean"] = 0.25
+    (tmp_path / "q/quality.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"quality\.json was changed after it was made"):
+        quality(features, folds, arms, tmp_path / "q", CONFIG)

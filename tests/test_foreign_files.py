@@ -175,6 +175,14 @@ def test_folds_without_meaning_are_told(tiny_features: FeatureSet, tmp_path: Pat
         Folds.load(tmp_path / "folds.json")
 
 
+def test_a_split_of_no_folds_is_told(tiny_features: FeatureSet, tmp_path: Path):
+    about = make_folds(tiny_features, 3).about | {"folds": []}
+    about["fingerprint"] = folds_fingerprint(about)
+    (tmp_path / "folds.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"folds\.json has no folds; expected one or more"):
+        Folds.load(tmp_path / "folds.json")
+
+
 def test_a_group_that_is_tested_twice_is_told(tiny_features: FeatureSet, tmp_path: Path):
     about = json.loads(json.dumps(make_folds(tiny_features, 3).about))
     about["folds"][1] = about["folds"][0]

@@ -137,6 +137,24 @@ def test_a_subject_in_two_spellings_is_refused(tmp_path: Path, one: str, other: 
         read_corpus(path)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("s1", "\uff53\uff11"),  # as wide as other letters of a Japanese keyboard
+        ("s-1", "s\u20111"),  # Word's hyphen that breaks no line
+        ("s-1", "s\u20131"),
+        ("s IV", "s \u2163"),
+        ("7", "\uff17\ufe0f"),
+    ],
+)
+def test_a_subject_in_letters_that_look_alike_is_refused(tmp_path: Path, one: str, other: str):
+    path = tmp_path / "table.csv"
+    path.write_text(f"path,label,subject\nx.wav,a,{one}\ny.wav,b,P1\nz.wav,a,{other}\n")
+    told = re.escape(f"has the subjects {one!a} and {other!a}; expected one spelling of each")
+    with pytest.raises(InputError, match=told):
+        read_corpus(path)
+
+
 def test_a_name_in_composed_and_in_decomposed_letters_is_in_two_spellings(tmp_path: Path):
     """As macOS and other systems write it: both look alike."""
     path = tmp_path / "table.csv"

@@ -24,7 +24,8 @@ def table(folder: Path, *segments: Segment) -> Path:
 
 def is_refused(path: Path) -> bool:
     try:
-        refuse_shared_sound(read_corpus(path).table)
+        corpus = read_corpus(path)
+        refuse_shared_sound(corpus.table, corpus.root)
     except InputError:
         return True
     return False
@@ -44,6 +45,15 @@ def test_it_is_refused_where_two_subjects_share_sound(tmp_path_factory: pytest.T
         for two in rows
     )
     assert is_refused(table(tmp_path_factory.mktemp("t"), *rows)) == shared
+
+
+def test_a_link_inside_the_corpus_leads_to_the_same_sound(tmp_path: Path):
+    (tmp_path / "again").symlink_to(".")
+    (tmp_path / "link.wav").symlink_to("a.wav")
+    for other in ("again/a.wav", "link.wav", "again/link.wav"):
+        assert is_refused(table(tmp_path, ("a.wav", 0, 2, "p"), (other, 1, 3, "q")))
+        assert not is_refused(table(tmp_path, ("a.wav", 0, 2, "p"), (other, 2, 3, "q")))
+        assert not is_refused(table(tmp_path, ("a.wav", 0, 2, "p"), (other, 1, 3, "p")))
 
 
 def test_times_that_were_computed_may_touch(tmp_path: Path):

@@ -268,7 +268,7 @@ def test_each_label_counts_alike_for_the_limit():
     ratios = np.concatenate([np.linspace(0.1, 0.2, 100), np.linspace(0.5, 0.9, 900)])
     classes = np.repeat([0, 1], [100, 900])
     fold = FoldQuality({}, {}, {"real": classes}, {"real": ratios}, {})
-    limit = _limit([fold], Silent())
+    limit = _limit([fold], Silent(), "subject")
     assert np.mean([np.mean(ratios[classes == label] < limit) for label in (0, 1)]) == pytest.approx(0.01, abs=0.005)
     assert _share_below(limit, ratios, classes) <= 0.01
 

@@ -3,6 +3,9 @@
 Else the same sound could be trained on and tested, and no split by subject would tell.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +15,16 @@ from clinaug_fast.errors import InputError
 ROUNDING_S = 1e-6  # of times that were computed
 
 
-def refuse_shared_sound(recordings: pa.Table) -> None:
-    """recordings: of RECORDINGS_SCHEMA. Raises InputError naming two of different subjects that overlap."""
+def refuse_shared_sound(recordings: pa.Table, root: Path) -> None:
+    """recordings: of RECORDINGS_SCHEMA, paths from `root` on. Raises InputError naming two of different subjects that
+    overlap, whatever links their paths lead through."""
     if all(recordings.column(name).null_count == len(recordings) for name in ("start_s", "end_s")):
         return  # whole files, each once
     known = recordings.filter(pc.is_valid(recordings.column("subject")))
-    path, subject = (pc.rank(known.column(name), tiebreaker="dense").to_pylist() for name in ("path", "subject"))
+    different = known.column("path").unique().to_pylist()
+    files = pa.array([os.path.realpath(root / name) for name in different], pa.string())
+    of_row = pc.take(files, pc.index_in(known.column("path"), value_set=pa.array(different, pa.string())))
+    path, subject = (pc.rank(column, tiebreaker="dense").to_pylist() for column in (of_row, known.column("subject")))
     start = known.column("start_s").fill_null(0.0).to_pylist()
     end = known.column("end_s").fill_null(np.inf).to_pylist()
     file, last, other = -1, -1, -1  # rows of the file: that which ends last, and that of another subject which does

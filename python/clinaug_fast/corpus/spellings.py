@@ -8,6 +8,9 @@ from pathlib import Path
 
 from clinaug_fast.errors import InputError
 
+UNSEEN = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+DASHES = "[\u2010-\u2015\u2212\ufe58]"
+
 
 def refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], plain: Callable[[str], str]) -> None:
     """Of a patient in two spellings, one may be tested and the other trained on. plain: what both have in common."""
@@ -15,7 +18,8 @@ def refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], pla
     for name in filter(None, names):
         twin = seen.setdefault(plain(name.strip()), name)
         if twin != name:
-            shown = ascii if composed(twin) == composed(name) and twin.strip() != name.strip() else repr
+            looks_alike = twin.strip() != name.strip() and _in_plain_letters(twin) == _in_plain_letters(name)
+            shown = ascii if looks_alike else repr
             raise InputError(
                 f"{path} has the {what}s {shown(twin)} and {shown(name)}; expected one spelling of each. Correct one "
                 "of them"
@@ -29,14 +33,24 @@ def composed(name: str) -> str:
 
 def as_it_is_seen(name: str) -> str:
     """Composed, one kind of white space between words, and without what is not seen, such as a space of no width."""
-    seen = name if name.isascii() else "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
+    seen = name if name.isascii() else "".join(c for c in composed(name) if _is_seen(c))
     return " ".join(seen.split())
 
 
+def _is_seen(letter: str) -> bool:
+    return unicodedata.category(letter) != "Cf" and letter not in UNSEEN
+
+
+def _in_plain_letters(name: str) -> str:
+    """As it is seen, in letters as wide as any and one kind of dash: word processors put in others unasked."""
+    plain = unicodedata.normalize("NFKC", as_it_is_seen(name))
+    return re.sub(DASHES, "-", plain)
+
+
 def as_a_person(name: str) -> str:
-    """What spellings of one person's name or number have in common: upper and lower case, white space, what is not
-    seen, and what programs make of a number: 007, 7, 7.0, 7E+00."""
-    plain = as_it_is_seen(name).casefold()
+    """What spellings of one person's name or number have in common: upper and lower case, white space, width, dashes,
+    what is not seen, and what programs make of a number: 007, 7, 7.0, 7E+00."""
+    plain = as_it_is_seen(_in_plain_letters(name).casefold())
     if re.fullmatch(r"[0-9](\.[0-9]{1,16})?e\+[0-9]{2}", plain):  # as spreadsheets write it; 1e5 may be a code
         plain = f"{Decimal(plain):f}"
     digits, _, zeros = plain.partition(".")

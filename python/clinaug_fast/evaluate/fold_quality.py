@@ -96,7 +96,8 @@ def fold_quality(
         shown.append((training.of(seen), sets))
         counts.append(_counts_in_all([tested, *sets.values()], len(features.labels), fold))
         of_real.append(_counts_in_all([tested, sets[REAL]], len(features.labels), fold))
-    if few := [label for label, n in zip(features.labels, np.min(counts, axis=0), strict=True) if n < 2]:
+    counts, of_real = _of_both(counts, fold), _of_both(of_real, fold)
+    if few := [label for label, n in zip(features.labels, counts[0], strict=True) if n < 2]:
         progress.warn(
             f"fold {fold} is compared without the clips of {', '.join(map(repr, few))}: a set, the test part or half "
             "of the training part has fewer than two of them"
@@ -160,12 +161,22 @@ def _halves(classes: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[tupl
 def _counts_in_all(parts: Sequence[Part], n_labels: int, fold: int) -> np.ndarray:
     """(n_labels,) how many clips of each label all parts have; InputError where no label has two in each."""
     n_of_label = np.min([np.bincount(part.classes, minlength=n_labels) for part in parts], axis=0)
+    _refuse_nothing_to_compare(n_of_label, fold)
+    return n_of_label
+
+
+def _of_both(counts: Sequence[np.ndarray], fold: int) -> list[np.ndarray]:
+    """Without labels of which one half has too few: a mean over halves is of the same labels in each."""
+    _refuse_nothing_to_compare(np.min(counts, axis=0), fold)
+    return [np.where(np.min(counts, axis=0) >= 2, n, 0) for n in counts]
+
+
+def _refuse_nothing_to_compare(n_of_label: np.ndarray, fold: int) -> None:
     if n_of_label.max() < 2:
         raise InputError(
             f"fold {fold} has no label of which its test part, half of its training part and every set have two clips; "
             "expected one or more. Generate more, or use fewer folds"
         )
-    return n_of_label
 
 
 def _n_drawn(n_of_label: np.ndarray) -> int:

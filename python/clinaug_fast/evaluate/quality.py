@@ -15,7 +15,7 @@ import torch
 
 from clinaug_fast.computing import as_torch_begins, chosen_device
 from clinaug_fast.config import ClassifierConfig
-from clinaug_fast.errors import SettingsError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.admission import admitted_rows, check_real
 from clinaug_fast.evaluate.distances import refuse_without_torchmetrics
 from clinaug_fast.evaluate.fold_quality import HALVES, PAIRS, REAL, FoldQuality, fold_quality
@@ -24,11 +24,26 @@ from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.pictures import save_real_above
 from clinaug_fast.json_files import read_versioned, write_json
-from clinaug_fast.runs import AnyPath, Progress, Silent, atomic_folder, made_once, provenance, refuse_changed
+from clinaug_fast.runs import (
+    AnyPath,
+    Progress,
+    Silent,
+    atomic_folder,
+    fingerprint,
+    made_once,
+    provenance,
+    refuse_changed,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FEW = 2  # times fewer clips than there could be
-ABOUT = {"settings": dict, "near_limit": float, "real": dict, "arms": dict}  # what quality.json tells
+ABOUT = {
+    "settings": dict,
+    "near_limit": float,
+    "real": dict,
+    "arms": dict,
+    "fingerprint": str,
+}  # what quality.json tells
 NEAR = 0.01  # the share of real test clips that count as near copies, by which the limit is set
 TWIN = 0.05  # a ratio below which a real clip is a copy itself
 
@@ -80,9 +95,9 @@ def quality(
     chosen = folds.chosen(only_folds)
     check_real(features, folds, chosen)
     admitted = admitted_rows(features, folds, synthetic, chosen)
-    if folds.about["group_by"] != "subject":
+    if (grouped_by := folds.about["group_by"]) != "subject":
         progress.warn(
-            f"grouped by {folds.about['group_by']}: where the subject is not known, real clips of one patient may be "
+            f"grouped by {grouped_by}: where the subject is not known, real clips of one patient may be "
             "on both sides of a fold, and look as near to each other as copies do: fewer copies are told. Give "
             "preprocess --subject-pattern, or a table with subjects"
         )
@@ -101,7 +116,9 @@ def quality(
             for fold in chosen:
                 rows = {arm: by_fold[fold] for arm, by_fold in admitted.items()}
                 found.append(fold_quality(features, folds, synthetic, rows, fold, config, device, progress))
-            about = {"schema_version": SCHEMA_VERSION, "settings": settings, **_summary(found, progress)}
+            summary = _summary(found, progress, grouped_by.replace(", else ", " or "))
+            about = {"schema_version": SCHEMA_VERSION, "settings": settings, **summary}
+            about["fingerprint"] = _fingerprint(about)
             _draw_what_lacks(draft, features, synthetic, about["arms"])
             write_json(draft / "quality.json", about | {"provenance": provenance() | {"torch": torch.__version__}})
         return QualityResult(out, about, already_done=False)
@@ -114,13 +131,22 @@ def _standing(
 ) -> QualityResult:
     what = "a quality.json (clinaug-fast quality makes one)"
     about = read_versioned(out / "quality.json", what, SCHEMA_VERSION, "Measure anew, into another folder", ABOUT)
+    if about["fingerprint"] != _fingerprint(about):
+        raise InputError(
+            f"{out / 'quality.json'} was changed after it was made. Restore it, or measure anew, into another folder"
+        )
     refuse_changed(out, about["settings"], settings)
     _draw_what_lacks(out, features, synthetic, about["arms"])
     return QualityResult(out, about, already_done=True)
 
 
-def _summary(found: Sequence[FoldQuality], progress: Progress) -> dict[str, Any]:
-    limit = _limit(found, progress)
+def _fingerprint(about: Mapping[str, Any]) -> str:
+    """Of quality.json, but for where and when it was made."""
+    return fingerprint({name: value for name, value in about.items() if name not in ("fingerprint", "provenance")})
+
+
+def _summary(found: Sequence[FoldQuality], progress: Progress, unit: str) -> dict[str, Any]:
+    limit = _limit(found, progress, unit)
     sets = {}
     for name in found[0].ratios:
         measures = {
@@ -147,15 +173,15 @@ def _summary(found: Sequence[FoldQuality], progress: Progress) -> dict[str, Any]
     return rounded({"near_limit": limit, "compared": compared, "real": real, "arms": sets})
 
 
-def _limit(found: Sequence[FoldQuality], progress: Progress) -> float:
-    """The ratio that NEAR of the test clips are below, each label counting alike."""
+def _limit(found: Sequence[FoldQuality], progress: Progress, unit: str) -> float:
+    """The ratio that NEAR of the test clips are below, each label counting alike; unit: what a split keeps together."""
     ratios = np.concatenate([fold.ratios[REAL] for fold in found])
     classes = np.concatenate([fold.classes[REAL] for fold in found])
     alone = ratios >= TWIN
     if not alone.all():
         progress.warn(
             f"{np.count_nonzero(~alone)} of {len(alone)} test clips have a twin in the training part of their fold, "
-            "under another subject: clinaug-fast audit finds which"
+            f"under another {unit}: clinaug-fast audit finds which"
         )
     if not alone.any():
         return TWIN

@@ -49,6 +49,8 @@ class Folds:
 
     def _refuse_nonsense(self, path: Path) -> None:
         """What has the right fingerprint and no meaning: somebody else may have written it."""
+        if not self.about["folds"]:
+            raise InputError(f"{path} has no folds; expected one or more. Remove it and run split again")
         seen: set[str] = set()
         for number, fold in enumerate(self.about["folds"]):
             if misfit(fold, FOLD) or len(fold["test_recordings"]) != len(self.about["labels"]):

@@ -108,7 +108,7 @@ def preprocess(
     warn_of_odd_clips(settings.clip_shape, progress)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
-        refuse_shared_sound(source.table)
+        refuse_shared_sound(source.table, source.root)
         unlabelled, left_out = source.unlabelled, source.left_out
         warn_of_misreading(source, progress)
         made_with = _made_with(source, settings, max_hours, subject_pattern, device, arithmetic, deidentify_key)
