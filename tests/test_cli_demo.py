@@ -13,6 +13,7 @@ from clinaug_fast.cli.demo import NEXT
 from clinaug_fast.cli.main import app
 from clinaug_fast.config import ClassifierConfig, GanConfig
 from clinaug_fast.demo.chain import DemoSizes
+from conftest import files
 
 TINY = DemoSizes(
     n_procedures=4,
@@ -80,6 +81,19 @@ def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert code == 3
     assert "is no demo corpus, as it has no demo_corpus.json. Name another folder" in stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["corpus"]
+
+
+def test_a_folder_of_something_else_is_refused(out: Path, tmp_path: Path) -> None:
+    assert run_command(out, "--quiet")[0] == 0
+    (tmp_path / "thesis.txt").touch()
+    for folder in (tmp_path, out / "features"):
+        before = files(folder)
+        code, _, stderr = run_command(folder)
+        assert code == 3
+        assert f"{folder} holds other things than a demo; expected a new folder. Name another" in " ".join(
+            stderr.split()
+        )
+        assert files(folder) == before
 
 
 def test_the_next_command_can_be_typed(out: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
         on recordings, 5e-4 dB on the worst of many hostile signals.
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
 
-    A clip of 256 frames or more, or of 32 or more whose spectrum falls or rises, is glanced at first, at one of 32
+    A clip of 256 frames or more, or of 32 or more whose spectrum is far from level, is glanced at first, at one of 32
     frames: where many of these need pre-emphasis or double precision, all of it is computed so at once, sooner than
     twice. A clip's bits depend on the clip alone, not on its batch.
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import PRESETS, ClassifierConfig, GanConfig, Settings
-from clinaug_fast.demo.corpus import SUBJECT_PATTERN, write_demo_corpus
+from clinaug_fast.demo.corpus import SETTINGS_FILE, SUBJECT_PATTERN, write_demo_corpus
 from clinaug_fast.evaluate.cross_validation import evaluate
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.pipeline import preprocess
-from clinaug_fast.runs import Progress, refuse_file
+from clinaug_fast.runs import Progress, begun
 
 
 class DemoSizes(Settings, frozen=True):
@@ -44,7 +44,8 @@ def run_demo(out: Path, *, seed: int, threads: int, progress: Progress, sizes: D
     `threads` is preprocess's; torch keeps the number that it has. Raises InputError where `out` holds something else
     or was made with another seed.
     """
-    refuse_file(out)
+    if not (out / "corpus").exists():
+        begun(out, f"corpus/{SETTINGS_FILE}", "other things than a demo")
     corpus, path_of_folds = out / "corpus", out / "features" / "folds.json"
     mel, clip = PRESETS["surgical"].mel, PRESETS["surgical"].clip
     gan, classifier = sizes.gan.with_changes(seed=seed), sizes.classifier.with_changes(seed=seed)
