@@ -7,12 +7,14 @@ hundred hertz, and so are all clicks.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import scipy.fft
 import scipy.linalg
 
 from clinaug_fast.corpus.audio import as_float, decode, open_audio
+from clinaug_fast.corpus.read_faults import decoded_for_sure
 from clinaug_fast.corpus.recordings import Recording
 
 RATE = 2000  # Hz; both public corpora are told apart as well as at 4000, in half the time
@@ -25,6 +27,10 @@ SOUND_FROM = 1e-2  # of the mean power; less is taken for silence, and stays sil
 
 def read_flat(recording: Recording) -> np.ndarray:
     """(T,) float32 at RATE. Raises verdicts.Rejected."""
+    return decoded_for_sure(recording, partial(_read_flat, recording))
+
+
+def _read_flat(recording: Recording) -> np.ndarray:
     with open_audio(recording) as file:
         rate, n = file.sound.samplerate, file.stop - file.start
         if n <= MOST_SECONDS * rate:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus.audio import as_float, decode
+from clinaug_fast.corpus.read_faults import decoded_for_sure
 from clinaug_fast.corpus.recordings import Recording, read_corpus
 from clinaug_fast.corpus.verdicts import Rejected, Unopened
 from clinaug_fast.errors import InputError, SettingsError
@@ -94,7 +96,9 @@ def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarr
     settings, path = sources.settings, source.recording.path
     limits = settings.clip.min_seconds, settings.max_seconds
     try:
-        samples = as_float(decode(source.recording, settings.mel.sample_rate, *limits).samples)
+        recording = source.recording
+        decoded = decoded_for_sure(recording, partial(decode, recording, settings.mel.sample_rate, *limits))
+        samples = as_float(decoded.samples)
     except Unopened as reason:
         raise InputError(f"{path} cannot be read: {reason}. Check the path, its rights and its disk") from None
     except Rejected as reason:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import soundfile
@@ -27,6 +27,7 @@ from miniaudio import lib as dr
 from clinaug_fast import native
 from clinaug_fast.corpus import containers, mpeg
 from clinaug_fast.corpus.frames import RECENT_FILES, read_frames, stamp_of
+from clinaug_fast.corpus.read_faults import WatchedFile
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 
@@ -63,7 +64,15 @@ class Onward(soundfile.SoundFile):
     """Reads on from where it is. soundfile itself seeks after each read, and an MP3 decoder begins anew where it was
     sought, without what it took from the frames before: its first samples are then wrong."""
 
-    behind: mpeg.Told | None = None  # what it reads, where that is no file
+    behind: mpeg.Told | WatchedFile | None = None  # what it reads, where that is not the file itself
+
+    def read(self, *how: Any, **options: Any) -> np.ndarray:
+        """As soundfile's; raises Unopened where the system could not read."""
+        try:
+            return super().read(*how, **options)
+        finally:
+            if self.behind is not None:
+                self.behind.refuse_failed_reads()
 
     def seekable(self) -> bool:
         return False
@@ -105,6 +114,11 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         if sound.format not in FORMATS:
             raise Rejected(Code.UNREADABLE, f"{sound.format_info} is not read. Encode it as WAV or FLAC")
+        if _takes_faults_for_zeros(sound):
+            sound.close()
+            with looked_at():
+                watched = WatchedFile(recording.path)
+            sound = _onward(watched)
         declared = sound.frames
         if sound.subtype.startswith("MPEG"):
             sound, declared = _counted(sound, recording.path)
@@ -158,14 +172,33 @@ def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
                 raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
             return sound, min(sound.frames, stream.n_samples)
         told = mpeg.Told(path, stream)
-    try:
-        counted = Onward(told)
-    except soundfile.LibsndfileError as error:
-        told.close()
-        raise _unreadable(error) from None
+    counted = _onward(told)
     sound.close()
-    counted.behind = told
     return counted, counted.frames
+
+
+def _takes_faults_for_zeros(sound: soundfile.SoundFile) -> bool:
+    """Whether a read that failed once in the header would leave other samples, as it does in those formats."""
+    if sound.format in ("WAV", "WAVEX", "RF64"):
+        return not sound.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW", "MPEG"))
+    return sound.format not in ("FLAC", "OGG", "MP3")
+
+
+def _onward(behind: mpeg.Told | WatchedFile) -> Onward:
+    """What libsndfile reads through `behind`; raises Rejected."""
+    try:
+        sound = Onward(behind)
+    except soundfile.LibsndfileError as error:
+        behind.close()
+        behind.refuse_failed_reads()
+        raise _unreadable(error) from None
+    sound.behind = behind
+    try:
+        behind.refuse_failed_reads()
+    except BaseException:
+        sound.close()
+        raise
+    return sound
 
 
 def _has_free_rate(path: Path | str) -> bool:

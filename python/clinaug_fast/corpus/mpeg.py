@@ -14,6 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
+from clinaug_fast.corpus.read_faults import WatchedFile
+
 MPEG_1 = 3  # as a frame's header has it
 RATES = {MPEG_1: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # Hz
 _LOW = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -110,7 +112,7 @@ class Told(io.RawIOBase):
 
     def __init__(self, path: Path | str, stream: Stream):
         super().__init__()
-        self._file, self._begin, self._header = io.FileIO(path), stream.begin, _xing_frame(stream)
+        self._file, self._begin, self._header = WatchedFile(path), stream.begin, _xing_frame(stream)
         self._n_bytes = len(self._header) + stream.stop - stream.begin
         self._at = 0
 
@@ -135,6 +137,9 @@ class Told(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def refuse_failed_reads(self) -> None:
+        self._file.refuse_failed_reads()
 
     def close(self) -> None:
         self._file.close()
@@ -235,6 +240,6 @@ def _has_followers(file: BinaryIO, at: int, stop: int, sizes: dict[bytes, int], 
     return True
 
 
-def _at(file: BinaryIO | io.FileIO, begin: int, n_bytes: int) -> bytes:
+def _at(file: BinaryIO | io.RawIOBase, begin: int, n_bytes: int) -> bytes:
     file.seek(begin)
     return file.read(n_bytes)

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from clinaug_fast.corpus.audio import (
     wav_rate,
 )
 from clinaug_fast.corpus.long_recording import LongRecording, fits_a_piece, open_long, values_per_sample, working_bytes
+from clinaug_fast.corpus.read_faults import decoded_for_sure
 from clinaug_fast.corpus.recordings import Recording, named, recordings_of
 from clinaug_fast.corpus.verdicts import Code, Rejected
 from clinaug_fast.preprocess.double_buffer import DoubleBuffer
@@ -185,7 +186,8 @@ def clips_of_batch(
         send(stop)
         sent = stop
         try:
-            kept = clips_of(recordings.described[row], settings, sink, budget)
+            recording = recordings.described[row]
+            kept = decoded_for_sure(recording, partial(clips_of, recording, settings, sink, budget))
             verdicts.measured[row] = kept.measured
             numbers.append(kept.numbers)
         except Rejected as reason:

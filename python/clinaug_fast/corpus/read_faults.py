@@ -1,0 +1,75 @@
+"""Reads that fail, of which libsndfile tells nobody: it takes one for the end of the file, or for a header of zeros.
+
+A verdict on a file should be the file's alone, and a disk or share that failed once should not leave other sound.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
+from clinaug_fast.corpus.verdicts import Code, Rejected, Unopened, looked_at
+
+BLOCK_BYTES = 1 << 20
+DECODERS_WORDS = (Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY)  # what a read that fails may be taken for
+
+Made = TypeVar("Made")
+
+
+class WatchedFile(io.RawIOBase):
+    """A file for libsndfile to read, which remembers what a read failed by."""
+
+    def __init__(self, path: Path | str):
+        super().__init__()
+        self._file, self._error = io.FileIO(path), None
+
+    def refuse_failed_reads(self) -> None:
+        """Raises Unopened, or OSError for a shortage."""
+        if self._error is not None:
+            with looked_at():
+                raise self._error
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except OSError:  # before the begin, as broken headers ask for; libsndfile looks where it is
+            return self._file.tell()
+
+    def readinto(self, buffer: memoryview) -> int:
+        try:
+            return self._file.readinto(buffer)
+        except OSError as error:
+            self._error = self._error or error
+            return 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def decoded_for_sure(recording: Recording, decoded: Callable[[], Made]) -> Made:
+    """`decoded()`; where it rejects the recording once more, after reading its file through: what the system says of
+    that goes before any verdict, and what has passed by then leaves none. Raises Rejected."""
+    try:
+        return decoded()
+    except Unopened:
+        raise
+    except Rejected as verdict:
+        is_foreign = os.path.splitext(recording.relative)[1].lower() in FOREIGN_SUFFIXES
+        if verdict.code not in DECODERS_WORDS or is_foreign or not os.path.isfile(recording.path):
+            raise
+    with looked_at(), open(recording.path, "rb", buffering=0) as file:
+        while file.read(BLOCK_BYTES):
+            pass
+    return decoded()
