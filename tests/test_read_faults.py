@@ -78,9 +78,15 @@ def file(tmp_path: Path) -> Recording:
     return Recording(tmp_path / "x.flac", "x.flac", "a")
 
 
-@pytest.mark.parametrize("code", [Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY])
-def test_a_verdict_that_has_passed_is_none(file: Recording, code: Code):
-    told = [Rejected(code, "libsndfile says so")]
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        *(Rejected(code, "libsndfile says so") for code in (Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY)),
+        Unopened(Code.UNREADABLE, "Input/output error"),
+    ],
+)
+def test_a_verdict_that_has_passed_is_none(file: Recording, verdict: Rejected):
+    told = [verdict]
 
     def decoded() -> str:
         if told:
@@ -119,7 +125,7 @@ def test_what_the_system_says_goes_before_the_verdict(file: Recording, monkeypat
     ("name", "verdict"),
     [
         ("x.flac", Rejected(Code.TOO_LONG, "24 h")),
-        ("x.flac", Unopened(Code.UNREADABLE, "Input/output error")),
+        ("x.flac", Unopened(Code.PERMISSION, "reading it is not permitted")),
         ("x.m4a", Rejected(Code.UNREADABLE, ".m4a is not read")),
         ("pipe", Rejected(Code.UNREADABLE, "it is a pipe")),
     ],

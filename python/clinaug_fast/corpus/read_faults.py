@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
-from clinaug_fast.corpus.verdicts import Code, Rejected, Unopened, looked_at
+from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 
 BLOCK_BYTES = 1 << 20
-DECODERS_WORDS = (Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY)  # what a read that fails may be taken for
+DOUBTFUL = (Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY)  # what a read that fails is told as, or taken for
 
 Made = TypeVar("Made")
 
@@ -63,11 +63,9 @@ def decoded_for_sure(recording: Recording, decoded: Callable[[], Made]) -> Made:
     that goes before any verdict, and what has passed by then leaves none. Raises Rejected."""
     try:
         return decoded()
-    except Unopened:
-        raise
     except Rejected as verdict:
         is_foreign = os.path.splitext(recording.relative)[1].lower() in FOREIGN_SUFFIXES
-        if verdict.code not in DECODERS_WORDS or is_foreign or not os.path.isfile(recording.path):
+        if verdict.code not in DOUBTFUL or is_foreign or not os.path.isfile(recording.path):
             raise
     with looked_at(), open(recording.path, "rb", buffering=0) as file:
         while file.read(BLOCK_BYTES):
