@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.evaluate.cross_validation import evaluate, score_stored
-from clinaug_fast.evaluate.predictions import Cell, read_predictions
+from clinaug_fast.evaluate.predictions import Cell, _arithmetic, machinery, read_predictions
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds, make_folds
 from test_cross_validation import CONFIG, LABELS, identity_of, write_generated, write_real
@@ -156,3 +157,16 @@ def test_a_fold_that_lacks_a_cell_is_not_scored(tmp_path, features, folds):
     assert score_stored(tmp_path / "out")["folds"] == [0, 1]
     Cell("none", 1, 1).path(tmp_path / "out").unlink()
     assert score_stored(tmp_path / "out")["folds"] == [0]
+
+
+def test_cells_of_other_gpus_are_told_and_those_of_one_gpu_in_other_hosts_are_not(monkeypatch):
+    device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100")
+    one = machinery(device)
+    assert one == "cuda NVIDIA A100"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA T4")
+    assert machinery(device) != one
+    of_gpu, of_cpu = _arithmetic(one), _arithmetic("1 thread of the CPU")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ABACUS")
+    assert _arithmetic(one) == of_gpu == f"torch {torch.__version__}"
+    assert of_cpu != _arithmetic("1 thread of the CPU") == f"torch {torch.__version__} on ABACUS"

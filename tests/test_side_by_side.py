@@ -205,8 +205,8 @@ def test_cells_of_other_machines_are_told_each_time(tiny_features, tiny_folds, t
 
     assert warned() == warned() == []
     Cell("none", 1, 0).path(tmp_path / "out").unlink()
-    arithmetic = predictions._arithmetic()
-    monkeypatch.setattr(predictions, "_arithmetic", lambda: "torch 9 on ABACUS")
+    arithmetic = predictions._arithmetic("1 thread of the CPU")
+    monkeypatch.setattr(predictions, "_arithmetic", lambda made_on: "torch 9 on ABACUS")
     (told,) = warned()
     assert f"2 of the 2 stored cells were made on 1 thread of the CPU by {arithmetic}, the others are made on 1" in told
     monkeypatch.undo()

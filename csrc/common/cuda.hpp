@@ -16,7 +16,10 @@ namespace clinaug::cuda {
 
 inline const char* next_step(cudaError_t status) {
   switch (status) {
-    case cudaErrorNoKernelImageForDevice: return "Install clinaug-fast again on this machine: its kernels were built for another GPU";
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidDeviceFunction:
+      return "Its kernels were built for another GPU: install clinaug-fast again where this one is, or with "
+             "--config-settings=cmake.define.CMAKE_CUDA_ARCHITECTURES=NN for one of compute capability N.N";
     case cudaErrorInsufficientDriver: return "Update the NVIDIA driver, or install clinaug-fast with an older CUDA compiler";
     case cudaErrorInvalidDevice: return "Give a device that torch.cuda.device_count() counts";
     default: return "Run with CUDA_LAUNCH_BLOCKING=1 to see which call it belongs to";

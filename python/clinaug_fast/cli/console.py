@@ -44,6 +44,7 @@ OUT_OF_MEMORY = {  # in the words of torch, Python and the loader of libraries
 NO_USE_OF_GPU = (
     "busy or unavailable",
     "no kernel image is available",
+    "invalid device function",
     "driver version is insufficient",
 )  # CUDA's words
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory

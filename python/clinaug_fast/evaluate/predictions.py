@@ -17,6 +17,7 @@ from clinaug_fast.errors import InputError, cannot_be_read, is_shortage
 from clinaug_fast.features.feature_set import NO_THREADS, FeatureSet, heard_as_one
 from clinaug_fast.runs import atomic_file, fingerprint, regular
 
+GPU = "cuda"  # how the `machinery` of one begins
 CELL_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # of the test clip
@@ -78,7 +79,8 @@ def write_predictions(
     """
     columns = {name: features.column(name)[rows] for name in ("id", "recording", "label")}
     table = pa.table(columns | {"log_probabilities": list(log_probabilities)}, schema=CELL_SCHEMA)
-    made = {"made_on": machinery(device), "arithmetic": _arithmetic()}
+    made_on = machinery(device)
+    made = {"made_on": made_on, "arithmetic": _arithmetic(made_on)}
     made |= {} if trained_on is None else {"trained_on": str(trained_on)}
     table = table.replace_schema_metadata(_about(cell, evaluation, table) | made)
     path = cell.path(out)
@@ -89,13 +91,16 @@ def write_predictions(
 
 def machinery(device: torch.device) -> str:
     """What rounding depends on besides `_arithmetic`, as a cell tells it."""
+    if device.type == "cuda":
+        return f"{GPU} {torch.cuda.get_device_name(device)}"
     n = torch.get_num_threads()
-    return "cuda" if device.type == "cuda" else f"{n} thread{'s' if n > 1 else ''} of the CPU"
+    return f"{n} thread{'s' if n > 1 else ''} of the CPU"
 
 
-def _arithmetic() -> str:
-    """What rounding depends on in processor and library."""
-    return f"torch {torch.__version__} on {torch.backends.cpu.get_cpu_capability()}"
+def _arithmetic(made_on: str) -> str:
+    """What rounding depends on in processor and library, of what was made on such `machinery`."""
+    of_cpu = "" if made_on.startswith(GPU) else f" on {torch.backends.cpu.get_cpu_capability()}"
+    return f"torch {torch.__version__}{of_cpu}"
 
 
 def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[str]) -> Predictions:
@@ -120,7 +125,7 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
     expected = _about(cell, evaluation, table)
     told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in expected}
     made_on, arithmetic = (about.get(key, b"unknown").decode("utf-8", "replace") for key in (b"made_on", b"arithmetic"))
-    if arithmetic not in ("unknown", _arithmetic()):
+    if arithmetic not in ("unknown", _arithmetic(made_on)):
         made_on += f" by {arithmetic}"
     trained_on = about.get(b"trained_on", b"").decode("ascii", "replace")
     if told != expected:
