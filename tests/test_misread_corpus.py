@@ -145,6 +145,7 @@ def test_a_subject_in_two_spellings_is_refused(tmp_path: Path, one: str, other: 
         ("s-1", "s\u20131"),
         ("s IV", "s \u2163"),
         ("7", "\uff17\ufe0f"),
+        ("\u845b", "\u845b\U000e0100"),  # a variant of a Japanese name's letter
     ],
 )
 def test_a_subject_in_letters_that_look_alike_is_refused(tmp_path: Path, one: str, other: str):
@@ -153,6 +154,12 @@ def test_a_subject_in_letters_that_look_alike_is_refused(tmp_path: Path, one: st
     told = re.escape(f"has the subjects {one!a} and {other!a}; expected one spelling of each")
     with pytest.raises(InputError, match=told):
         read_corpus(path)
+
+
+def test_raised_and_circled_numbers_are_other_subjects(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text("path,label,subject\nx.wav,a,P1\ny.wav,b,P\u00b9\nz.wav,a,P\u2460\n")
+    assert read_corpus(path).table.num_rows == 3
 
 
 def test_a_name_in_composed_and_in_decomposed_letters_is_in_two_spellings(tmp_path: Path):

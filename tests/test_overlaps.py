@@ -1,5 +1,6 @@
 """Two patients' segments of one file share no sound, however the table is sorted."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_link_inside_the_corpus_leads_to_the_same_sound(tmp_path: Path):
         assert is_refused(table(tmp_path, ("a.wav", 0, 2, "p"), (other, 1, 3, "q")))
         assert not is_refused(table(tmp_path, ("a.wav", 0, 2, "p"), (other, 2, 3, "q")))
         assert not is_refused(table(tmp_path, ("a.wav", 0, 2, "p"), (other, 1, 3, "p")))
+
+
+def test_a_link_to_a_name_that_is_not_utf8(tmp_path: Path):
+    there = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
+    os.mkdir(there)
+    (tmp_path / "link").symlink_to(there)
+    assert is_refused(table(tmp_path, ("link/a.wav", 0, 2, "p"), ("link/a.wav", 1, 3, "q")))
+    assert not is_refused(table(tmp_path, ("link/a.wav", 0, 2, "p"), ("link/b.wav", 1, 3, "q")))
 
 
 def test_times_that_were_computed_may_touch(tmp_path: Path):

@@ -1,20 +1,28 @@
 """A read that fails leaves neither other sound nor a verdict on the file."""
 
+import contextlib
 import errno
 import io
 import os
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
 
+from clinaug_fast.audit import flat_sound
+from clinaug_fast.audit.sources import audit
+from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import read_faults
 from clinaug_fast.corpus.audio import decode
-from clinaug_fast.corpus.read_faults import decoded_for_sure
+from clinaug_fast.corpus.read_faults import WatchedFile, decoded_for_sure
 from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected, Unopened
-from conftest import RATE, sound
+from clinaug_fast.preprocess import clips
+from clinaug_fast.preprocess.pipeline import preprocess
+from conftest import MEL, RATE, files, sound
 
 FORMATS = {  # in which libsndfile takes a header that it could not read for zeros
     "aiff": {"format": "AIFF", "subtype": "PCM_16"},
@@ -142,3 +150,75 @@ def test_other_verdicts_are_not_asked_for_twice(tmp_path: Path, name: str, verdi
     with pytest.raises(Rejected, match=str(verdict)):
         decoded_for_sure(Recording(path, path.name, "a"), decoded)
     assert len(asked) == 1
+
+
+def test_files_are_closed_whatever_becomes_of_them(recording: Recording, monkeypatch: pytest.MonkeyPatch):
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(6):
+        failing(monkeypatch, number, number)
+        with contextlib.suppress(Rejected):
+            decode(recording, RATE)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_header_that_leads_before_the_file_leads_nowhere(recording: Recording):
+    with contextlib.closing(WatchedFile(recording.path)) as file:
+        assert (file.seek(3), file.seek(-5), file.seek(-99, os.SEEK_CUR)) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "au"])
+def test_a_tag_before_the_header_hides_no_sound(tmp_path: Path, suffix: str):
+    plain, tagged = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    soundfile.write(plain, sound("knock", 1), RATE, subtype="PCM_16")
+    tagged.write_bytes(b"ID3\3\0\0\0\0\x08\0" + bytes(1024) + plain.read_bytes())
+    expected = decode(Recording(plain, plain.name, "a"), RATE).samples
+    np.testing.assert_array_equal(decode(Recording(tagged, tagged.name, "a"), RATE).samples, expected)
+
+
+def test_many_rejected_segments_of_a_file_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, opened = tmp_path / "x.flac", []
+    soundfile.write(path, sound("knock", 1), RATE)
+
+    def counted(*x: object, **how: object) -> object:
+        opened.append(x)
+        return open(*x, **how)
+
+    monkeypatch.setattr(read_faults, "open", counted, raising=False)
+    for number in range(20):
+        segment = Recording(path, path.name, "a", start_s=50.0 + number)
+        with pytest.raises(Rejected, match="has no samples"):
+            decoded_for_sure(segment, partial(decode, segment, RATE))
+    assert len(opened) == 1
+
+
+def doubted_once(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+    """The first call of each recording is rejected, as if a read had failed."""
+    real, seen = getattr(module, name), set()
+
+    def doubted(recording: Recording, *x: object) -> object:
+        if recording.relative not in seen:
+            seen.add(recording.relative)
+            raise Rejected(Code.TRUNCATED, "decoding stopped before the end")
+        return real(recording, *x)
+
+    monkeypatch.setattr(module, name, doubted)
+
+
+@pytest.fixture
+def flac_corpus(tmp_path: Path) -> Path:
+    for label in ("hum", "knock"):
+        (tmp_path / "corpus" / label).mkdir(parents=True)
+        for take in range(2):
+            soundfile.write(tmp_path / "corpus" / label / f"{take}.flac", sound(label, take), RATE)
+    return tmp_path / "corpus"
+
+
+def test_preprocess_asks_twice(flac_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    expected = preprocess(flac_corpus, tmp_path / "expected", MEL, ClipConfig(n_frames=32)).out
+    doubted_once(monkeypatch, clips, "clips_of")
+    assert files(preprocess(flac_corpus, tmp_path / "out", MEL, ClipConfig(n_frames=32)).out) == files(expected)
+
+
+def test_audit_asks_twice(flac_corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    doubted_once(monkeypatch, flat_sound, "_read_flat")
+    assert not audit(flac_corpus).not_compared

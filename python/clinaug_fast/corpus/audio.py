@@ -114,7 +114,7 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         if sound.format not in FORMATS:
             raise Rejected(Code.UNREADABLE, f"{sound.format_info} is not read. Encode it as WAV or FLAC")
-        if _takes_faults_for_zeros(sound):
+        if _takes_faults_for_zeros(sound) and not _is_tagged(recording.path):
             sound.close()
             with looked_at():
                 watched = WatchedFile(recording.path)
@@ -182,6 +182,12 @@ def _takes_faults_for_zeros(sound: soundfile.SoundFile) -> bool:
     if sound.format in ("WAV", "WAVEX", "RF64"):
         return not sound.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW", "MPEG"))
     return sound.format not in ("FLAC", "OGG", "MP3")
+
+
+def _is_tagged(path: Path | str) -> bool:
+    """Whether a tag (ID3) comes before the header, from behind which libsndfile seeks in files that it opens itself."""
+    with looked_at(), open(path, "rb", buffering=0) as file:
+        return file.read(len(mpeg.ID3)) == mpeg.ID3
 
 
 def _onward(behind: mpeg.Told | WatchedFile) -> Onward:

@@ -4,6 +4,7 @@ Else the same sound could be trained on and tested, and no split by subject woul
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,8 @@ def refuse_shared_sound(recordings: pa.Table, root: Path) -> None:
     if all(recordings.column(name).null_count == len(recordings) for name in ("start_s", "end_s")):
         return  # whole files, each once
     known = recordings.filter(pc.is_valid(recordings.column("subject")))
-    different = known.column("path").unique().to_pylist()
-    files = pa.array([os.path.realpath(root / name) for name in different], pa.string())
-    of_row = pc.take(files, pc.index_in(known.column("path"), value_set=pa.array(different, pa.string())))
-    path, subject = (pc.rank(column, tiebreaker="dense").to_pylist() for column in (of_row, known.column("subject")))
+    path = _files(known.column("path").to_pylist(), root)
+    subject = pc.rank(known.column("subject"), tiebreaker="dense").to_pylist()
     start = known.column("start_s").fill_null(0.0).to_pylist()
     end = known.column("end_s").fill_null(np.inf).to_pylist()
     file, last, other = -1, -1, -1  # rows of the file: that which ends last, and that of another subject which does
@@ -41,6 +40,17 @@ def refuse_shared_sound(recordings: pa.Table, root: Path) -> None:
             last, other = row, last
         elif other < 0 or end[row] > end[other]:
             other = row
+
+
+def _files(paths: list[str], root: Path) -> list[int]:
+    """A number for each path, the same for the same file."""
+    real, numbers, of_path = lru_cache(os.path.realpath), {}, {}
+    for path in dict.fromkeys(paths):
+        folder, name = os.path.split(root / path)
+        there = os.path.join(real(folder), name)
+        there = os.path.realpath(there) if os.path.islink(there) else there
+        of_path[path] = numbers.setdefault(there, len(numbers))
+    return [of_path[path] for path in paths]
 
 
 def _refuse(one: dict, two: dict) -> None:

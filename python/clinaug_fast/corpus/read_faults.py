@@ -6,9 +6,11 @@ A verdict on a file should be the file's alone, and a disk or share that failed 
 import io
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from clinaug_fast.corpus.frames import RECENT_FILES, stamp_of
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 
@@ -67,7 +69,14 @@ def decoded_for_sure(recording: Recording, decoded: Callable[[], Made]) -> Made:
         is_foreign = os.path.splitext(recording.relative)[1].lower() in FOREIGN_SUFFIXES
         if verdict.code not in DOUBTFUL or is_foreign or not os.path.isfile(recording.path):
             raise
-    with looked_at(), open(recording.path, "rb", buffering=0) as file:
+    with looked_at():
+        _read_through(os.fspath(recording.path), stamp_of(os.stat(recording.path)))
+    return decoded()
+
+
+@lru_cache(RECENT_FILES)
+def _read_through(path: str, stamp: tuple[int, ...]) -> None:
+    """Once, however many segments of the file are rejected. Raises OSError."""
+    with open(path, "rb", buffering=0) as file:
         while file.read(BLOCK_BYTES):
             pass
-    return decoded()

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from clinaug_fast.errors import InputError
 
-UNSEEN = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+UNSEEN_RANGES = ((0xFE00, 0xFE10), (0xE0100, 0xE01F0))  # variation selectors
+UNSEEN = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0"}
+UNSEEN |= {chr(code) for first, end in UNSEEN_RANGES for code in range(first, end)}
+VARIANTS = ("<wide>", "<narrow>", "<compat>", "<noBreak>")
 DASHES = "[\u2010-\u2015\u2212\ufe58]"
 
 
@@ -42,9 +45,14 @@ def _is_seen(letter: str) -> bool:
 
 
 def _in_plain_letters(name: str) -> str:
-    """As it is seen, in letters as wide as any and one kind of dash: word processors put in others unasked."""
-    plain = unicodedata.normalize("NFKC", as_it_is_seen(name))
-    return re.sub(DASHES, "-", plain)
+    """As it is seen, in letters as wide as any and one kind of dash, for which keyboards and word processors put others
+    unasked; 1 and a raised or circled 1 stay apart."""
+    return re.sub(DASHES, "-", "".join(map(_in_plain_letter, as_it_is_seen(name))))
+
+
+def _in_plain_letter(letter: str) -> str:
+    is_variant = unicodedata.decomposition(letter).startswith(VARIANTS)
+    return unicodedata.normalize("NFKC", letter) if is_variant else letter
 
 
 def as_a_person(name: str) -> str:
