@@ -259,7 +259,7 @@ def test_values_that_are_no_number_are_rejected(tmp_path: Path, value: float):
     samples = np.stack([sound("hum", 0), sound("hum", 1)], axis=1)
     samples[77, 1] = value
     path = write(tmp_path / "x.wav", samples, subtype="FLOAT")
-    assert rejected(path) == (Code.NON_FINITE, "1 samples are NaN or infinite")
+    assert rejected(path) == (Code.NON_FINITE, "1 sample is NaN or infinite")
     assert len(decode(recording(path, 0.5), RATE).samples)
 
 

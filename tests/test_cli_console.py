@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shlex
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from clinaug_fast.cli import console
-from clinaug_fast.cli.console import Say, _bar, quoted, stage
+from clinaug_fast.cli.bar import bar
+from clinaug_fast.cli.console import Say, quoted, stage
 from conftest import write_corpus
 
 
@@ -259,14 +262,24 @@ def test_a_warning_is_told_however_quiet_and_no_terminal_obeys_it(quiet: bool, c
 
 
 def test_brackets_in_what_a_bar_says_are_no_markup() -> None:
-    from rich.console import Console
-
-    bar = _bar()
-    bar.add_task("[bold]evaluate", total=2, note="[red]a, fold 0")
+    drawn = bar()
+    drawn.add_task("[bold]evaluate", total=2, note="[red]a, fold 0")
     console = Console(width=120, file=StringIO())
-    console.print(bar.get_renderable())
+    console.print(drawn.get_renderable())
     assert "[bold]evaluate" in console.file.getvalue()
     assert "[red]a, fold 0" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_narrow_terminal_sees_the_count_and_the_time_that_is_left(width: int) -> None:
+    drawn = bar()
+    task = drawn.add_task("training classifiers", total=300, note="3/s a_very_long_name_of_an_arm_that_goes_on, fold 0")
+    drawn.update(task, advance=100)
+    console = Console(width=width, file=StringIO())
+    console.print(drawn.get_renderable())
+    (line,) = console.file.getvalue().splitlines()
+    assert re.search(r"training classifiers .*100/300 +-:--:-- ", line)
+    assert ("goes_on, fold 0" in line) == (width == 200)
 
 
 @pytest.mark.parametrize(

@@ -230,3 +230,13 @@ def test_a_quality_that_was_changed_is_refused(tmp_path: Path, made) -> None:
     (tmp_path / "q/quality.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"quality\.json was changed after it was made"):
         quality(features, folds, arms, tmp_path / "q", CONFIG)
+
+
+def test_an_arm_has_its_own_name_below_the_table(tmp_path: Path, made) -> None:
+    """Not what rich makes of brackets and colons."""
+    features, folds, sets = made
+    arms = dict(zip(("[b]old", "a[red]b", ":heart:"), sets.values(), strict=False))
+    scores = evaluate(features, folds, arms, tmp_path / "out", CONFIG).scores
+    for text in (score_table(scores, plain=True), printed(score_table(scores, plain=False))):
+        below = " ".join(text.partition("Clips added to")[2].split())
+        assert all(f"{name} " in below for name in arms)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features import folds
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
-from clinaug_fast.features.folds import Folds, make_folds, write_folds
+from clinaug_fast.features.folds import Folds, make_folds, show_table, write_folds
 from clinaug_fast.features.lineage import generated_lineage
+from clinaug_fast.shown import columns
 from conftest import MEL
 
 SMALL = MEL.with_changes(n_mels=2)
@@ -251,3 +252,15 @@ def test_balanced_splits_are_not_one_split_again(tmp_path: Path):
     features = features_of(tmp_path / "set", clips, ["a", "b"])
     splits = folds._balanced(features.classes, features.groups, 3, 0)
     assert len({str([test.tolist() for test in split]) for split in splits}) > 1
+
+
+def test_many_folds_are_shown_in_blocks_that_80_columns_hold():
+    labels, table = ["hum", "\u65e5\u672c\u8a9e", "x" * 90], np.arange(36).reshape(12, 3)
+    lines = show_table(labels, table).splitlines()
+    assert [line.split()[::2] for line in lines if "fold" in line] == [["fold"] * 4] * 3
+    numbers = [int(n) for line in lines if line.startswith("  hum") for n in line.split()[1:]]
+    assert numbers == table[:, 0].tolist()
+    ends = {columns(line) for line in lines if line and "xx" not in line}
+    assert len(ends) == 1
+    assert max(ends) <= 80
+    assert all(len(line) > 90 for line in lines if "xx" in line)  # it moves its own row alone

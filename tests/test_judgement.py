@@ -92,7 +92,7 @@ def test_a_label_that_means_nothing_is_told(tmp_path: Path, name: str):
 )
 def test_clips_that_train_does_not_take_are_told(shape: tuple[int, int], advice: str | None):
     warnings = Warnings()
-    warn_of_odd_clips(shape, warnings)
+    warn_of_odd_clips(MelConfig(sample_rate=44100, n_mels=shape[0]), shape[1], warnings)
     told = (
         f"clips of {shape[0]} mels x {shape[1]} frames are none for clinaug-fast train, which takes multiples of 16. "
     )

@@ -126,7 +126,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(out):  # a link to nothing does
-        raise InputError(f"{out} exists already; expected a new folder. Name another, or remove it first")
+        raise InputError(f"{out} exists already; expected a new folder. Name another")
     draft = _draft_of(out)
     draft.mkdir()
     try:

@@ -1,10 +1,11 @@
 """Names and numbers as they may be shown: somebody else chose the names, and a terminal obeys some characters."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Control characters, halves of characters and separators of lines; beside them what changes the direction of text.
 OBEYED = ("Cc", "Cs", "Zl", "Zp")
+MOST_COLUMNS = 40  # of a name in a table for a terminal
 TURNS = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 
 
@@ -25,6 +26,22 @@ def _shown(c: str) -> str:
 def counted(n: int, one: str, many: str | None = None) -> str:
     """`1 clip`, `2 clips`; `many` where it is more than an s."""
     return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def columns(text: str) -> int:
+    """That a terminal shows `text` in: letters of Chinese, Japanese and Korean take two, combining ones none."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def name_column(names: Iterable[str]) -> int:
+    """How wide a column of these names is; a longer one than MOST_COLUMNS moves its own row alone."""
+    return max((min(columns(name), MOST_COLUMNS) for name in names), default=0)
+
+
+def padded(text: str, width: int) -> str:
+    """With blanks behind, to so many columns of a terminal."""
+    return text + " " * (width - columns(text))
 
 
 def is_obeyed(c: str) -> bool:

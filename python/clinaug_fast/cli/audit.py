@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, Threads, quoted, some_path, stage
-from clinaug_fast.shown import counted, shown
+from clinaug_fast.shown import counted, name_column, padded, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,11 +129,11 @@ def _lines(found: "Audit") -> list[str]:
         ),
         ("without a subject", unnamed, "alike to none; later commands warn of them" if unnamed else ""),
     ]
-    width = max(12, *(len(shown(label)) + 2 for label in found.corpus.labels), *(len(name) for name, *_ in rows))
+    width = name_column([*map(shown, found.corpus.labels), *(name for name, *_ in rows)])
     lines = [f"{name:<{width}}  {count:>8}  {note}".rstrip() for name, count, note in rows]
     lines += ["", f"{'label':<{width}}  {'recordings':>10}  {'sources':>8}"]
     for label, counts in found.by_label.items():
-        lines.append(f"{shown(label):<{width}}  {counts['recordings']:>10}  {counts['sources']:>8}")
+        lines.append(f"{padded(shown(label), width)}  {counts['recordings']:>10}  {counts['sources']:>8}")
     if pairs:
         most = np.argsort(-found.pairs.score, kind="stable")[:EXAMPLES]
         lines += ["", "most alike:", *("  " + "  ".join(_named(found, int(number))) for number in most)]

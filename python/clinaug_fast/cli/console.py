@@ -106,7 +106,9 @@ class Say:
         if self.quiet:
             return
         if _has_a_terminal():
-            self._bar = _bar()
+            from clinaug_fast.cli.bar import bar
+
+            self._bar = bar()
             self._task = self._bar.add_task(title, total=total, note="")
             self._bar.start()
         else:
@@ -134,7 +136,7 @@ class Say:
     def note(self, text: str, even_if_quiet: bool = False) -> None:
         """A line for the reader of stderr."""
         if self._bar is not None:
-            self._bar.console.print(shown(text, "\n"), highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(shown(text, "\n"), highlight=False, markup=False, emoji=False, soft_wrap=True)
         elif even_if_quiet or not self.quiet:
             _line(text)
 
@@ -162,7 +164,7 @@ class Say:
             else:
                 from rich.console import Console
 
-                Console(highlight=False).print(text)
+                Console(highlight=False, markup=False, emoji=False).print(text)
             sys.stdout.flush()
         except (BrokenPipeError, SystemExit):  # who reads has read enough, as `| head` has; the latter is rich's
             _forget(sys.stdout)
@@ -228,20 +230,6 @@ def _line(text: str) -> None:
         print(shown(text, "\n"), file=sys.stderr, flush=True)
     except OSError:  # nobody reads it, or its disk is full: the work goes on
         _forget(sys.stderr)
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def _text(result: "DemoResult", seconds: float) -> Any:
         "\nThe corpus is synthetic and the GAN small and briefly trained:\n"
         "the table shows that the chain works, and nothing about real recordings.\n"
         f"\nreal clips above generated ones: {result.picture}"
-        f"\ntime: {seconds // 60:.0f} min {seconds % 60:.0f} s"
+        f"\ntime: {round(seconds) // 60} min {round(seconds) % 60} s"
         "\nnext, on your own recordings, one sub-folder a label, the subject in each name:"
         f"\n  {NEXT}"
     )

@@ -59,6 +59,6 @@ class Fitting:
 
 def plain_text(rendered: RenderableType) -> str:
     """As plain aligned text for a pipe."""
-    console = Console(file=StringIO(), width=PLAIN_WIDTH, color_system=None, highlight=False)
+    console = Console(file=StringIO(), width=PLAIN_WIDTH, color_system=None, highlight=False, markup=False, emoji=False)
     console.print(rendered)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())

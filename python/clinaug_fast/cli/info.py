@@ -32,7 +32,7 @@ def info(as_json: Json = False, quiet: Quiet = False) -> None:
         }
         kernels = "none: built without a CUDA compiler; on a GPU the operators run as torch operations"
         if _native.cuda_kernels:
-            built = f"built with {_native.cuda_compiler} for sm_{_native.cuda_architectures.replace(';', ', sm_')}"
+            built = f"built with {_native.cuda_compiler} for sm_{_native.cuda_architectures.replace(',', ', sm_')}"
             kernels = f"{', '.join(_native.cuda_kernels)}; {built}"
         lines = [f"{package:<16}{number}" for package, number in facts["versions"].items()]
         lines += [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clinaug_fast.cli.console import Json, Quiet, quoted, some_path, stage
-from clinaug_fast.shown import shown
+from clinaug_fast.shown import name_column, padded, shown
 
 if TYPE_CHECKING:
     from clinaug_fast.config import MelConfig
@@ -255,7 +255,7 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     rows += [("clips", sum(counts.clips.values()), f"{mel.n_mels} mels x {n_frames} frames, {seconds:.2f} s each")]
     rows += [(f"  {shown(label)}", n, "") for label, n in counts.clips.items()]
     rows += [("quiet clips dropped", counts.quiet_clips, "")]
-    width = max(len(name) for name, *_ in rows)
+    width = name_column(name for name, *_ in rows)
     lines = [made, f"mel: {mel.signature}", ""]
-    lines += [f"  {name:<{width}}  {n:>7}  {note}".rstrip() for name, n, note in rows]
+    lines += [f"  {padded(name, width)}  {n:>7}  {note}".rstrip() for name, n, note in rows]
     return "\n".join([*lines, "", f"next: clinaug-fast split {quoted(out)}"])

@@ -19,7 +19,7 @@ def quality_table(about: Mapping[str, Any], out: Path, *, plain: bool) -> Group 
     headings, forms = list(COLUMNS.values()), [_rows(about, with_sd) for with_sd in (True, False)]
     tables = [numbers_table("set", headings, rows, plain=plain) for rows in forms]
     fitting = Fitting(tables, forms[0], numbers_lines(headings, forms[0]))
-    group = Group(tables[0] if plain else fitting, "", *_sentences(about), "", *map(Text, _pictures(about, out)))
+    group = Group(tables[0] if plain else fitting, "", *map(Text, (*_sentences(about), "", *_pictures(about, out))))
     return plain_text(group) if plain else group
 
 
@@ -31,7 +31,7 @@ def _rows(about: Mapping[str, Any], with_sd: bool) -> dict[str, list[str]]:
 def _cell(measured: Mapping[str, Any], measure: str, with_sd: bool) -> str:
     scale, digits = (100, 1) if measure == "near_copies" else (1, 2)
     mean, sd = measured[measure]["mean"], measured[measure]["sd"]
-    cell = f"{scale * mean:.{digits}f}"
+    cell = f"{round(scale * mean, digits) + 0.0:.{digits}f}"  # no -0.00
     return f"{cell} ± {scale * sd:.{digits}f}" if with_sd and sd is not None else cell
 
 

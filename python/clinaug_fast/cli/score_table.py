@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group
+from rich.text import Text
 
 from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plain_text
 from clinaug_fast.evaluate.scores import BASELINE
@@ -21,7 +22,7 @@ def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
         tables = [numbers_table("arm", *form, plain=plain) for form in forms]
         fitting = Fitting(tables, scores["arms"], numbers_lines(*forms[-1]))
         blocks += [title, tables[0] if plain else fitting, ""]
-    group = Group(*blocks, *_sentences(scores))
+    group = Group(*blocks, *map(Text, _sentences(scores)))
     return plain_text(group) if plain else group
 
 

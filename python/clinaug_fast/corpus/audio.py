@@ -30,6 +30,7 @@ from clinaug_fast.corpus.frames import RECENT_FILES, read_frames, stamp_of
 from clinaug_fast.corpus.read_faults import WatchedFile
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
+from clinaug_fast.shown import counted
 
 WAV_SUFFIXES = (".wav", ".wave")
 # More than any format reaches (a FLAC frame of silence: 65535 samples in 12 bytes): the length is not a length.
@@ -279,7 +280,8 @@ def finite_level(samples: np.ndarray, subtype: str) -> native.Level:
     """native.level; raises Rejected for NaN and infinity, which no sum of squares hides."""
     level = native.level(samples, LARGEST.get(subtype, native.CLIPPED_FROM))
     if not math.isfinite(level.square_sum):
-        raise Rejected(Code.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
+        n = np.count_nonzero(~np.isfinite(samples))
+        raise Rejected(Code.NON_FINITE, f"{counted(n, 'sample is', 'samples are')} NaN or infinite")
     if level.peak > native.LOUDEST:
         raise Rejected(Code.NON_FINITE, f"a sample is {level.peak:g}, full scale being 1: no level that sound has")
     return level

@@ -18,7 +18,7 @@ from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import as_json, misfit, read_versioned
 from clinaug_fast.runs import AnyPath, claim, fingerprint, refuse_changed, refuse_dead_link
-from clinaug_fast.shown import shown
+from clinaug_fast.shown import counted, name_column, padded, shown
 
 SCHEMA_VERSION = 1
 ABOUT = {"features": str, "seed": int, "group_by": str, "labels": [str], "folds": [dict]}  # what folds.json tells
@@ -190,9 +190,9 @@ def _refuse_half_known(features: FeatureSet) -> None:
     torn = ~known & np.fromiter((name in with_subject for name in recordings), bool, len(recordings))
     if torn.any():
         raise InputError(
-            f"{torn.sum()} clips have no subject while others of their recording have one, the first is of "
-            f"{recordings[torn][0]!r}; expected it on all rows of a recording, or on none. Complete the table and "
-            "preprocess again"
+            f"{counted(torn.sum(), 'clip has', 'clips have')} no subject while others of the recording have one, the "
+            f"first is of {recordings[torn][0]!r}; expected it on all rows of a recording, or on none. Complete the "
+            "table and preprocess again"
         )
 
 
@@ -262,12 +262,16 @@ def _folds(features: FeatureSet, seed: int, test_groups: list[list[str]], table:
 
 
 def show_table(labels: list[str], table: np.ndarray) -> str:
-    """Test recordings, a line a label, a column a fold."""
+    """Test recordings, a line a label, a column a fold; as many folds beside each other as 80 columns hold."""
     labels = list(map(shown, labels))
-    width = max(map(len, labels))
-    head = " ".join(f"{f'fold {k}':>7}" for k in range(len(table)))
-    lines = [f"  {'':<{width}} {head}"]
-    lines += [f"  {label:<{width}} " + " ".join(f"{n:>7}" for n in table[:, c]) for c, label in enumerate(labels)]
+    width, lines = name_column(labels), []
+    across = max(1, (80 - 2 - width) // 8)
+    for first in range(0, len(table), across):
+        some = table[first : first + across]
+        lines += [""] if lines else []
+        lines.append(f"  {'':<{width}} " + " ".join(f"{f'fold {first + k}':>7}" for k in range(len(some))))
+        for c, label in enumerate(labels):
+            lines.append(f"  {padded(label, width)} " + " ".join(f"{n:>7}" for n in some[:, c]))
     return "\n".join(lines)
 
 

@@ -93,7 +93,7 @@ def train(
         scaling = Scaling.fit(clips, classes)
 
         def on_step(row: dict[str, float], fold: int = fold) -> None:
-            progress.advance(note=f"fold {fold}, Wasserstein {row['wasserstein']:.2f}")
+            progress.advance(note=f"fold {fold}, Wasserstein {round(row['wasserstein'], 2) + 0.0:.2f}")
 
         generator, critic, metrics = train_fold(
             torch.from_numpy(scaling.to_unit(clips)).unsqueeze(1),

@@ -13,7 +13,7 @@ from clinaug_fast.corpus import copies
 from clinaug_fast.corpus.facts import warning_of_cancelled
 from clinaug_fast.corpus.recordings import some_of
 from clinaug_fast.errors import RejectedError
-from clinaug_fast.mel import advise_bands
+from clinaug_fast.mel import advise_bands, empty_bands
 from clinaug_fast.preprocess.assemble import Counts, cure
 from clinaug_fast.runs import Progress
 from clinaug_fast.shown import shown
@@ -21,14 +21,18 @@ from clinaug_fast.shown import shown
 RATES = 5  # that are told
 
 
-def warn_of_odd_clips(shape: tuple[int, int], progress: Progress) -> None:
-    """Warn of a (n_mels, n_frames) that `train` does not take, before hours go into it."""
+def warn_of_odd_clips(mel: MelConfig, n_frames: int, progress: Progress) -> None:
+    """Warn of clips that `train` does not take, before hours go into them."""
+    shape = mel.n_mels, n_frames
     if odd := [side for side in shape if side % GAN_STRIDE]:
         fitting = " and ".join(
             f"--{name} {gan_side(side)}"
             for name, side in zip(("n-mels", "n-frames"), shape, strict=True)
             if side in odd
         )
+        wanted = mel.with_changes(n_mels=gan_side(mel.n_mels))
+        if empty_bands(wanted) and (n_fft := advise_bands(wanted).smallest_n_fft):
+            fitting += f", with --n-fft {n_fft}"
         progress.warn(
             f"clips of {shape[0]} mels x {shape[1]} frames are none for clinaug-fast train, which takes multiples of "
             f"{GAN_STRIDE}. If they are to be trained on, give {fitting}"

@@ -105,7 +105,7 @@ def preprocess(
     memory = default_limit() if memory is None else memory
     threads = within_memory(threads, memory)
     _refuse_large_clips(settings, threads, memory)
-    warn_of_odd_clips(settings.clip_shape, progress)
+    warn_of_odd_clips(mel, clip.n_frames, progress)
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
         refuse_shared_sound(source.table, source.root)
