@@ -56,6 +56,12 @@ def test_what_turns_text_round_is_told_as_a_number():
     assert pictures._title("rtl\u202egnp") == "rtl\\u202egnp"
 
 
+def test_titles_in_capitals_do_not_run_into_each_other():
+    assert pictures._title("AORTIC STENOSIS SEVERE") == "AORTIC STENOSIS \nSEVERE"
+    assert pictures._title("aortic stenosis severe") == "aortic stenosis severe"
+    assert pictures._title("W" * 20) == "W" * 13 + "\n" + "W" * 7
+
+
 def test_hundreds_of_labels_are_not_drawn():
     assert 6 <= pictures.MOST_LABELS <= 60
 

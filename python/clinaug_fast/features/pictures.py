@@ -19,7 +19,7 @@ from clinaug_fast.shown import is_obeyed
 CLIPS_A_LABEL = 2  # of each kind
 LABELS_A_BAND = 6  # labels beside each other; more go below
 MOST_LABELS = 24  # of more, these many are shown: hundreds would take minutes to draw and be too small to see
-TITLE_CHARACTERS, TITLE_LINES = 22, 3  # that a column has room for
+TITLE_WIDTH, TITLE_LINES = 13.2, 3  # that a column has room for; the width in heights of the font
 UNIT = {"ln": "ln {}", "log10": "log10 {}", "db": "{}, dB"}
 
 
@@ -78,13 +78,20 @@ def _title(label: str) -> str:
     lines: list[str] = [""]
     for word in re.findall(r"[^\s_-]*[\s_-]?", label):
         units = _printable_units(word)
-        if len(lines[-1]) + sum(map(len, units)) > TITLE_CHARACTERS and lines[-1]:
+        if _width(lines[-1] + "".join(units).rstrip()) > TITLE_WIDTH and lines[-1]:
             lines.append("")
         for unit in units:
-            if len(lines[-1]) + len(unit) > TITLE_CHARACTERS:
+            if _width(lines[-1] + unit) > TITLE_WIDTH:
                 lines.append("")
             lines[-1] += unit
     return "\n".join(lines if len(lines) <= TITLE_LINES else [lines[0], "…", lines[-1]])
+
+
+def _width(text: str) -> float:
+    """In heights of the font: capitals take half as much again as other letters."""
+    font = get_font(findfont("DejaVu Sans"))
+    font.set_size(100.0, 72.0)
+    return sum(font.load_char(ord(letter)).linearHoriAdvance for letter in text) / 65536.0 / 100.0
 
 
 def _printable_units(text: str) -> list[str]:
