@@ -10,7 +10,7 @@ template <class In, class Out>
 struct Clips {
   View<const In, 2> x;
   View<Out, 3> out;
-  Index n;                       // of them
+  Index n;                      // of them
   const Index* rows = nullptr;  // which of x and out they are; null: all, in order
 
   Index n_samples() const { return x.extent[1]; }
