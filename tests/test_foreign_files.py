@@ -16,7 +16,6 @@ from clinaug_fast.corpus.recordings import read_corpus
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, feature_set_fingerprint, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds, write_folds
-from clinaug_fast.features.folds import _fingerprint as folds_fingerprint
 from clinaug_fast.features.lineage import generated_lineage, unseen_rows
 from clinaug_fast.features.verify import verify
 from clinaug_fast.gan.run_folder import SCALING, WEIGHTS, Run, scaling_text
@@ -25,7 +24,7 @@ from clinaug_fast.preprocess.deidentify import read_or_make_key
 from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
-from clinaug_fast.runs import fingerprint_file
+from clinaug_fast.runs import fingerprint_file, own_fingerprint
 from clinaug_fast.shown import shown
 from conftest import MEL
 from test_preprocess import CLIP
@@ -169,7 +168,7 @@ def test_a_lineage_that_leaves_groups_out_is_told(tiny_features, tiny_folds, tmp
 def test_folds_without_meaning_are_told(tiny_features: FeatureSet, tmp_path: Path, fold: dict):
     about = json.loads(json.dumps(make_folds(tiny_features, 3).about))
     about["folds"][1] = (about["folds"][1] | fold) if fold else {}
-    about["fingerprint"] = folds_fingerprint(about)
+    about["fingerprint"] = own_fingerprint(about)
     (tmp_path / "folds.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match="tells no test groups and recordings by label for fold 1"):
         Folds.load(tmp_path / "folds.json")
@@ -177,7 +176,7 @@ def test_folds_without_meaning_are_told(tiny_features: FeatureSet, tmp_path: Pat
 
 def test_a_split_of_no_folds_is_told(tiny_features: FeatureSet, tmp_path: Path):
     about = make_folds(tiny_features, 3).about | {"folds": []}
-    about["fingerprint"] = folds_fingerprint(about)
+    about["fingerprint"] = own_fingerprint(about)
     (tmp_path / "folds.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"folds\.json has no folds; expected one or more"):
         Folds.load(tmp_path / "folds.json")
@@ -186,7 +185,7 @@ def test_a_split_of_no_folds_is_told(tiny_features: FeatureSet, tmp_path: Path):
 def test_a_group_that_is_tested_twice_is_told(tiny_features: FeatureSet, tmp_path: Path):
     about = json.loads(json.dumps(make_folds(tiny_features, 3).about))
     about["folds"][1] = about["folds"][0]
-    about["fingerprint"] = folds_fingerprint(about)
+    about["fingerprint"] = own_fingerprint(about)
     (tmp_path / "folds.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"tests 'subject:.*' in two folds"):
         Folds.load(tmp_path / "folds.json")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -52,10 +53,16 @@ class Failing(io.FileIO):
         return super().readinto(buffer)
 
 
+@pytest.fixture(autouse=True)
+def reads_as_before() -> Iterator[None]:
+    yield
+    WatchedFile.__bases__ = (io.FileIO,)
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, first: int, last: int, error: int = errno.EIO) -> None:
     for name, value in (("first", first), ("last", last), ("number", 0), ("error", error)):
         monkeypatch.setattr(Failing, name, value)
-    monkeypatch.setattr(read_faults.io, "FileIO", Failing)
+    WatchedFile.__bases__ = (Failing,)
 
 
 def test_a_read_that_fails_once_leaves_no_other_sound(recording: Recording, monkeypatch: pytest.MonkeyPatch):

@@ -72,6 +72,11 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()
 
 
+def own_fingerprint(about: Mapping[str, Any]) -> str:
+    """Of what a JSON file tells, but for `fingerprint`, which it becomes, and `provenance`."""
+    return fingerprint({name: value for name, value in about.items() if name not in ("fingerprint", "provenance")})
+
+
 def regular(path: Path) -> Path:
     """The same path; InputError where it is a pipe or a device, which may never end."""
     if path.exists() and not (path.is_file() or path.is_dir()):

@@ -107,8 +107,10 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         sound = _opened(recording.path)
     except soundfile.LibsndfileError as error:
-        if (suffix := os.path.splitext(recording.relative)[1].lower()) in FOREIGN_SUFFIXES:
-            raise Rejected(Code.UNREADABLE, f"{suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac") from None
+        if recording.suffix in FOREIGN_SUFFIXES:
+            raise Rejected(
+                Code.UNREADABLE, f"{recording.suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac"
+            ) from None
         raise _unreadable(error) from None
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None

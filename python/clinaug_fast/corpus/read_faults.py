@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeVar
 
 from clinaug_fast.corpus.frames import RECENT_FILES, stamp_of
@@ -20,12 +19,10 @@ DOUBTFUL = (Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY)  # what a read that fai
 Made = TypeVar("Made")
 
 
-class WatchedFile(io.RawIOBase):
+class WatchedFile(io.FileIO):
     """A file for libsndfile to read, which remembers what a read failed by."""
 
-    def __init__(self, path: Path | str):
-        super().__init__()
-        self._file, self._error = io.FileIO(path), None
+    _error: OSError | None = None
 
     def refuse_failed_reads(self) -> None:
         """Raises Unopened, or OSError for a shortage."""
@@ -33,31 +30,21 @@ class WatchedFile(io.RawIOBase):
             with looked_at():
                 raise self._error
 
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._file.tell()
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
-            return self._file.seek(offset, whence)
+            return super().seek(offset, whence)
         except OSError:  # before the begin, as broken headers ask for; libsndfile looks where it is
-            return self._file.tell()
+            return self.tell()
 
     def readinto(self, buffer: memoryview) -> int:
         try:
-            return self._file.readinto(buffer)
+            return super().readinto(buffer)
         except OSError as error:
             self._error = self._error or error
             return 0
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    def read(self, size: int = -1) -> bytes:
+        return io.RawIOBase.read(self, size)  # by readinto, which FileIO's goes round
 
 
 def decoded_for_sure(recording: Recording, decoded: Callable[[], Made]) -> Made:
@@ -66,8 +53,7 @@ def decoded_for_sure(recording: Recording, decoded: Callable[[], Made]) -> Made:
     try:
         return decoded()
     except Rejected as verdict:
-        is_foreign = os.path.splitext(recording.relative)[1].lower() in FOREIGN_SUFFIXES
-        if verdict.code not in DOUBTFUL or is_foreign or not os.path.isfile(recording.path):
+        if verdict.code not in DOUBTFUL or recording.suffix in FOREIGN_SUFFIXES or not os.path.isfile(recording.path):
             raise
     with looked_at():
         _read_through(os.fspath(recording.path), stamp_of(os.stat(recording.path)))

@@ -66,6 +66,11 @@ class Recording:
         """Unique in the corpus."""
         return _id(self.relative, self.start_s, self.end_s)
 
+    @property
+    def suffix(self) -> str:
+        """Of the file, in lower case: .wav"""
+        return posixpath.splitext(self.relative)[1].lower()
+
 
 @dataclass(frozen=True)
 class Corpus:

@@ -87,15 +87,15 @@ def fold_quality(
             at = {name: row for row, name in enumerate(real_ids)}
             copied_from[arm] = np.array([at[original_id(name)] for name in ids[arm]])
 
-    _counts_in_all([training, tested, *arms.values()], len(features.labels), fold)
+    _refuse_nothing_to_compare(_counts_in_all([training, tested, *arms.values()], len(features.labels)), fold)
     shown, counts, of_real = [], [], []
     for seen, unseen in _halves(training.classes, groups, derived_seed("halves", config.seed, fold)):
         sets = {REAL: training.of(unseen), **arms}
         for arm, originals in copied_from.items():
             sets[arm] = arms[arm].of(np.isin(originals, unseen))
         shown.append((training.of(seen), sets))
-        counts.append(_counts_in_all([tested, *sets.values()], len(features.labels), fold))
-        of_real.append(_counts_in_all([tested, sets[REAL]], len(features.labels), fold))
+        counts.append(_counts_in_all([tested, *sets.values()], len(features.labels)))
+        of_real.append(_counts_in_all([tested, sets[REAL]], len(features.labels)))
     counts, of_real = _of_both(counts, fold), _of_both(of_real, fold)
     if few := [label for label, n in zip(features.labels, counts[0], strict=True) if n < 2]:
         progress.warn(
@@ -158,20 +158,20 @@ def _halves(classes: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[tupl
         yield from splitter.split(classes, classes, groups)
 
 
-def _counts_in_all(parts: Sequence[Part], n_labels: int, fold: int) -> np.ndarray:
-    """(n_labels,) how many clips of each label all parts have; InputError where no label has two in each."""
-    n_of_label = np.min([np.bincount(part.classes, minlength=n_labels) for part in parts], axis=0)
-    _refuse_nothing_to_compare(n_of_label, fold)
-    return n_of_label
+def _counts_in_all(parts: Sequence[Part], n_labels: int) -> np.ndarray:
+    """(n_labels,) how many clips of each label all parts have."""
+    return np.min([np.bincount(part.classes, minlength=n_labels) for part in parts], axis=0)
 
 
 def _of_both(counts: Sequence[np.ndarray], fold: int) -> list[np.ndarray]:
     """Without labels of which one half has too few: a mean over halves is of the same labels in each."""
-    _refuse_nothing_to_compare(np.min(counts, axis=0), fold)
-    return [np.where(np.min(counts, axis=0) >= 2, n, 0) for n in counts]
+    fewer = np.min(counts, axis=0)
+    _refuse_nothing_to_compare(fewer, fold)
+    return [np.where(fewer >= 2, n, 0) for n in counts]
 
 
 def _refuse_nothing_to_compare(n_of_label: np.ndarray, fold: int) -> None:
+    """InputError where no label has two clips."""
     if n_of_label.max() < 2:
         raise InputError(
             f"fold {fold} has no label of which its test part, half of its training part and every set have two clips; "

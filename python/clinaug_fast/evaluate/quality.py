@@ -29,8 +29,8 @@ from clinaug_fast.runs import (
     Progress,
     Silent,
     atomic_folder,
-    fingerprint,
     made_once,
+    own_fingerprint,
     provenance,
     refuse_changed,
 )
@@ -118,7 +118,7 @@ def quality(
                 found.append(fold_quality(features, folds, synthetic, rows, fold, config, device, progress))
             summary = _summary(found, progress, grouped_by.replace(", else ", " or "))
             about = {"schema_version": SCHEMA_VERSION, "settings": settings, **summary}
-            about["fingerprint"] = _fingerprint(about)
+            about["fingerprint"] = own_fingerprint(about)
             _draw_what_lacks(draft, features, synthetic, about["arms"])
             write_json(draft / "quality.json", about | {"provenance": provenance() | {"torch": torch.__version__}})
         return QualityResult(out, about, already_done=False)
@@ -131,18 +131,13 @@ def _standing(
 ) -> QualityResult:
     what = "a quality.json (clinaug-fast quality makes one)"
     about = read_versioned(out / "quality.json", what, SCHEMA_VERSION, "Measure anew, into another folder", ABOUT)
-    if about["fingerprint"] != _fingerprint(about):
+    if about["fingerprint"] != own_fingerprint(about):
         raise InputError(
             f"{out / 'quality.json'} was changed after it was made. Restore it, or measure anew, into another folder"
         )
     refuse_changed(out, about["settings"], settings)
     _draw_what_lacks(out, features, synthetic, about["arms"])
     return QualityResult(out, about, already_done=True)
-
-
-def _fingerprint(about: Mapping[str, Any]) -> str:
-    """Of quality.json, but for where and when it was made."""
-    return fingerprint({name: value for name, value in about.items() if name not in ("fingerprint", "provenance")})
 
 
 def _summary(found: Sequence[FoldQuality], progress: Progress, unit: str) -> dict[str, Any]:

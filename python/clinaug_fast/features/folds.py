@@ -17,7 +17,7 @@ from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, heard_as_one
 from clinaug_fast.json_files import as_json, misfit, read_versioned
-from clinaug_fast.runs import AnyPath, claim, fingerprint, refuse_changed, refuse_dead_link
+from clinaug_fast.runs import AnyPath, claim, own_fingerprint, refuse_changed, refuse_dead_link
 from clinaug_fast.shown import counted, name_column, padded, shown
 
 SCHEMA_VERSION = 1
@@ -68,7 +68,7 @@ class Folds:
     @property
     def were_changed(self) -> bool:
         """Whether they are not what their fingerprint says."""
-        return self.about.get("fingerprint") != _fingerprint(self.about)
+        return self.about.get("fingerprint") != own_fingerprint(self.about)
 
     @property
     def fingerprint(self) -> str:
@@ -196,10 +196,6 @@ def _refuse_half_known(features: FeatureSet) -> None:
         )
 
 
-def _fingerprint(about: dict[str, Any]) -> str:
-    return fingerprint({key: value for key, value in about.items() if key != "fingerprint"})
-
-
 def _find_split(
     classes: np.ndarray, groups: np.ndarray, n_labels: int, n_folds: int, seed: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
@@ -258,7 +254,7 @@ def _folds(features: FeatureSet, seed: int, test_groups: list[list[str]], table:
             for groups, counts in zip(test_groups, table, strict=True)
         ],
     }
-    return Folds(about | {"fingerprint": _fingerprint(about)})
+    return Folds(about | {"fingerprint": own_fingerprint(about)})
 
 
 def show_table(labels: list[str], table: np.ndarray) -> str:
