@@ -6,6 +6,7 @@ Nearest neighbours in numpy, not a forest: importing scikit-learn takes longer t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def duration_and_level_shortcut(
     classes, groups = classes[rows], groups[rows]
     fold, classes = _deal(classes, groups, rng), np.searchsorted(judged, classes)
     near = {name: _near(features[some], fold) for name, some in TRIED.items()}
-    by = {name: _macro_f1(votes, classes, len(judged)) for name, votes in near.items()}
+    by = {name: _macro_f1(pairs, classes, len(judged)) for name, pairs in near.items()}
     macro_f1, chance = max(by.values()), 1.0 / len(judged)
     # Three standard errors of guessing, were each subject one guess; where they have several labels, fewer are enough.
     _, sizes = np.unique(groups, return_counts=True)
@@ -60,7 +61,7 @@ def duration_and_level_shortcut(
     is_far = macro_f1 >= chance + FAR_ABOVE_CHANCE and (
         macro_f1 >= chance + guessing
         or all(
-            max(_macro_f1(votes, shuffled, len(judged)) for votes in near.values()) < macro_f1
+            max(_macro_f1(pairs, shuffled, len(judged)) for pairs in near.values()) < macro_f1
             for shuffled in _shuffles(classes, groups, fold, rng)
         )
     )
@@ -86,24 +87,41 @@ def _warning(by: Mapping[str, float], chance: float, one_by_one: bool) -> str:
     )
 
 
-def _near(features: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (row, neighbour): the nearest recordings of other folds, with all that are as near as the last of them."""
+@dataclass(frozen=True)
+class _Near:
+    """Pairs (place, neighbour): the nearest recordings of other folds, with all that are as near as the last of them.
+
+    Recordings of one fold that agree in all that is compared are at one place: where all last as long, few are asked.
+    """
+
+    place: np.ndarray  # (n_pairs,)
+    neighbour: np.ndarray  # (n_pairs,) a recording
+    place_of: np.ndarray  # (n,) of each recording
+
+
+def _near(features: np.ndarray, fold: np.ndarray) -> _Near:
+    """features: (n_features, n) ranks."""
+    keys = fold
+    for values in features:
+        keys = keys * len(fold) + values
+    _, first, place_of = np.unique(keys, return_index=True, return_inverse=True)
     pairs = []
     for k in range(FOLDS):
-        train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        distance = sum(np.abs(values[test, None] - values[train]) for values in features)
+        train, places = np.flatnonzero(fold != k), np.flatnonzero(fold[first] == k)
+        distance = sum(np.abs(values[first[places], None] - values[train]) for values in features)
         last = min(NEIGHBOURS, len(train)) - 1
-        row, neighbour = np.nonzero(distance <= np.partition(distance, last, axis=1)[:, last, None])
-        pairs.append((test[row], train[neighbour]))
-    rows, neighbours = zip(*pairs, strict=True)
-    return np.concatenate(rows), np.concatenate(neighbours)
+        near = np.flatnonzero(distance <= np.partition(distance, last, axis=1)[:, last, None])
+        at, neighbour = np.divmod(near, len(train))
+        pairs.append((places[at], train[neighbour]))
+    place, neighbour = map(np.concatenate, zip(*pairs, strict=True))
+    return _Near(place, neighbour, place_of)
 
 
-def _macro_f1(near: tuple[np.ndarray, np.ndarray], classes: np.ndarray, n_classes: int) -> float:
+def _macro_f1(near: _Near, classes: np.ndarray, n_classes: int) -> float:
     """Of predicting each recording's class by the majority of those near it."""
-    rows, neighbours = near
-    votes = np.bincount(rows * n_classes + classes[neighbours], minlength=len(classes) * n_classes)
-    predicted = votes.reshape(len(classes), n_classes).argmax(axis=1)
+    n_places = near.place_of.max() + 1
+    votes = np.bincount(near.place * n_classes + classes[near.neighbour], minlength=n_places * n_classes)
+    predicted = votes.reshape(n_places, n_classes).argmax(axis=1)[near.place_of]
     hits = np.bincount(classes[predicted == classes], minlength=n_classes)
     named = np.bincount(classes, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
     return float(np.mean(2.0 * hits / named))
