@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.runs import canonical_json, naming, regular, write_text
+from clinaug_fast.runs import canonical_json, naming, regular, write_in_draft, write_text
 
 MEND = "Restore the file or make it anew"
 
@@ -24,9 +24,7 @@ def as_json(value: Any) -> str:
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line, in a draft that appears whole."""
-    lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    with naming(path):
-        path.write_text(lines, encoding="utf-8")
+    write_in_draft(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
 def read_json(path: Path, what: str, mend: str | None = None) -> Any:

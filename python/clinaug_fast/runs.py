@@ -109,6 +109,12 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
+def write_in_draft(path: Path, text: str) -> None:
+    """Write a file of a folder that is flushed to disk as a whole before it appears, with this text in UTF-8."""
+    with naming(path):
+        path.write_text(text, encoding="utf-8")
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A name beside `path` for a draft that is flushed to disk and becomes `path` when the block ends well, and

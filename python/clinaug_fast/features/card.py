@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinaug_fast.config import MelConfig
-from clinaug_fast.runs import write_text
+from clinaug_fast.runs import write_in_draft, write_text
 from clinaug_fast.shown import counted, shown
 
 CARD = "README.md"
@@ -17,15 +17,20 @@ MIXED = " Peak, clipping and silence are those of all channels, levels those of 
 
 
 def write_card(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write the card of the feature set in `folder`, whose features.json is `about`, with counts and corpus_facts."""
-    parts = [_head, _counts, _facts, _rejected, _opening, _reminder]
-    write_text(folder / CARD, "\n\n".join(make(about) for make in parts) + "\n")
+    """Write the card of the feature set whose draft is `folder` and whose features.json is `about`, with counts and
+    corpus_facts."""
+    write_in_draft(folder / CARD, _card(about))
 
 
 def write_lost_card(folder: Path, about: Mapping[str, Any]) -> None:
     """Of a set that stands."""
     if not (folder / CARD).exists():
-        write_card(folder, about)
+        write_text(folder / CARD, _card(about))
+
+
+def _card(about: Mapping[str, Any]) -> str:
+    parts = [_head, _counts, _facts, _rejected, _opening, _reminder]
+    return "\n\n".join(make(about) for make in parts) + "\n"
 
 
 def _head(about: Mapping[str, Any]) -> str:

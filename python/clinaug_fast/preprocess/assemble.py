@@ -21,10 +21,10 @@ from clinaug_fast.errors import InputError, RejectedError
 from clinaug_fast.features.card import write_card
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, REPEATING, SCHEMA_VERSION, fingerprint_with
 from clinaug_fast.features.index_digest import IndexDigest
-from clinaug_fast.json_files import write_json, write_json_lines
+from clinaug_fast.json_files import as_json, write_json_lines
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.memory import give_back
-from clinaug_fast.runs import fingerprint_file, provenance
+from clinaug_fast.runs import fingerprint_file, provenance, write_in_draft
 from clinaug_fast.shown import shown
 
 
@@ -91,7 +91,7 @@ def assemble(folder: Path, files: BlockFiles, n_blocks: int, made_with: Mapping[
         for number, block in enumerate(blocks)
     ]
     about |= {"fingerprint": fingerprint_with(index, about), "provenance": provenance()}
-    write_json(folder / "features.json", about)
+    write_in_draft(folder / "features.json", as_json(about))
     write_card(folder, about)
     return counts
 
