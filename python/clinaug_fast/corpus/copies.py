@@ -56,11 +56,14 @@ def same_sound(measured: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The rows of each sound that two or more recordings hold, ascending; digital silence is none, nor is a sum of
     squares that others come nearer to than NEAR: for each pair that agrees by chance a thousand would come so near."""
     order = np.argsort(measured["square_sum"], kind="stable")
-    columns = [measured[name][order] for name in MEASURED]
-    as_before = np.all([column[1:] == column[:-1] for column in columns], axis=0) & (columns[0][1:] > 0.0)
+    sums = measured["square_sum"][order]
+    as_before = sums[1:] > 0.0
+    for name in MEASURED:
+        column = measured[name][order]
+        as_before &= column[1:] == column[:-1]
     edges = np.diff(np.concatenate([[False], as_before, [False]]).astype(np.int8))
     begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    gaps = np.concatenate([[np.inf], np.diff(columns[0]), [np.inf]])  # before each, and behind the last
+    gaps = np.concatenate([[np.inf], np.diff(sums), [np.inf]])  # before each, and behind the last
     alone = (gaps[begins] >= NEAR) & (gaps[ends + 1] >= NEAR)
     return [order[begin : end + 1] for begin, end in zip(begins[alone], ends[alone], strict=True)]
 

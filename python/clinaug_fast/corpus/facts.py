@@ -97,10 +97,10 @@ def corpus_facts(recordings: pa.Table, names: Names) -> dict[str, Any]:
 
 def _formats(column: dict[str, np.ndarray]) -> pa.ChunkedArray:
     """(n,) what a person would call a recording's format: its rate and channels."""
-    rates, channels = column["file_rate"].astype(np.int64), column["channels"].astype(np.int64)
-    different, of = np.unique(rates * MOST_CHANNELS + channels, return_inverse=True)
+    keys = column["file_rate"].astype(np.int64) * MOST_CHANNELS + column["channels"]
+    different = np.unique(keys)
     names = [f"{key // MOST_CHANNELS} Hz, {counted(int(key % MOST_CHANNELS), 'channel')}" for key in different]
-    return pa.chunked_array([pa.array(names, pa.string()).take(pa.array(of))])
+    return pa.chunked_array([pa.array(names, pa.string()).take(pa.array(np.searchsorted(different, keys)))])
 
 
 def warning_of_cancelled(facts: dict[str, Any]) -> str | None:
@@ -127,7 +127,12 @@ def _groups(subjects: pa.ChunkedArray, files: np.ndarray) -> np.ndarray:
     known."""
     numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy().copy()
     unknown = numbers < 0
-    numbers[unknown] = numbers.max(initial=-1) + 1 + np.unique(files[unknown], return_inverse=True)[1]
+    files, first = files[unknown], numbers.max(initial=-1) + 1
+    order = np.argsort(files)
+    files = files[order]
+    of_file = np.empty(len(files), numbers.dtype)
+    of_file[order] = first + np.cumsum(np.concatenate([[False], files[1:] != files[:-1]]), dtype=numbers.dtype)
+    numbers[unknown] = of_file
     return numbers
 
 
