@@ -274,6 +274,23 @@ def test_clips_that_wait_for_their_turn_are_written_in_order(tmp_path: Path, mon
     assert files(tmp_path / "plain") == files(tmp_path / "waiting")
 
 
+def test_recordings_that_take_long_are_dealt_in_few(tmp_path: Path, monkeypatch):
+    def counting(recordings, rows: range, *rest):
+        dealt.append([Path(recordings.paths[row]).suffix for row in rows])
+        return clips_of_batch(recordings, rows, *rest)
+
+    clips_of_batch, dealt = workers.clips_of_batch, []
+    monkeypatch.setattr(workers, "clips_of_batch", counting)
+    corpus = write_corpus_half_in_flac(tmp_path / "corpus")
+    for suffix, n in ((".flac", 20), (".wav", 100)):
+        original = next(corpus.glob(f"hum/*{suffix}"))
+        for i in range(n):
+            os.link(original, corpus / "hum" / f"z{suffix}{i:03d}{suffix}")
+    preprocess(corpus, tmp_path / "out", MEL, CLIP)
+    assert max(batch.count(".flac") for batch in dealt) == 8
+    assert max(map(len, dealt)) == 64
+
+
 @pytest.mark.parametrize("pending_bytes", [1, workers.PENDING_BYTES])
 def test_one_thread_at_a_time_writes_a_shard(tiny_corpus: Path, tmp_path: Path, monkeypatch, pending_bytes: int):
     def slow_append(self: Shard, clips: np.ndarray) -> None:

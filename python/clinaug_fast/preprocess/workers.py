@@ -33,6 +33,7 @@ from clinaug_fast.runs import Progress
 from clinaug_fast.shown import shown
 
 BATCH_RECORDINGS = 64
+ONE_BY_ONE = 8  # so many of a batch's recordings one counts for that is decoded alone, which takes longer
 BATCH_BYTES = 8 << 20  # of files and their log-mels, as far as the listing tells
 FEWEST_BATCHES = 4  # at once, however little memory there is
 CACHED_BYTES = 512 << 20  # of shards that are left in the system's cache; after so many it would be filled for nobody
@@ -196,12 +197,14 @@ class _Block:
         """The rows of each batch; of no consequence for the result."""
         n_mels, n_frames = self.job.settings.clip_shape
         costs = self.recordings.n_bytes + 4 * n_mels * n_frames * self.recordings.n_clips
-        start = size = 0
-        for row, cost in enumerate(costs.tolist()):
-            if row > start and (size + cost > BATCH_BYTES or row - start == BATCH_RECORDINGS):
+        alone = ONE_BY_ONE if self.lanes is None else 1  # a device takes all together
+        start = size = n = 0
+        for row, (cost, plain) in enumerate(zip(costs.tolist(), self.recordings.plain, strict=True)):
+            if row > start and (size + cost > BATCH_BYTES or n >= BATCH_RECORDINGS):
                 yield range(start, row)
-                start, size = row, 0
+                start, size, n = row, 0, 0
             size += cost
+            n += 1 if plain else alone
         yield range(start, self.recordings.rows.num_rows)
 
     def work(self, batch: int) -> None:
