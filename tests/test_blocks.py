@@ -282,7 +282,7 @@ def test_recordings_that_take_long_are_dealt_in_few(tmp_path: Path, monkeypatch)
     clips_of_batch, dealt = workers.clips_of_batch, []
     monkeypatch.setattr(workers, "clips_of_batch", counting)
     corpus = write_corpus_half_in_flac(tmp_path / "corpus")
-    for suffix, n in ((".flac", 20), (".wav", 100)):
+    for suffix, n in ((".flac", 20), (".wav", 200)):
         original = next(corpus.glob(f"hum/*{suffix}"))
         for i in range(n):
             os.link(original, corpus / "hum" / f"z{suffix}{i:03d}{suffix}")
