@@ -96,7 +96,8 @@ def test_a_segment_is_cut_out(tmp_path: Path, suffix: str):
 
 def test_a_segment_behind_the_end_is_empty(tmp_path: Path):
     path = write(tmp_path / "x.wav", sound("hum", 0))
-    assert rejected(path, 5.0, 6.0) == (Code.EMPTY, "the segment from 5 s has no samples; the file holds 1.200 s")
+    reason = "the segment from 5 s has no samples; the file holds 1.200 s. Correct the table, whose times are seconds"
+    assert rejected(path, 5.0, 6.0) == (Code.EMPTY, reason)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

@@ -31,7 +31,8 @@ def test_sound_of_a_format_that_is_not_read_is_rejected_with_a_cure(
     assert "1 of 19 recordings were rejected (1 UNREADABLE)" in result.stderr
     (row,) = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
     assert (row["path"], row["code"]) == (f"hum/p9_0{suffix}", "UNREADABLE")
-    assert row["reason"] == f"{suffix.lower()} is not read. Convert it: ffmpeg -i OLD NEW.flac"
+    mend = "Convert it: ffmpeg -i OLD NEW.flac (a table has to name NEW.flac)"
+    assert row["reason"] == f"{suffix.lower()} is not read. {mend}"
     counts = json.loads((tmp_path / "out/features.json").read_text())["counts"]
     assert (counts["found"], counts["kept"], counts["ignored"]) == (19, 18, {})
     assert cli("preprocess", corpus, tmp_path / "mild", *OPTIONS, "--max-bad", "0.1").exit_code == 0

@@ -1,5 +1,6 @@
 """A table as spreadsheets save it: what would lose a recording or read it otherwise is refused with its line."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,12 @@ def test_a_table_in_another_encoding_is_exit_code_3(cli: Callable[..., Result], 
         ("Start_S", "start_s"),
         ("End [sec]", "end_s"),
         ("offset", "end_s"),
+        ("begin", "start_s"),
+        ("beginning (s)", "start_s"),
+        ("tmin", "start_s"),
+        ("Stop time", "end_s"),
+        ("stop_sec", "end_s"),
+        ("tmax", "end_s"),
         ("Subject ID", "subject"),
         ("subject_no", "subject"),
         ("label ", "label"),
@@ -109,13 +116,82 @@ def test_a_column_that_means_a_known_one_is_refused(tmp_path: Path, name: str, m
     assert f"has the column {name!r}; expected {meant!r}. Rename it, or take it out" in str(caught.value)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_table_is_read_whatever_separates_its_columns(tmp_path: Path, separator: str, quote: str):
+    rows = [("path", "label", "subject", "start_s", "end_s", "note")]
+    rows += [("x.wav", "a", "007", "0.5", "1.25", "1"), ("y.wav", "b", "p, q; r\ts", "", " 3", "2")]
+    text = "".join(
+        separator.join(f'"{cell}"' if quote or cell[1:2] == "," else cell for cell in row) + "\n" for row in rows
+    )
+    recordings = read_corpus(saved(tmp_path, text)).recordings
+    times = [(recording.start_s, recording.end_s) for recording in recordings]
+    assert [recording.subject for recording in recordings] == ["007", "p, q; r\ts"]
+    assert times == [(0.5, 1.25), (None, 3.0)]
+
+
+def test_decimal_commas_are_read_where_columns_are_separated_otherwise(tmp_path: Path):
+    corpus = read_corpus(saved(tmp_path, 'path;label;start_s;end_s\nx.wav;a;0,5;1,25\ny.wav;b;"2";"3,5"\n'))
+    assert [(recording.start_s, recording.end_s) for recording in corpus.recordings] == [(0.5, 1.25), (2.0, 3.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('path,label,start_s\nx.wav,a,"0,50"\ny.wav,b,1\n', "start_s has '0,50'"),
+        ("path,label,end_s\nx.wav,a,1\ny.wav,b,00:01\n", "end_s has '00:01'"),
+        ("path,label,end_s\nx.wav,a,n/a\ny.wav,b,1_0\n", "end_s has 'n/a'"),
+        ("path;label;end_s\nx.wav;a;1,5\ny.wav;b;1.234,5\n", "end_s has '1,5'"),
+    ],
+)
+def test_a_time_that_is_no_number_is_refused_with_a_cure(tmp_path: Path, text: str, wrong: str):
+    told = f"{wrong}; expected seconds with a decimal point, such as 12.5. Correct it, or leave the cell empty"
+    with pytest.raises(InputError, match=re.escape(told)):
+        read_corpus(saved(tmp_path, text))
+
+
+def test_rows_of_more_cells_than_columns_are_refused_with_a_cure(tmp_path: Path):
+    with pytest.raises(
+        InputError, match=r"Expected 2 columns, got 3.*Put each cell that holds a comma.* in double quotes"
+    ):
+        read_corpus(saved(tmp_path, "path,label\nBP1,N.wav,a\ny.wav,b\n"))
+    with pytest.raises(InputError, match=r"begins with the line 'sep=;', .* Remove the line"):
+        read_corpus(saved(tmp_path, "sep=;\npath;label\nx.wav;a\ny.wav;b\n"))
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("start_s,note", "start_s without end_s, so that all 2 segments of x.wav last to its end; not used are 'note'"),
+        ("end_s,note", "end_s without start_s, so that all 2 segments of x.wav begin where it does; not used"),
+        ("start_s,end_s", "start_s without end_s, so that all 2 segments of x.wav last to its end. Add end_s"),
+    ],
+)
+def test_half_of_each_segment_is_refused(tmp_path: Path, header: str, told: str):
+    rows = "x.wav,a,0.5,\nx.wav,b,1,\ny.wav,b,2,\n"
+    with pytest.raises(InputError, match=re.escape(told)):
+        read_corpus(saved(tmp_path, f"path,label,{header}\n{rows}"))
+
+
+def test_a_begin_alone_is_taken_of_files_with_one_segment(tmp_path: Path):
+    corpus = read_corpus(saved(tmp_path, "path,label,start_s\nx.wav,a,0.5\ny.wav,b,2\nz.wav,b,\nz2.wav,b,\n"))
+    assert [recording.start_s for recording in corpus.recordings] == [0.5, 2.0, None, None]
+
+
+def test_a_begin_and_an_end_of_other_names_are_told_at_once(tmp_path: Path):
+    told = "has the columns 'begin' and 'end'; expected 'start_s' and 'end_s'. Rename them, or take them out"
+    with pytest.raises(InputError, match=re.escape(told)):
+        read_corpus(saved(tmp_path, "path,label,begin,end\nx.wav,a,0,1\ny.wav,b,1,2\n"))
+
+
 @pytest.mark.parametrize("name", ["notes", "pathology", "labeller", "sited", "startle", "weekend", "subjective"])
 def test_a_column_that_means_something_else_is_left_unused(tmp_path: Path, name: str):
     assert read_corpus(saved(tmp_path, f"path,label,{name}\nx.wav,a,1\ny.wav,b,2\n")).unused == (name,)
 
 
 def test_a_header_with_spaces_names_what_is_expected(tmp_path: Path):
-    with pytest.raises(InputError, match=r"has the column ' path'; expected 'path'\. Rename it, or take it out"):
+    told = r"has the columns ' path' and ' label'; expected 'path' and 'label'\. Rename them, or take them out"
+    with pytest.raises(InputError, match=told):
         read_corpus(saved(tmp_path, " path, label\nx.wav,a\ny.wav,b\n"))
 
 

@@ -108,9 +108,8 @@ def open_audio(recording: Recording) -> AudioFile:
         sound = _opened(recording.path)
     except soundfile.LibsndfileError as error:
         if recording.suffix in FOREIGN_SUFFIXES:
-            raise Rejected(
-                Code.UNREADABLE, f"{recording.suffix} is not read. Convert it: ffmpeg -i OLD NEW.flac"
-            ) from None
+            mend = "Convert it: ffmpeg -i OLD NEW.flac (a table has to name NEW.flac)"
+            raise Rejected(Code.UNREADABLE, f"{recording.suffix} is not read. {mend}") from None
         raise _unreadable(error) from None
     except TypeError:  # soundfile wants to be told the rate of a file named .raw
         raise Rejected(Code.UNREADABLE, "it is named .raw: samples without a header. Encode it as WAV") from None
@@ -330,14 +329,14 @@ def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int
     """The frames [start, stop) of a recording in its file of `declared` frames; raises Rejected."""
     start = round((recording.start_s or 0.0) * rate)
     stop = declared if recording.end_s is None else min(declared, round(recording.end_s * rate))
+    mend = ". Correct the table, whose times are seconds"
     if start >= stop:
-        part = "the file" if recording.start_s is None else f"the segment from {recording.start_s:g} s"
-        if recording.start_s is None and recording.end_s is not None:
-            part = f"the segment to {recording.end_s:g} s"
-        raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s")
+        given = [(word, at) for word, at in (("from", recording.start_s), ("to", recording.end_s)) if at is not None]
+        part, mend = (f"the segment {given[0][0]} {given[0][1]:g} s", mend) if given else ("the file", "")
+        raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s{mend}")
     if recording.end_s is not None and recording.end_s > declared / rate + native.SEGMENT_OVERHANG_S:
         ends = f"the segment ends at {recording.end_s:g} s, the file at {declared / rate:.3f} s"
-        raise Rejected(Code.TRUNCATED, f"{ends}. Correct the table, whose times are seconds")
+        raise Rejected(Code.TRUNCATED, f"{ends}{mend}")
     return start, stop
 
 

@@ -302,7 +302,8 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         row |= {name: row.get(name) or None for name in ("subject", "site", "device")}
         start_s, end_s = row.get("start_s"), row.get("end_s")
         if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:
-            raise InputError(f"{where} goes from {start_s} to {end_s} s; expected 0 <= start_s < end_s. Correct it")
+            told = f"{row['path']!r}: it goes from {start_s} to {end_s} s"
+            raise InputError(f"{where} has {told}; expected 0 <= start_s < end_s. Correct it")
         relative = _inside(row.pop("path"), root, real)
         if relative.startswith("../"):  # a link out there is no part of the corpus
             folder, name = posixpath.split(posixpath.join(root, relative))

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from clinaug_fast.errors import InputError, is_shortage
+from clinaug_fast.shown import shown
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 COLUMNS = {
@@ -28,13 +29,24 @@ COLUMNS = {
 OTHER_NAMES = {  # of columns, in small letters and digits alone
     "label": ("labels",),
     "subject": ("subjects", "subjectid", "subjectno", "subjectnumber"),
-    "start_s": ("start", "starts", "startsec", "startseconds", "startms", "starttime", "starttimes", "onset", "onsets"),
-    "end_s": ("end", "ends", "endsec", "endseconds", "endms", "endtime", "endtimes", "offset", "offsets"),
+    "start_s": tuple(
+        f"{name}{unit}"
+        for name in ("start", "starts", "begin", "begins", "beginning", "tstart", "tmin", "onset", "onsets")
+        for unit in ("", "s", "sec", "seconds", "ms", "time", "times")
+    ),
+    "end_s": tuple(
+        f"{name}{unit}"
+        for name in ("end", "ends", "stop", "stops", "tend", "tstop", "tmax", "offset", "offsets")
+        for unit in ("", "s", "sec", "seconds", "ms", "time", "times")
+    ),
 }
+TIMES = ("start_s", "end_s")
 SUFFIX = re.compile(r"\.\w{2,5}$")
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 LARGEST_CELL = 1 << 30  # characters
 AS_UTF_8 = "Save it as CSV in UTF-8, comma-separated (Excel: 'CSV UTF-8')"
+SEPARATORS = (",", ";", "\t")  # Excel writes what the system's region has
+OTHER_COLUMNS = re.compile(r"Expected \d+ columns, got \d+")  # as Arrow says it
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 READ_AT_ONCE = 1 << 20  # bytes
 NO_THREADS = pa.csv.ReadOptions(use_threads=False)
@@ -52,6 +64,8 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
         if is_shortage(error) or (isinstance(error, OSError) and error.errno is not None):
             raise
         mend = AS_UTF_8 if is_csv else "Check its format"
+        if OTHER_COLUMNS.search(str(error)):
+            mend = "Put each cell that holds a comma, or what else separates columns, in double quotes"
         raise InputError(f"{path} cannot be read as a table: {error}. {mend}") from None
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
         raise InputError(f"{path} has {' and '.join(twice)} more than once; expected each column once. Drop the others")
@@ -73,6 +87,7 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     for at, name in enumerate(table.column_names):
         if COLUMNS[name] == pa.string() and name != "path":  # which may end in a space
             table = table.set_column(at, name, _without_blanks(table.column(name)))
+    _refuse_half_of_a_segment(path, table, unused)
     return table, unused
 
 
@@ -83,29 +98,47 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _read_csv(path: Path) -> pa.Table:
     types = pa.csv.ConvertOptions(
-        column_types=COLUMNS, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
+        column_types=dict.fromkeys(COLUMNS, pa.string()),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+        null_values=[""],
     )
-    in_blocks = pa.csv.ParseOptions(newlines_in_values=True)  # or a line break in quotes ends a block of rows
     with open(path, "rb") as file:
         begin, has_quotes = file.read(2), False
         while not has_quotes and (part := file.read(READ_AT_ONCE)):
             has_quotes = b'"' in part
     if begin in UTF_16:
         raise InputError(f"{path} is in UTF-16. {AS_UTF_8}")
-    n_rows = _count_rows(path) if has_quotes or b'"' in begin else None
+    separator = _separator(path)
+    n_rows = _count_rows(path, separator) if has_quotes or b'"' in begin else None
+    # A line break in quotes would end a block of rows.
+    in_blocks = pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     table = pa.csv.read_csv(path, NO_THREADS, in_blocks, types)
     if n_rows not in (None, table.num_rows):
         raise InputError(f'{path} has {n_rows} rows by one reader, {table.num_rows} by another. Close or remove each "')
+    for at, name in enumerate(table.column_names):
+        if name in TIMES:
+            table = table.set_column(at, name, _seconds(path, name, table.column(at), separator))
     return table
 
 
-def _count_rows(path: Path) -> int:
+def _separator(path: Path) -> str:
+    """Of the columns: the one by which the header names the most that are known."""
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        header = file.readline(READ_AT_ONCE).rstrip("\r\n")
+    if header.startswith("sep="):
+        raise InputError(f"{path} begins with the line {header!r}, which Excel alone takes for no row. Remove the line")
+    known = {by: len({*next(csv.reader([header], delimiter=by), [])} & {*COLUMNS}) for by in SEPARATORS}
+    return max(SEPARATORS, key=lambda by: (known[by], header.count(by)))
+
+
+def _count_rows(path: Path, separator: str) -> int:
     """Below the header. InputError for a quote that was left open: Arrow reads on to the next one, however many
     recordings lie between."""
     n, header, has_suffix = -1, [], True
     most = csv.field_size_limit(LARGEST_CELL)  # of this process
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        reader = csv.reader(file, strict=True, delimiter=separator)
         try:
             for row in filter(None, reader):
                 n += 1
@@ -117,7 +150,7 @@ def _count_rows(path: Path) -> int:
                     _, *lines = LINE_BREAK.split(cell)
                     if lines and COLUMNS.get(name) == pa.string():
                         raise csv.Error(f"its {name} goes over several lines")
-                    if any(_looks_like_a_row(line, len(header), at, has_suffix) for line in lines):
+                    if any(_looks_like_a_row(line.split(separator), len(header), at, has_suffix) for line in lines):
                         raise csv.Error("a line inside its quotes looks like a row of its own")
         except csv.Error as error:
             where = f"line {reader.line_num} of {path}"
@@ -127,13 +160,13 @@ def _count_rows(path: Path) -> int:
     return max(n, 0)
 
 
-def _looks_like_a_row(line: str, n_columns: int, at: int, has_suffix: bool) -> bool:
-    cells = line.split(",")
+def _looks_like_a_row(cells: list[str], n_columns: int, at: int, has_suffix: bool) -> bool:
     return len(cells) >= n_columns and (not has_suffix or SUFFIX.search(cells[at].strip(' "')) is not None)
 
 
 def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
     """A start or a Subject that is passed over gives other audio its label, or a patient to both sides of a split."""
+    renamed: dict[str, str] = {}
     for field, column in zip(table.schema, table.columns, strict=True):
         if field.name in COLUMNS:
             continue
@@ -148,7 +181,53 @@ def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
             if plain in others and known not in table.column_names and (is_text or _has_numbers(column)):
                 meant = known
         if meant is not None:
-            raise InputError(f"{path} has the column {field.name!r}; expected {meant!r}. Rename it, or take it out")
+            renamed.setdefault(meant, field.name)
+    if renamed:
+        them, columns = ("it", "the column") if len(renamed) == 1 else ("them", "the columns")
+        has, expected = (" and ".join(map(repr, some)) for some in (renamed.values(), renamed))
+        raise InputError(f"{path} has {columns} {has}; expected {expected}. Rename {them}, or take {them} out")
+
+
+def _seconds(path: Path, name: str, cells: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
+    """The cells of a CSV file as numbers; InputError for the first that is none. Excel has commas in numbers where it
+    separates columns by something else; beside a comma that separates, 1,234 may be a thousand and more."""
+    texts = pc.utf8_trim_whitespace(_without_blanks(cells))
+    if separator != "," and not pc.any(pc.match_substring(texts, ".")).as_py():
+        texts = pc.replace_substring(texts, ",", ".", max_replacements=1)
+    try:
+        return pc.cast(texts, pa.float64())
+    except pa.ArrowInvalid:
+        wrong = next(cell for cell, text in zip(cells.to_pylist(), texts, strict=True) if not _is_number(text))
+        raise InputError(
+            f"{path} cannot be read as a table: its {name} has {wrong!r}; expected seconds with a decimal point, such "
+            "as 12.5. Correct it, or leave the cell empty"
+        ) from None
+
+
+def _is_number(text: pa.StringScalar) -> bool:
+    try:
+        text.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _refuse_half_of_a_segment(path: Path, table: pa.Table, unused: tuple[str, ...]) -> None:
+    """Segments of one file that all last to its end, or from its begin, give one sound several labels."""
+    given = [name for name in TIMES if name in table.column_names and table.column(name).null_count < len(table)]
+    if len(given) != 1:
+        return
+    counts = table.column("path").filter(table.column(given[0]).is_valid()).value_counts()
+    several = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(several):
+        (other,) = {*TIMES} - {*given}
+        first, n = several[0]["values"].as_py(), several[0]["counts"].as_py()
+        told = f"; not used are {', '.join(map(repr, unused))}" if unused else ""
+        each = "last to its end" if other == "end_s" else "begin where it does"
+        raise InputError(
+            f"{path} has {given[0]} without {other}, so that all {n} segments of {shown(first)} {each}{told}. Add "
+            f"{other}: seconds from the file's begin"
+        )
 
 
 def _has_numbers(column: pa.ChunkedArray) -> bool:

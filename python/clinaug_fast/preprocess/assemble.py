@@ -185,6 +185,7 @@ def cure(codes: Collection[str]) -> str:
         Code.TOO_SHORT: "lower --min-seconds",
     }
     if not codes or {*codes} - {*known}:
-        return "Repair the files"
+        of_segments = {Code.EMPTY, Code.TRUNCATED} & {*codes}
+        return "Repair the files" + (" (or the table's times, where a reason says so)" if of_segments else "")
     cures = " and ".join(known[code] for code in sorted(codes))
     return cures[0].upper() + cures[1:]
