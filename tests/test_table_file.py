@@ -131,7 +131,7 @@ def test_a_table_is_read_whatever_separates_its_columns(tmp_path: Path, separato
 
 
 def test_decimal_commas_are_read_where_columns_are_separated_otherwise(tmp_path: Path):
-    corpus = read_corpus(saved(tmp_path, 'path;label;start_s;end_s\nx.wav;a;0,5;1,25\ny.wav;b;"2";"3,5"\n'))
+    corpus = read_corpus(saved(tmp_path, '\n\npath;label;start_s;end_s\nx.wav;a;0,5;1,25\ny.wav;b;"2";"3,5"\n'))
     assert [(recording.start_s, recording.end_s) for recording in corpus.recordings] == [(0.5, 1.25), (2.0, 3.5)]
 
 

@@ -125,7 +125,9 @@ def _read_csv(path: Path) -> pa.Table:
 def _separator(path: Path) -> str:
     """Of the columns: the one by which the header names the most that are known."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header = file.readline(READ_AT_ONCE).rstrip("\r\n")
+        header = ""
+        while not header and (line := file.readline(READ_AT_ONCE // 8)):  # no more than csv takes in a cell
+            header = line.rstrip("\r\n")
     if header.startswith("sep="):
         raise InputError(f"{path} begins with the line {header!r}, which Excel alone takes for no row. Remove the line")
     known = {by: len({*next(csv.reader([header], delimiter=by), [])} & {*COLUMNS}) for by in SEPARATORS}
