@@ -1,4 +1,4 @@
-"""Fréchet and kernel distance as torchmetrics computes them for us, against their definitions in float64."""
+"""Fréchet and kernel distance against their definitions in float64, and the kernel distance against torchmetrics."""
 
 import sys
 
@@ -9,6 +9,7 @@ import torch
 
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.evaluate.distances import (
+    _AsTheyAre,
     frechet_distance,
     kernel_distance,
     kernel_distance_by_label,
@@ -48,6 +49,17 @@ def test_kernel_distance_is_its_definition_and_without_bias():
     alike = [kernel_distance(embedded(10, 2 * seed), embedded(10, 2 * seed + 1)) for seed in range(40)]
     assert min(alike) < 0 < max(alike)
     assert abs(np.mean(alike)) < np.std(alike) / 3
+
+
+@pytest.mark.parametrize("n", [2, 512, 700])
+@pytest.mark.filterwarnings("ignore:.*will save all extracted features")
+def test_kernel_distance_is_what_torchmetrics_makes_of_all_pairs(n: int):
+    kid = pytest.importorskip("torchmetrics.image.kid")
+    a, b = embedded(n, 0).double(), embedded(n, 1, 0.1).double()
+    metric = kid.KernelInceptionDistance(_AsTheyAre(6), subsets=1, subset_size=n)
+    metric.update(a, real=True)
+    metric.update(b, real=False)
+    assert kernel_distance(a, b) == pytest.approx(float(metric.compute()[0]), rel=1e-9)
 
 
 def test_kernel_distance_by_label_is_the_mean_over_labels():

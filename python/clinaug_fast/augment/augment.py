@@ -35,6 +35,7 @@ BUILD = ("recipe", "arithmetic")  # of a lineage: what is not the user's to set
 PICTURE = "real_above_augmented.png"
 NOISE_RANGE_DB = 20.0
 CLIPS_AT_ONCE = 1024  # altered ones that specaugment makes
+FIRST_CLIPS_AT_ONCE = 64  # of recordings, by which their files are known
 WINDOWS_AT_ONCE = 64  # whose sound is held
 AHEAD = 2  # recordings a thread that are begun before their turn
 OF_SOURCE = ("recording", "subject", "site", "device", "label", "start_s")  # what an altered clip has from the real one
@@ -155,8 +156,8 @@ def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig,
     with ThreadPoolExecutor(threads) as pool:  # a recording at a time, in order
         waiting: deque[Future[Made]] = deque()  # of few: what is made waits in memory for its turn
         try:
-            for source in sources.each:
-                waiting.append(pool.submit(_copies_of, features, sources, config, stopped, source))
+            for source, first_clip in _with_first_clips(features, sources):
+                waiting.append(pool.submit(_copies_of, features, sources, config, stopped, source, first_clip))
                 if len(waiting) > AHEAD * threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -165,6 +166,13 @@ def _parts(features: FeatureSet, sources: Sources | None, config: AugmentConfig,
             stopped.set()
             for begun in waiting:
                 begun.cancel()
+
+
+def _with_first_clips(features: FeatureSet, sources: Sources) -> Iterator[tuple[Source, np.ndarray]]:
+    """Read some at once: a shard is mapped anew for each reading, which takes longer than a short recording's sound."""
+    for begin in range(0, len(sources.each), FIRST_CLIPS_AT_ONCE):
+        some = sources.each[begin : begin + FIRST_CLIPS_AT_ONCE]
+        yield from zip(some, features.clips([source.rows[0] for source in some]), strict=True)
 
 
 def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
@@ -187,11 +195,16 @@ def _masked(features: FeatureSet, config: AugmentConfig) -> Iterator[Made]:
 
 
 def _copies_of(
-    features: FeatureSet, sources: Sources, config: AugmentConfig, stopped: threading.Event, source: Source
+    features: FeatureSet,
+    sources: Sources,
+    config: AugmentConfig,
+    stopped: threading.Event,
+    source: Source,
+    first_clip: np.ndarray,
 ) -> Made:
     settings = sources.settings
     mel, length = settings.mel, settings.length
-    samples, ids = waveform(source, sources, features), features.index.column("id")
+    samples, ids = waveform(source, first_clip, sources, features), features.index.column("id")
     copies = np.empty((config.copies, len(source.rows), *features.clip_shape), np.float32)
     windows = np.empty((min(WINDOWS_AT_ONCE, len(source.rows)), length), np.float32)
     for copy, first in product(range(config.copies), range(0, len(source.rows), len(windows))):

@@ -90,7 +90,7 @@ def _clip_config(features: FeatureSet) -> tuple[ClipConfig | None, str]:
     return clip, ""
 
 
-def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarray:
+def waveform(source: Source, first_clip: np.ndarray, sources: Sources, features: FeatureSet) -> np.ndarray:
     """(T,) float32 of the whole recording, as preprocess decodes it. InputError where it no longer can be, or its first
     clip is not what it was: of a file that was replaced, or changed in place, the size may be the same."""
     settings, path = sources.settings, source.recording.path
@@ -109,8 +109,7 @@ def waveform(source: Source, sources: Sources, features: FeatureSet) -> np.ndarr
     first = source.windows[0]
     off = np.inf
     if source.windows.max() < len(windows):
-        then, now = features.clips(source.rows[:1])[0], native.log_mel(windows[first], settings.mel)
-        off = np.median(np.abs(now - then))
+        off = np.median(np.abs(native.log_mel(windows[first], settings.mel) - first_clip))
     if not off <= ALIKE:
         raise InputError(
             f"{path} does not hold the sound that {features.path} was made of: its file was changed since. {ANEW}"

@@ -102,10 +102,11 @@ def fold_quality(
             f"fold {fold} is compared without the clips of {', '.join(map(repr, few))}: a set, the test part or half "
             "of the training part has fewer than two of them"
         )
+    progress.start(f"training embedders, fold {fold}", HALVES * config.steps)
     by_half = []
     for half, ((seen, sets), n_of_label) in enumerate(zip(shown, counts, strict=True)):
         seed = derived_seed("embedder", config.seed, fold, half)
-        on_step = partial(progress.advance, note=f"fold {fold}")
+        on_step = partial(progress.advance, note=f"half {half + 1}")
         clips, classes = torch.from_numpy(seen.clips), torch.from_numpy(seen.classes)
         model = train_classifier(clips, classes, len(features.labels), config, seed, device=device, on_step=on_step)
         by_half.append(_distances(model, tested, sets, n_of_label, seed, device))
@@ -114,7 +115,10 @@ def fold_quality(
         for name, measures in by_half[0].items()
     }
     looked_at = {REAL: tested, **arms}
-    copied = {name: nearest(part.clips, training.clips, groups) for name, part in looked_at.items()}
+    progress.start(f"looking for copies, fold {fold}", sum(len(part.clips) for part in looked_at.values()))
+    copied = {
+        name: nearest(part.clips, training.clips, groups, on_clips=progress.advance) for name, part in looked_at.items()
+    }
     pairs = {
         arm: [
             {

@@ -3,6 +3,7 @@
 Works on log-mels themselves, each without its mean: a gain changes nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +24,15 @@ class Nearest:
     ratios: np.ndarray  # (n,) float64 in [0, 1]: over the distance of the nearest clip of any other group
 
 
-def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest:
+def nearest(
+    clips: np.ndarray, among: np.ndarray, groups: np.ndarray, *, on_clips: Callable[[int], None] = lambda n: None
+) -> Nearest:
     """Of `clips` (n, n_mels, n_frames) in `among` (m, n_mels, n_frames), whose groups are `groups` (m,), two or more.
 
     What sounds like nobody in particular is about as near to one patient as to the next: its ratio is near 1. A copy is
     near to its original alone: its ratio is near 0, however smooth the generator is (Lowe's ratio test). That of an
     exact copy is 0, even where several have the original, but that of a clip without contrast, such as silence, is 1.
-    None is near to one without, which all smooth ones would be.
+    None is near to one without, which all smooth ones would be. `on_clips` is told how many more are done.
     """
     y = _flat(among)
     y_squares, n, faint = np.square(y).sum(axis=1), len(clips), NO_CONTRAST * y.shape[1]
@@ -52,6 +55,7 @@ def nearest(clips: np.ndarray, among: np.ndarray, groups: np.ndarray) -> Nearest
         second[part][np.isinf(second[part])] = first[part][np.isinf(second[part])]  # nobody else's: the ratio is 1
         second[part][first[part] == 0.0] = np.inf  # whoever else has it: the ratio is 0,
         second[part][x_squares <= faint] = 0.0  # or 1
+        on_clips(len(x))
     first, second = np.sqrt(np.maximum(first, 0.0)), np.sqrt(np.maximum(second, 0.0))
     ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0.0)
     return Nearest(rows, first / np.sqrt(y.shape[1]), ratios)

@@ -18,7 +18,7 @@ from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.evaluate.admission import admitted_rows, check_real
 from clinaug_fast.evaluate.distances import refuse_without_torchmetrics
-from clinaug_fast.evaluate.fold_quality import HALVES, PAIRS, REAL, FoldQuality, fold_quality
+from clinaug_fast.evaluate.fold_quality import PAIRS, REAL, FoldQuality, fold_quality
 from clinaug_fast.evaluate.scores import over_folds, rounded
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
@@ -111,7 +111,6 @@ def quality(
 
     def make() -> QualityResult:
         with atomic_folder(out) as draft:
-            progress.start("training embedders", HALVES * len(chosen) * config.steps)
             found = []
             for fold in chosen:
                 rows = {arm: by_fold[fold] for arm, by_fold in admitted.items()}

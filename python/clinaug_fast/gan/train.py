@@ -76,8 +76,10 @@ def train(
     progress, device = progress or Silent(), chosen_device(device)
     chosen = folds.chosen(only_folds)
     check_clip_shape(features.clip_shape, features.mel)
+    features.refuse_one_label()
     for fold in chosen:
-        _check(features, folds, fold)
+        _refuse_few_clips(features, folds, fold)
+    features.refuse_not_finite(np.unique(np.concatenate([folds.rows(features, fold)[0] for fold in chosen])))
     begun = Run.begin(Path(run), features, folds, config)
 
     missing = [fold for fold in chosen if not begun.folder(fold).exists()]
@@ -148,17 +150,15 @@ def _refuse_without_room(run: Run, features: FeatureSet, config: GanConfig) -> N
                 raise
 
 
-def _check(features: FeatureSet, folds: Folds, fold: int) -> None:
-    """Two labels or more, enough clips of each and numbers in all of them, in the training part of the fold."""
+def _refuse_few_clips(features: FeatureSet, folds: Folds, fold: int) -> None:
+    """InputError where the training part of the fold has too few of a label."""
     rows, _ = folds.rows(features, fold)
-    features.refuse_one_label()
     counts = np.bincount(features.classes[rows], minlength=len(features.labels))
     if counts.min() < FEWEST_CLIPS:
         raise InputError(
             f"fold {fold} has {counts.min()} training clips of {features.labels[counts.argmin()]!r}; expected at least "
             f"{FEWEST_CLIPS}. Add recordings of this label, or split into other folds"
         )
-    features.refuse_not_finite(rows)
 
 
 def train_fold(
