@@ -234,3 +234,7 @@ def test_names_that_are_made_up_are_no_other_spellings_of_given_ones(tmp_path: P
     soundfile.write(tmp_path / "r4.wav", soundfile.read(tmp_path / "r0.wav")[0], 8000)
     table.write_text(table.read_text() + "\nr4.wav,a,,0,8")
     assert audit(table).subjects == ["alike-2", "Alike-1", *["p1 + p2 + alike-3"] * 2, "P1 + P2", "alike-2"]
+
+
+def test_a_sound_turned_upside_down_is_the_same():
+    assert score(noise(2.0), -noise(2.0), 0.5) == pytest.approx(1.0, abs=1e-3)

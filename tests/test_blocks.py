@@ -331,3 +331,7 @@ def test_a_block_without_a_clip_has_an_empty_shard(tmp_path: Path, monkeypatch):
     features = FeatureSet.open(tmp_path / "out")
     assert [entry["rows"] for entry in features.about["shards"]] == [8, 8, 8, 0, 8, 8, 8, 8, 8]
     assert features.clips().shape == (64, 32, 32)
+
+
+def test_two_segments_of_one_file_are_one_block():
+    assert cut_into_blocks(listing([blocks.BLOCK_BYTES - 1] * 2, ["a.wav"] * 2)) == [range(2)]

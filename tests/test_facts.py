@@ -306,3 +306,39 @@ def test_segments_of_one_file_that_hold_the_same_are_not_parted(tmp_path: Path, 
     copies = about["corpus_facts"]["copies"]
     assert (copies["sounds"], copies["recordings"]) == (4, 12)
     assert (copies["of_one_label_and_several_subjects"], copies["of_several_labels"]) == (2, 0)
+
+
+def test_one_label_that_can_be_judged_is_none() -> None:
+    classes, same = np.arange(40) % 2, np.ones(40)
+    groups = np.where(classes == 0, np.arange(40), 1000)  # label b has one subject
+    found = duration_and_level_shortcut(same, same, same, classes, groups, "ab")
+    assert found["labels_left_out"] == ["b"]
+    assert (found["recordings"], found["macro_f1"], found["chance"]) == (0, None, None)
+
+
+def test_the_labels_that_are_judged_are_drawn_from_all() -> None:
+    classes, rng = np.arange(2000) % 200, np.random.default_rng(0)
+    seconds = 6.0 * np.maximum(classes - 100, 0) + rng.standard_normal(2000)  # the later half is told
+    noise, labels = rng.standard_normal((2, 2000)), [f"l{k}" for k in range(200)]
+    found = duration_and_level_shortcut(seconds, *noise, classes, np.arange(2000), labels)
+    assert found["by"]["duration"] > 0.2
+
+
+def test_what_is_well_above_chance_is_warned_of() -> None:
+    found = drawn(400, told_by=1.0)
+    assert 0.4 < found["macro_f1"] < 0.55
+    assert found["warning"]
+
+
+def test_a_warning_says_where_no_two_recordings_are_known_to_be_of_one_subject() -> None:
+    told = "No two recordings are known to be of one subject"
+    assert told in drawn(400, told_by=6.0)["warning"]
+    assert told not in drawn(400, told_by=6.0, groups=np.arange(400) // 4)["warning"]
+
+
+def test_a_peak_that_tells_the_label_is_a_level() -> None:
+    classes, rng = np.arange(200) % 4, np.random.default_rng(0)
+    seconds, rms_db = rng.standard_normal((2, 200))
+    found = duration_and_level_shortcut(seconds, rms_db, 0.2 * (1 + classes), classes, np.arange(200), "abcd")
+    assert found["by"]["level"] > 0.8
+    assert found["warning"].startswith("level alone predicts")

@@ -14,6 +14,7 @@ from clinaug_fast.features import folds
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds, show_table, write_folds
 from clinaug_fast.features.lineage import generated_lineage
+from clinaug_fast.runs import own_fingerprint
 from clinaug_fast.shown import columns
 from conftest import MEL
 
@@ -264,3 +265,21 @@ def test_many_folds_are_shown_in_blocks_that_80_columns_hold():
     assert len(ends) == 1
     assert max(ends) <= 80
     assert all(len(line) > 90 for line in lines if "xx" in line)  # it moves its own row alone
+
+
+def test_a_group_that_the_first_and_the_last_fold_test_is_refused(tiny_folds: Folds, tmp_path: Path):
+    about = json.loads(json.dumps(tiny_folds.about))
+    about["folds"][2]["test_groups"].append(about["folds"][0]["test_groups"][0])
+    (tmp_path / "folds.json").write_text(json.dumps(about | {"fingerprint": own_fingerprint(about)}))
+    with pytest.raises(InputError, match="in two folds"):
+        Folds.load(tmp_path / "folds.json")
+
+
+def test_what_is_uneven_is_so_from_fold_to_fold():
+    def told(*tested: int) -> str | None:
+        return Folds({"folds": [{"test_recordings": [n, n]} for n in tested]}).uneven()
+
+    assert told(4, 8) is None
+    assert told(4, 9) == "fold 1 tests 18 recordings and fold 0 8: subjects differ much in size, or there are few"
+    assert folds._unevenness(np.array([[1, 10], [1, 10]])) == 0.0
+    assert folds._unevenness(np.array([[1, 1], [3, 3]])) == pytest.approx(0.5)

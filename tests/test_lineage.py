@@ -114,3 +114,13 @@ def test_what_cannot_be_compared_is_refused(
     synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0], **changed)
     with pytest.raises(InputError, match=sentence):
         unseen_rows(synthetic, tiny_features, tiny_folds, 0)
+
+
+def test_a_generator_of_another_split_that_met_no_test_subject_is_taken(
+    tiny_features: FeatureSet, tiny_folds: Folds, tmp_path: Path
+):
+    lineage = generated_lineage(tiny_features, tiny_folds, "run", [0])
+    lineage["folds"] = "0" * 16
+    lineage["trained_on_groups"]["0"].pop()
+    synthetic = generate(tmp_path / "set", tiny_features, tiny_folds, [0], lineage=lineage)
+    assert unseen_rows(synthetic, tiny_features, tiny_folds, 0).tolist() == [0, 1, 2]

@@ -152,3 +152,23 @@ def test_frames_are_compared_with_the_nearest_and_in_little_memory() -> None:
         found.b_db[:, :-64:128], compare(SMALL, SMALL).a_db[:, : found.b_db[:, :-64:128].shape[1]]
     )
     np.testing.assert_array_equal(found.b_db[:, 64:200], np.repeat(found.b_db[:, [0, 128, 256]], [1, 128, 7], axis=1))
+
+
+def test_bands_are_told_by_their_centres_under_either_contract() -> None:
+    htk = SMALL.with_changes(mel_scale="htk")
+    centres = zip(band_edges_hz(SMALL)[1:-1], band_edges_hz(htk)[1:-1], strict=True)
+    for band, a_and_b in zip(compare(SMALL, htk).by_band, centres, strict=True):
+        assert (band["a_hz"], band["b_hz"]) == pytest.approx(a_and_b, abs=0.01)
+
+
+def test_either_contract_is_refused_for_empty_bands() -> None:
+    empty = SMALL.with_changes(n_fft=64, hop_length=64, n_mels=40)
+    for a, b in ((empty, SMALL), (SMALL, empty)):
+        with pytest.raises(SettingsError, match="empty"):
+            compare(a, b)
+
+
+def test_a_file_that_is_called_as_a_preset_comes_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "heart").write_text(json.dumps({"mel": SMALL.model_dump()}))
+    assert read_mel("heart") == SMALL

@@ -227,12 +227,13 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    "harm", ["no shard", "cut shard", "no index", "other index", "other subjects", "other JSON", "no digest"]
+    "harm",
+    ["no shard", "cut shard", "no index", "other index", "other subjects", "other facts", "other JSON", "no digest"],
 )
 def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: Path, harm: str):
     parts = make_parts(corpus, tmp_path / "out", 2)
     shard, index = sorted(parts[1].glob("shards/*"))[-1], sorted(parts[1].glob("blocks/*.index.parquet"))[-1]
-    about = sorted(parts[1].glob("blocks/*.json"))[-1]
+    about, facts = (sorted(parts[1].glob(f"blocks/*.{suffix}"))[-1] for suffix in ("json", "facts.parquet"))
     match harm:
         case "no shard":
             shard.unlink()
@@ -242,16 +243,17 @@ def test_a_damaged_part_is_refused_and_nothing_is_moved(corpus: Path, tmp_path: 
             index.unlink()
         case "other index":
             index.write_bytes(index.read_bytes()[:-1] + b"x")
-        case "other subjects":
-            rows = pq.read_table(index)
+        case "other subjects" | "other facts":
+            path = facts if harm == "other facts" else index
+            rows = pq.read_table(path)
             columns = {name: rows[name] for name in rows.column_names} | {"subject": ["p9"] * len(rows)}
-            pq.write_table(pa.table(columns, schema=rows.schema), index)
+            pq.write_table(pa.table(columns, schema=rows.schema), path)
         case "other JSON":
             about.write_text("[]")
         case "no digest":
             about.write_text(json.dumps(json.loads(about.read_text()) | {"digests": {}}))
     left = [files(part) for part in parts]
-    named = about.name if harm in ("other JSON", "no digest") else f"({shard.name}|{index.name})"
+    named = about.name if harm in ("other JSON", "no digest") else f"({shard.name}|{index.name}|{facts.name})"
     with pytest.raises(InputError, match=f"{named}.*Remove .* and make this part anew"):
         merge(parts, tmp_path / "out")
     assert [files(part) for part in parts] == left

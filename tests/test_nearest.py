@@ -104,3 +104,17 @@ def test_clips_that_are_all_alike_have_no_spread_to_compare_with():
     real, classes = np.repeat(clips(1, 11), 4, axis=0), np.zeros(4, np.int64)
     with pytest.raises(InputError, match="no label has two real clips that differ"):
         relative_spread(real, classes, real, classes)
+
+
+def test_relative_spread_counts_labels_with_two_clips_on_either_side():
+    real, classes = clips(20, 9), np.repeat([0, 1], 10)
+    assert relative_spread(real[:11], classes[:11], real, classes) == pytest.approx(1.0)  # one of label 1: not told
+    expected = (1 + spread(real[10:12]) / spread(real[10:])) / 2
+    assert relative_spread(real[:12], classes[:12], real, classes) == pytest.approx(expected)
+
+
+def test_exact_copies_are_ones_whatever_rounding_leaves():
+    among = np.random.default_rng(12).normal(-8, 2, (40, 30, 30)).astype(np.float32)
+    among[20:] = among[:20]
+    gains = np.linspace(0.1, 9.0, 20, dtype=np.float32)[:, None, None]
+    assert nearest(among[:20] + gains, among, np.arange(40)).ratios.tolist() == [0.0] * 20

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from clinaug_fast.corpus.origins import label_by_origin
+from clinaug_fast.corpus.origins import _Told, _warning, label_by_origin
 from conftest import MEL_OPTIONS, sound
 
 LABELS = ["crackle", "normal", "wheeze"]
@@ -182,3 +182,30 @@ def test_a_card_tells_what_is_not_known(tiny_corpus: Path, tmp_path: Path, cli) 
     assert "72 clips of 18 recordings with 3 labels, made by" in card
     assert "| Subjects | 0 known; 18 recordings without one |" in card
     assert "Paths, subjects, sites and devices are as the corpus has them" in card
+
+
+def test_the_commonest_are_listed_first() -> None:
+    rows = [("normal", k, f"{k:02}") for k in range(25)] + [("normal", 30 + k, "most") for k in range(3)]
+    about = found(rows)["by_label"]["normal"]
+    assert about == {"named": {"most": 3} | {f"{k:02}": 1 for k in range(19)}, "others": 6}
+    assert next(iter(about["named"])) == "most"
+
+
+def test_the_name_that_is_told_is_rare_among_the_others() -> None:
+    rows = [("crackle", k, "CA"[k > 1]) for k in range(4)] + [("normal", 10 + k, "CB"[k > 0]) for k in range(6)]
+    warning = found(rows)["warning"]
+    assert "'crackle' is told" in warning
+    assert "('A' has 2 of its 4, 0 of the others' 6)" in warning
+
+
+def test_a_subject_is_told_by_the_shares_of_those_that_are_left() -> None:
+    own = [("crackle", k, "AAADD"[k]) for k in range(5)] + [("crackle", 4, "A")]
+    rest = [("normal", 10 + k, "DBBBB"[k]) for k in range(5)] + [("normal", 10, "B"), ("normal", 11, "A")]
+    told = "'crackle' is told by the device alone, right of 100% of its subjects and 80% of"
+    assert told in found(own + rest)["warning"]
+
+
+def test_labels_as_clear_and_less_clear_are_counted_apart() -> None:
+    told = [_Told(k, clear, 1.0, 0, 4, 4, 0, 9) for k, clear in enumerate((1.0, 0.95, 0.85, 0.7))]
+    warning = _warning(told, list("abcd"), np.array(["A"], object), "site")
+    assert "; so 1 more label is; less clearly 2. A classifier" in warning

@@ -85,3 +85,13 @@ def test_a_whole_file_holds_its_segments(cli, tmp_path: Path):
     told = "a.wav of subject 'p' and a.wav@0.5-0.9 of subject 'q' share sound; expected segments of different subjects"
     assert told in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_segment_inside_another_of_its_subject_hides_none_of_it(tmp_path: Path):
+    rows = [("a.wav", 0, 10, "p"), ("a.wav", 1, 2, "p"), ("a.wav", 3, 4, "q")]
+    assert is_refused(table(tmp_path, *rows))
+
+
+def test_a_sample_that_two_subjects_share_is_refused(tmp_path: Path):
+    assert is_refused(table(tmp_path, ("a.wav", 0.0, 1.0 + 1 / 44100, "p"), ("a.wav", 1.0, 2.0, "q")))
+    assert not is_refused(table(tmp_path, ("a.wav", 0.0, 1.0 + 1e-9, "p"), ("a.wav", 1.0, 2.0, "q")))

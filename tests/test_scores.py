@@ -126,3 +126,15 @@ def test_every_score_agrees_with_counting(data, n_labels):
     assert none["confusion"] == [[pairs.count((t, p)) for p in range(n_labels)] for t in range(n_labels)]
     assert none["tested"] == n
     assert json.loads(json.dumps(scores)) == scores
+
+
+def test_a_row_of_the_confusion_adds_up_to_what_was_tested_of_its_label():
+    cells = {Cell("none", f, s): certain([0, 1, 1], [0, 1, (f + s) % 2]) for f in range(3) for s in range(2)}
+    none = score_cells(cells, ["a", "b"])["arms"]["none"]["window"]
+    assert np.sum(none["confusion"], axis=1).tolist() == [3.0, 6.0]
+    assert none["tested"] == 9
+
+
+def test_two_folds_and_small_differences_have_an_interval():
+    half = 12.7062 * 0.0005 / np.sqrt(2) * np.sqrt(1 / 2 + 1)  # t of one degree of freedom
+    assert corrected_interval(np.array([0.2, 0.2005]), 2) == pytest.approx((0.20025 - half, 0.20025 + half), abs=1e-7)

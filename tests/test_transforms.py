@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, with_noise
+from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
 from clinaug_fast.errors import SettingsError
 
 RATE = 8000
@@ -101,3 +101,17 @@ def test_masks_of_every_width_up_to_the_share_are_drawn():
         changed = masked(clip, 0.2, rng) != clip
         widths.add(int(changed.all(axis=1).sum()))
     assert widths == set(range(9))  # two masks of 0 to 4 bands
+
+
+def test_frames_are_masked_as_bands_are_from_the_first_to_the_last():
+    rng, clip = np.random.default_rng(0), np.random.default_rng(1).normal(size=(20, 30)).astype(np.float32)
+    changed = np.stack([masked(clip, 0.2, rng) != clip for _ in range(300)])
+    bands, frames = changed.all(axis=2), changed.all(axis=1)
+    assert {*frames.sum(axis=1).tolist()} == {*range(13)}  # two masks of 0 to 6 frames
+    assert bands.any(axis=0).all()
+    assert frames.any(axis=0).all()
+
+
+@pytest.mark.parametrize(("share", "size", "expected"), [(0.29, 100, 29), (0.2, 32, 6), (0.57, 100, 57)])
+def test_a_share_of_so_many_is_so_many(share: float, size: int, expected: int):
+    assert widest(share, size) == expected

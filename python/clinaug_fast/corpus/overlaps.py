@@ -26,20 +26,14 @@ def refuse_shared_sound(recordings: pa.Table, root: Path) -> None:
     subject = pc.rank(known.column("subject"), tiebreaker="dense").to_pylist()
     start = known.column("start_s").fill_null(0.0).to_pylist()
     end = known.column("end_s").fill_null(np.inf).to_pylist()
-    file, last, other = -1, -1, -1  # rows of the file: that which ends last, and that of another subject which does
+    file = last = -1  # of a file the row that ends last: another that reaches as far would have been refused with it
     for row in np.lexsort((start, path)).tolist():
         if path[row] != file:
-            file, last, other = path[row], row, -1
+            file, last = path[row], row
             continue
-        for before in (last, other):
-            if before >= 0 and subject[before] != subject[row] and end[before] > start[row] + ROUNDING_S:
-                _refuse(known.slice(before, 1).to_pylist()[0], known.slice(row, 1).to_pylist()[0])
-        if subject[row] == subject[last]:
-            last = row if end[row] > end[last] else last
-        elif end[row] > end[last]:
-            last, other = row, last
-        elif other < 0 or end[row] > end[other]:
-            other = row
+        if subject[last] != subject[row] and end[last] > start[row] + ROUNDING_S:
+            _refuse(known.slice(last, 1).to_pylist()[0], known.slice(row, 1).to_pylist()[0])
+        last = row if end[row] > end[last] else last
 
 
 def _files(paths: list[str], root: Path) -> list[int]:
