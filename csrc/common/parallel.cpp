@@ -139,6 +139,16 @@ std::function<void()> rounding_as_here(const std::function<void()>& job) {
     job();
     _mm_setcsr(before);
   };
+#elif defined(__aarch64__)
+  std::uint64_t here;
+  asm volatile("mrs %0, fpcr" : "=r"(here));
+  return [&job, here] {
+    std::uint64_t before;
+    asm volatile("mrs %0, fpcr" : "=r"(before));
+    asm volatile("msr fpcr, %0" : : "r"(here));
+    job();
+    asm volatile("msr fpcr, %0" : : "r"(before));
+  };
 #else
   return job;
 #endif
