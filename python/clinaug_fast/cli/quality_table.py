@@ -1,6 +1,7 @@
 """The quality of generated clips as a person reads it: one table, and the sentences that say what it does not tell."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,25 @@ def quality_table(about: Mapping[str, Any], out: Path, *, plain: bool) -> Group 
 
 def _rows(about: Mapping[str, Any], with_sd: bool) -> dict[str, list[str]]:
     sets = {REAL: about["real"], **about["arms"]}
-    return {name: [_cell(measured, measure, with_sd) for measure in COLUMNS] for name, measured in sets.items()}
+    digits = {"spread": 2, "near_copies": 1}
+    digits |= {measure: _digits(of[measure]["mean"] for of in sets.values()) for measure in ("frechet", "kernel")}
+    return {
+        name: [
+            _cell(measured[measure], 100 if measure == "near_copies" else 1, digits[measure], with_sd)
+            for measure in COLUMNS
+        ]
+        for name, measured in sets.items()
+    }
 
 
-def _cell(measured: Mapping[str, Any], measure: str, with_sd: bool) -> str:
-    scale, digits = (100, 1) if measure == "near_copies" else (1, 2)
-    mean, sd = measured[measure]["mean"], measured[measure]["sd"]
+def _digits(distances: Iterable[float]) -> int:
+    """Behind the point, two or more: embedders that were trained for few steps see small distances."""
+    largest = max(map(abs, distances))
+    return max(2, 2 - floor(log10(largest))) if largest > 0.0 else 2
+
+
+def _cell(measured: Mapping[str, Any], scale: int, digits: int, with_sd: bool) -> str:
+    mean, sd = measured["mean"], measured["sd"]
     cell = f"{round(scale * mean, digits) + 0.0:.{digits}f}"  # no -0.00
     return f"{cell} ± {scale * sd:.{digits}f}" if with_sd and sd is not None else cell
 
