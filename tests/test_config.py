@@ -21,6 +21,8 @@ def test_n_samples_is_the_shortest_waveform_with_exactly_n_frames(mel: MelConfig
     n_samples = mel.n_samples(n_frames)
     assert mel.n_frames(n_samples) == n_frames
     assert mel.n_frames(n_samples - 1) < n_frames
+    with pytest.raises(SettingsError, match="n_frames is 0; expected at least 1"):
+        mel.n_samples(0)
 
 
 @given(contracts, st.integers(1, 5000))

@@ -43,3 +43,11 @@ def test_another_schema_version_and_none_are_refused(tmp_path: Path, text: str):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError, match=r"x\.json is not of schema version 3\. Make it anew"):
         read_versioned(tmp_path / "x.json", "a thing", 3, "Make it anew", {})
+
+
+def test_a_file_in_place_of_a_folder_and_the_reverse_get_a_sentence(tmp_path: Path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(InputError, match=r"x\.json/y\.json does not exist; expected a thing\. Check the path"):
+        read_record(tmp_path / "x.json" / "y.json", "a thing", {})
+    with pytest.raises(InputError, match=r" is a folder; expected a thing\. Check the path"):
+        read_record(tmp_path, "a thing", {})

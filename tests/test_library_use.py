@@ -254,6 +254,12 @@ def test_no_threads_for_an_audit(tiny_corpus: Path) -> None:
         audit(tiny_corpus, threads=0)
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1.5, None])
+def test_no_threads_are_no_damage_to_a_feature_set(features: FeatureSet, threads: object) -> None:
+    with pytest.raises(SettingsError, match=f"threads is {threads}; expected"):
+        verify(features.path, threads=threads)
+
+
 def test_type_checkers_see_every_setting_of_a_contract() -> None:
     """`MelConfig.__init__` is spelt out for them alone."""
     (spelt,) = (

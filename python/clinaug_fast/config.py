@@ -244,8 +244,8 @@ class MelConfig(Settings, frozen=True):
         return 0 if n_samples <= 0 or padded < self.n_fft else 1 + (padded - self.n_fft) // self.hop_length
 
     def n_samples(self, n_frames: int) -> int:
-        """The shortest waveform that has exactly `n_frames` frames; SettingsError where none has."""
-        n_frames = _not_of_numpy(n_frames)
+        """The shortest waveform that has exactly `n_frames` frames, 1 or more; SettingsError where none has."""
+        n_frames = whole_number("n_frames", n_frames, least=1)
         span = self.n_fft + (n_frames - 1) * self.hop_length
         n_samples = max(1, span - 2 * (self.n_fft // 2) * self.center)
         if self.n_frames(n_samples) != n_frames:  # centred frames at every sample: even one sample has two

@@ -51,9 +51,10 @@ def _reading(path: Path, what: str, mend: str | None) -> Iterator[None]:
     try:
         with naming(path):
             yield
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         mend = mend or "Check the path, or run the stage before"
-        raise InputError(f"{path} does not exist; expected {what}. {mend}") from None
+        found = "is a folder" if isinstance(error, IsADirectoryError) else "does not exist"
+        raise InputError(f"{path} {found}; expected {what}. {mend}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not {what}: {error}. {mend or MEND}") from None
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clinaug_fast.config import whole_number
 from clinaug_fast.errors import InputError, UnreadableError, cannot_be_read, is_of_the_system, is_shortage
 from clinaug_fast.features.card import CARD
 from clinaug_fast.features.feature_set import (
@@ -56,7 +57,7 @@ class Report:
 
 def verify(path: AnyPath, *, threads: int = 1, progress: Progress = Silent()) -> Report:
     """Check the feature set in `path` against what its features.json says. InputError where there is no such folder."""
-    path = Path(path)
+    path, threads = Path(path), whole_number("threads", threads, least=1)
     if not path.is_dir():
         raise InputError(f"{path} is no folder; expected a feature set. Check the path")
     refuse_part(path)
