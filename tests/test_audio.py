@@ -12,7 +12,7 @@ import soxr
 from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import audio
-from clinaug_fast.corpus.audio import decode, mixed, wav_rate
+from clinaug_fast.corpus.audio import decode, inspect, mixed, wav_rate
 from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected
 from conftest import MEL, sound, unprivileged
@@ -379,3 +379,11 @@ def test_formats_that_nobody_can_tell_whole_from_cut_are_not_read(tmp_path: Path
     code, reason = rejected(tmp_path / "x.wav")
     assert (code, reason.endswith(" is not read. Encode it as WAV or FLAC")) == (Code.UNREADABLE, True)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_and_a_folder_are_told_as_such(tmp_path: Path, make):
+    make(tmp_path / "x.flac")
+    with pytest.raises(Rejected, match="it is a pipe, a device or a folder; expected a file") as told:
+        inspect(tmp_path / "x.flac")
+    assert told.value.code is Code.UNREADABLE

@@ -27,7 +27,8 @@ from test_preprocess import CLIP
 def test_altered_recordings_wait_for_their_turn_in_small_numbers(monkeypatch) -> None:
     """One long recording in front, and all others would be made while it is and wait in memory."""
     begun = []
-    monkeypatch.setattr(augment, "_copies_of", lambda *given: begun.append(given[-1]) or given[-1])
+    monkeypatch.setattr(augment, "_with_first_clips", lambda features, sources: ((it, None) for it in sources.each))
+    monkeypatch.setattr(augment, "_copies_of", lambda *given: begun.append(given[-2]) or given[-2])
     parts = augment._parts(None, SimpleNamespace(each=range(100)), None, 3)
     for number, made in enumerate(parts):
         assert made == number
@@ -118,3 +119,8 @@ def test_generate_keeps_of_each_label_what_it_shows(tmp_path: Path, tiny_feature
     monkeypatch.setattr(generate, "save_real_above", lambda path, real, shown, *given: drawn.extend(shown))
     generate.generate(tmp_path / "run", tiny_features, tiny_folds, tmp_path / "made")
     assert [clips.base for clips in drawn] == [None] * 3
+    monkeypatch.setattr(generate, "BATCH", 2)  # and names go on from one batch to the next
+    run, out = tmp_path / "run", tmp_path / "more"
+    made = generate.generate(run, tiny_features, tiny_folds, out, n_per_label=5, only_folds=[1]).features
+    expected = [f"fold1/{label}/{number:05d}" for label in tiny_features.labels for number in range(5)]
+    assert made.column("id").tolist() == made.column("recording").tolist() == expected

@@ -253,3 +253,25 @@ def test_a_label_of_white_space_is_in_no_table(cli: Cli, corpus: Path, tmp_path:
     assert done.exit_code == 0, done.output
     assert "1 recording is not in" in done.stderr
     assert len(read_corpus(tmp_path / f"made{suffix}")) == 9
+
+
+def test_a_table_in_a_linked_folder_leads_to_the_same_files(cli: Cli, tmp_path: Path, tiny_corpus: Path) -> None:
+    (tmp_path / "real/deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/deep/er")
+    assert cli("audit", tiny_corpus, tmp_path / "link/t.csv").exit_code == 0
+    there = read_corpus(tmp_path / "link/t.csv")
+    assert {os.path.realpath(found.path) for found in there.recordings} == {
+        os.path.realpath(found.path) for found in read_corpus(tiny_corpus).recordings
+    }
+
+
+def test_a_link_to_nowhere_is_no_new_table(cli: Cli, tmp_path: Path, tiny_corpus: Path) -> None:
+    (tmp_path / "t.csv").symlink_to("nowhere.csv")
+    done = cli("audit", tiny_corpus, tmp_path / "t.csv")
+    assert done.exit_code == 3
+    assert "t.csv exists; expected a new table" in done.stderr
+
+
+def test_columns_that_say_nothing_are_not_in_the_table(cli: Cli, tmp_path: Path, tiny_corpus: Path) -> None:
+    assert cli("audit", tiny_corpus, tmp_path / "t.csv").exit_code == 0
+    assert {*(tmp_path / "t.csv").read_text().splitlines()[0].split(",")} <= {"path", "label", "subject"}

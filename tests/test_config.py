@@ -1,11 +1,13 @@
 """Settings: defaults that follow, sentences for what is wrong, frames and samples that invert each other."""
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
 from clinaug_fast.errors import SettingsError
+from clinaug_fast.native import log_mel
 
 contracts = st.builds(
     lambda n_fft, hop_length, center: MelConfig(n_fft=n_fft, hop_length=hop_length, center=center, n_mels=4),
@@ -145,3 +147,18 @@ def test_a_copy_with_other_fields_has_a_contract_of_its_own():
     assert changed.model_copy(update={"n_fft": None}) == MelConfig(n_mels=12, log="db")
     with pytest.raises(SettingsError, match="n_mels is 0"):
         mel.model_copy(update={"n_mels": 0})
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("log", ["db", "log10", "ln"])
+def test_ten_times_the_sound_is_20_db_in_any_unit(log: str, power: int):
+    mel = MelConfig(sample_rate=8000, n_fft=256, n_mels=8, log=log, power=power)
+    quiet = 0.01 * np.random.default_rng(0).standard_normal(mel.n_samples(4)).astype(np.float32)
+    difference = log_mel(10 * quiet, mel) - log_mel(quiet, mel)
+    np.testing.assert_allclose(difference * mel.unit_db, 20.0, rtol=1e-4)
+
+
+def test_numbers_of_numpy_do_not_overflow():
+    mel = MelConfig(sample_rate=8000, n_fft=1024, hop_length=256, n_mels=8)
+    assert mel.n_frames(np.int16(32_000)) == mel.n_frames(32_000)
+    assert mel.n_samples(np.int16(400)) == mel.n_samples(400)

@@ -201,3 +201,47 @@ def test_a_file_of_nothing_but_empty_chunks_is_given_up():
     file = io.BytesIO(b"RIFF....WAVE" + bytes(1 << 20))
     assert cut(file, 1 << 20) is None
     assert file.tell() < 1 << 17
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_chunk_of_odd_length_before_the_samples_is_passed_over_with_its_padding(kind: str):
+    name, chunks = HEADERS[kind]
+    whole, size, padding = encoded(CHUNKED[kind]), 3, bytes(1)
+    if kind == "w64":
+        size, padding = 24 + 3, bytes(5)
+    at = whole.index(name)
+    odd = whole[:at] + chunks.header.pack(b"odd ", size) + b"abc" + padding + whole[at:]
+    assert verdict(odd) is None
+    assert re.match(r"the header declares \d+ bytes of samples, the file holds", verdict(odd[:-5000]) or "")
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
+def test_a_sphere_file_of_one_byte_a_sample_need_not_tell_it(subtype: str):
+    whole = encoded({"format": "NIST", "subtype": subtype})
+    silent = re.sub(rb"sample_n_bytes -\w+ 1\n", lambda line: b" " * (len(line[0]) - 1) + b"\n", whole)
+    assert silent != whole
+    assert verdict(silent) is None
+    assert re.match(r"the header declares \d+ bytes of samples, the file holds", verdict(silent[:-5000]) or "")
+
+
+def test_what_sox_leaves_in_aiff_is_open_for_any_frame():
+    for frame in range(1, 256):
+        whole = bytearray(encoded(CHUNKED["aiff"]))
+        at = whole.index(b"SSND") + 4
+        whole[at : at + 4] = struct.pack(">I", 0x7F000000 // frame * frame + 8)
+        assert verdict(bytes(whole)) is None, frame
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0x7FFFF000])
+def test_what_goes_on_behind_a_size_left_open_is_no_fault(tmp_path: Path, size: int):
+    """More than 2 GiB from a pipe; the file is sparse."""
+    head = bytearray(encoded(CHUNKED["wav"])[:44])
+    head[40:44] = struct.pack("<I", size)
+    with open(tmp_path / "x.wav", "wb+") as file:
+        file.write(head)
+        for at in (44 + size, 44 + size + 1000):
+            file.seek(at)
+            file.write(b"\x81\x92" * 500)
+        n_bytes = file.seek(0, 1)
+        file.seek(0)
+        assert cut(file, n_bytes) is None

@@ -274,3 +274,28 @@ def test_a_start_of_zero_without_an_end_is_the_whole_file(tmp_path: Path):
     (tmp_path / "table.csv").write_text("path,label,start_s,end_s\nx.wav,a,,\ny.wav,b,,\nx.wav,a,0,\n")
     with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):
         read_corpus(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("column", ["path", "label", "subject"])
+def test_the_fingerprint_sees_names_beyond_the_rows_that_are_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+):
+    monkeypatch.setattr("clinaug_fast.corpus.recordings.ROWS_AT_ONCE", 2)
+    rows = [{"path": f"{k}.wav", "label": "ab"[k % 2], "subject": f"p{k}"} for k in range(5)]
+    seen = set()
+    for last in ("7.wav", "8.wav"):
+        text = "".join(
+            f"{row['path']},{row['label']},{row['subject']}\n"
+            for row in [*rows, rows[0] | {"path": "6.wav", column: last}]
+        )
+        seen.add(read_corpus(table(tmp_path, f"path,label,subject\n{text}")).fingerprint)
+    assert len(seen) == 2
+
+
+def test_the_order_of_a_tables_rows_is_of_no_consequence(tmp_path: Path):
+    rows = ["x.wav,a,2,3", "x.wav,b,0,1", "y.wav,b,,", "x.wav,a,1,2"]
+    one, other = (
+        read_corpus(table(tmp_path, "\n".join(["path,label,start_s,end_s", *some]))) for some in (rows, rows[::-1])
+    )
+    assert one.table.equals(other.table)
+    assert one.fingerprint == other.fingerprint

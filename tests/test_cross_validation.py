@@ -69,7 +69,7 @@ def write_generated(
     lineage = generated_lineage(features, folds, "a run", list(range(len(folds)))) | changes
     with new_feature_set(path, MEL, SIZE, LABELS, lineage) as writer:
         for fold in range(len(folds)):
-            for label in [*labels] * 8:
+            for label in ([*labels] * 8)[:: -1 if fold % 2 else 1]:
                 name, clip = f"{fold}/{len(writer):03}", stripes(label, rng)
                 if bad is not None and len(writer) == 8 * len(labels) * len(folds) - 1:
                     clip[3, 3] = bad
@@ -385,3 +385,9 @@ def test_clips_of_one_recording_have_one_label(tmp_path):
     features = FeatureSet.open(tmp_path / "mixed")
     with pytest.raises(InputError, match=r"clips of 'r0' in .*mixed have several labels; expected one a recording"):
         evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG)
+
+
+def test_a_fold_that_lacks_one_seed_is_not_scored(tmp_path, features, folds):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG)
+    Cell("none", 1, CONFIG.seeds - 1).path(tmp_path / "out").unlink()
+    assert score_stored(tmp_path / "out")["folds"] == [0]

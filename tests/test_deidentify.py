@@ -18,7 +18,14 @@ from clinaug_fast.corpus.recordings import Recording, read_corpus
 from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.verify import verify
-from clinaug_fast.preprocess.deidentify import key_check, keyed_hash, public_fields, read_or_make_key, rejected_row
+from clinaug_fast.preprocess.deidentify import (
+    key_check,
+    keyed_hash,
+    public_fields,
+    public_suffixes,
+    read_or_make_key,
+    rejected_row,
+)
 from clinaug_fast.preprocess.pipeline import preprocess
 from conftest import MEL
 
@@ -181,3 +188,8 @@ def test_it_is_told_where_names_and_reasons_are_to_be_had(tiny_corpus: Path, tmp
         file.write_bytes(b"no audio")
     with pytest.raises(RejectedError, match=r"UNREADABLE \(names and reasons without --deidentify, in another output"):
         preprocess(corpus, tmp_path / "none", MEL, clip, **how)
+
+
+def test_of_no_ignored_files_none_are_counted() -> None:
+    assert public_suffixes({}, KEY) == {} == public_suffixes({}, None)
+    assert public_suffixes({".txt": 2, ".Doe": 1}, KEY) == {"of any suffix": 3}

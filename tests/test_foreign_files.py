@@ -323,3 +323,11 @@ def test_what_no_terminal_obeys_is_shown_as_it_is():
     assert shown("a\x1b\x07\n\u202e\u2028\x9b") == r"a\x1b\x07\n\u202e\u2028\x9b"
     assert shown("a\u061c\u2066\u2069\u2029\x7f\udc80") == r"a\u061c\u2066\u2069\u2029\x7f\udc80"
     assert shown("a\nb\x1b", "\n") == "a\nb\\x1b"
+
+
+def test_a_refused_name_is_not_the_file_that_it_is_shown_as(tiny_corpus: Path, tmp_path: Path):
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    shutil.copy(corpus / "hum/p0_0.wav", os.fsencode(corpus) + b"/hum/\xff.wav")
+    shutil.copy(corpus / "hum/p0_0.wav", corpus / r"hum/\xff.wav")
+    counts = preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5).counts
+    assert (counts.rejected, counts.kept, counts.found) == ({"NAME": 1}, 19, 20)

@@ -25,6 +25,7 @@ from clinaug_fast.gan.train import (
     update_average,
     wasserstein_course,
 )
+from clinaug_fast.json_files import write_json
 from conftest import files
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=2, seed=5)
@@ -371,3 +372,14 @@ def test_wasserstein_course_smooths():
     rows[50]["wasserstein"] = 21.0
     assert wasserstein_course(rows) == (4.0, 2.0)
     assert wasserstein_course(rows[:3]) == (4.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [("labels", ["hum", "hiss", "knock"]), ("clip_shape", [32, 64]), ("mel", {"sample_rate": 4000}), ("features", "0")],
+)
+def test_whatever_a_run_is_told_by_cannot_be_changed(tiny_features, tiny_folds, tmp_path, name, changed):
+    run = Run.begin(tmp_path / "run", tiny_features, tiny_folds, GanConfig(width=2, latent_dim=4, steps=1))
+    write_json(tmp_path / "run/run.json", run.about | {name: changed})
+    with pytest.raises(InputError, match=r"run\.json was changed after it was made"):
+        Run.open(tmp_path / "run")

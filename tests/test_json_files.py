@@ -51,3 +51,9 @@ def test_a_file_in_place_of_a_folder_and_the_reverse_get_a_sentence(tmp_path: Pa
         read_record(tmp_path / "x.json" / "y.json", "a thing", {})
     with pytest.raises(InputError, match=r" is a folder; expected a thing\. Check the path"):
         read_record(tmp_path, "a thing", {})
+
+
+def test_a_file_of_no_lines_is_refused(tmp_path: Path):
+    (tmp_path / "x.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"x\.jsonl is not things: it holds nothing\. Restore the file"):
+        read_json_lines(tmp_path / "x.jsonl", "things", {"a": int})

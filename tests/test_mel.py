@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import SettingsError
-from clinaug_fast.mel import ON_EDGE, empty_bands, filter_bank, hz_to_mel, mel_to_hz, refuse_empty_bands
+from clinaug_fast.mel import (
+    ON_EDGE,
+    _bins_inside,
+    advise_bands,
+    empty_bands,
+    filter_bank,
+    hz_to_mel,
+    mel_to_hz,
+    refuse_empty_bands,
+)
 
 contracts = st.builds(
     lambda sample_rate, n_fft, n_mels, mel_scale, norm, f_min: MelConfig(
@@ -95,3 +104,14 @@ def test_a_range_too_narrow_for_any_size_is_to_be_widened_where_it_can(f_max: fl
 def test_a_range_that_cannot_be_widened_wants_a_larger_n_fft():
     with pytest.raises(SettingsError, match=r"Use a far larger n_fft$"):
         refuse_empty_bands(MelConfig(sample_rate=22050, n_fft=2, n_mels=64))
+
+
+def test_a_bin_beside_an_edge_is_inside_and_one_on_it_but_for_rounding_is_not():
+    for share, inside in ((1e-5, 1), (1e-9, 0)):
+        for place in (share * 100.0, 200.0 - share * 100.0):
+            assert _bins_inside(np.array([0.0, 100.0, 200.0]), np.array([place])).tolist() == [inside]
+
+
+def test_the_largest_fft_is_advised_where_only_it_will_do():
+    narrow = MelConfig(sample_rate=1 << 21, n_fft=4, n_mels=1, f_min=1.0, f_max=3.0)
+    assert advise_bands(narrow).smallest_n_fft == 1 << 20

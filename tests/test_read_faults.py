@@ -229,3 +229,22 @@ def test_preprocess_asks_twice(flac_corpus: Path, tmp_path: Path, monkeypatch: p
 def test_audit_asks_twice(flac_corpus: Path, monkeypatch: pytest.MonkeyPatch):
     doubted_once(monkeypatch, flat_sound, "_read_flat")
     assert not audit(flac_corpus).not_compared
+
+
+def test_a_file_is_read_through_to_its_end(file: Recording, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(read_faults, "BLOCK_BYTES", 4)
+    blocks = []
+
+    class Counting(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            blocks.append(super().read(size))
+            return blocks[-1]
+
+    monkeypatch.setattr(read_faults, "open", lambda path, *mode, **how: Counting(path), raising=False)
+
+    def decoded() -> None:
+        raise Rejected(Code.UNREADABLE, "libsndfile says so")
+
+    with pytest.raises(Rejected, match="libsndfile says so"):
+        decoded_for_sure(file, decoded)
+    assert b"".join(blocks) == b"some bytes"

@@ -22,6 +22,7 @@ from clinaug_fast.runs import (
     claim,
     fingerprint,
     fingerprint_file,
+    own_fingerprint,
     put_in_place,
     refuse_changed,
     where_pids_count,
@@ -108,7 +109,7 @@ def test_a_draft_of_another_users_living_process_stays(tmp_path: Path, monkeypat
     def not_ours(*x):
         raise PermissionError
 
-    draft = tmp_path / f".out.{platform.node()}.1.draft"
+    draft = tmp_path / f".out.{where_pids_count()}.1.draft"
     draft.mkdir()
     monkeypatch.setattr(os, "kill", not_ours)
     with atomic_folder(tmp_path / "out"):
@@ -202,3 +203,17 @@ def test_a_disk_that_fails_is_told_and_one_that_cannot_flush_is_not(tmp_path: Pa
     for number in (errno.EINVAL, errno.EOPNOTSUPP):
         write_text(tmp_path / str(number), "x")
         assert (tmp_path / str(number)).read_text() == "x"
+
+
+def test_the_draft_of_a_killed_process_of_our_number_is_removed_and_our_own_is_not(tmp_path: Path):
+    """In a container each process may be number 1."""
+    (tmp_path / f".x.json.{where_pids_count()}.{os.getpid()}-00000000-1.draft").write_text("x")
+    with atomic_file(tmp_path / "x.json") as draft:
+        draft.write_text("x")
+        write_json(tmp_path / "x.json", [])
+        assert sorted(os.listdir(tmp_path)) == [draft.name, "x.json"]
+
+
+def test_a_files_own_fingerprint_knows_neither_itself_nor_who_made_it():
+    about = {"a": 1, "fingerprint": "0", "provenance": {"python": "3.11"}}
+    assert own_fingerprint(about) == own_fingerprint({"a": 1}) != own_fingerprint({"a": 2})

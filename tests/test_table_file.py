@@ -1,5 +1,8 @@
 """A table as spreadsheets save it: what would lose a recording or read it otherwise is refused with its line."""
 
+import csv
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -336,3 +339,57 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"t\.parquet cannot be read as a table"):
         read_corpus(path)
+
+
+@pytest.mark.parametrize("name", ["path", "label", "subject", "site", "device"])
+def test_a_known_column_that_is_there_twice_is_refused(tmp_path: Path, name: str):
+    text = f"path,label,subject,site,device,{name}\nx.wav,a,p,s,d,1\ny.wav,b,q,s,d,2\n"
+    with pytest.raises(InputError, match=rf"has {name} more than once; expected each column once"):
+        read_corpus(saved(tmp_path, text))
+
+
+def test_long_remarks_are_read_wherever_the_path_stands(tmp_path: Path):
+    remark = '"a cough, then, a bark\nno cough, no, bark\n"'
+    corpus = read_corpus(saved(tmp_path, f"label,path,remark\na,x.wav,{remark}\nb,y.wav,\n"))
+    assert names(corpus) == ["x.wav", "y.wav"]
+
+
+def test_the_known_columns_tell_what_separates_them(tmp_path: Path):
+    corpus = read_corpus(saved(tmp_path, "path,label,heard; maybe; by; whom\nx.wav,a,1\ny.wav,b,2\n"))
+    assert (names(corpus), corpus.unused) == (["x.wav", "y.wav"], ("heard; maybe; by; whom",))
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_tables_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(path: Path) -> pa.Table:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr("clinaug_fast.corpus.table_file._read_csv", failing)
+    with pytest.raises(OSError, match=r"Input/output error: .*table\.csv"):
+        read_corpus(saved(tmp_path, with_rows({})))
+
+
+@pytest.mark.parametrize("kind", [pa.int16(), pa.float32(), pa.decimal128(12, 2)], ids=str)
+def test_times_of_another_name_are_refused_whatever_numbers_they_are(tmp_path: Path, kind: pa.DataType):
+    onsets = pa.array([0, 1], pa.int8()).cast(kind)
+    pq.write_table(pa.table({"path": ["x.wav", "y.wav"], "label": ["a", "b"], "onset": onsets}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="has the column 'onset'; expected 'start_s'"):
+        read_corpus(tmp_path / "t.parquet")
+
+
+def test_a_known_column_may_stand_beside_one_spelled_like_it(tmp_path: Path):
+    corpus = read_corpus(
+        saved(tmp_path, "path,label,start_s,end_s,StartS,sub-ject,subject\nx.wav,a,0,1,5,s,p\ny.wav,b,0,1,5,s,q\n")
+    )
+    assert corpus.unused == ("StartS", "sub-ject")
+
+
+@pytest.mark.parametrize("by", [";", "\t"])
+def test_names_in_capitals_are_told_whatever_separates_them(tmp_path: Path, by: str):
+    with pytest.raises(InputError, match=r"has the columns 'Path' and 'Label'; expected 'path' and 'label'"):
+        read_corpus(saved(tmp_path, "Path,Label\nx.wav,a\ny.wav,b\n".replace(",", by)))
+
+
+def test_the_limit_of_the_process_on_cells_stays(tmp_path: Path):
+    before = csv.field_size_limit()
+    read_corpus(saved(tmp_path, 'path,label\n"x.wav",a\ny.wav,b\n'))
+    assert csv.field_size_limit() == before

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from clinaug_fast.config import ClipConfig
 from clinaug_fast.errors import InputError, cannot_be_read
 from clinaug_fast.features import verify as module
 from clinaug_fast.features.feature_set import INDEX_SCHEMA, FeatureSet, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.features.verify import Report, verify
 from clinaug_fast.preprocess.pipeline import preprocess
@@ -281,3 +283,15 @@ def test_a_lost_index_is_told_with_the_shards_that_are_there(made: Path, tmp_pat
     (copy / "index.parquet").unlink()
     report = verify(copy)
     assert (report.shards, report.damaged) == (1, ["index.parquet"])
+
+
+@pytest.mark.parametrize("where", ["shards", "n_clips"])
+def test_another_number_of_clips_than_the_index_has_is_told(copy: Path, where: str) -> None:
+    about = json.loads((copy / "features.json").read_text())
+    if where == "n_clips":
+        about["n_clips"] += 1
+    else:
+        about["shards"][0]["rows"] += 1
+    told = list(misplaced(about, pq.read_table(copy / "index.parquet", schema=INDEX_SCHEMA), INDEX_SCHEMA))
+    assert len(told) == 1
+    assert re.match(r"it has (\d+) rows, features.json says \d+ clips, its shards hold \d+$", told[0])
