@@ -98,6 +98,8 @@ def test_a_segment_behind_the_end_is_empty(tmp_path: Path):
     path = write(tmp_path / "x.wav", sound("hum", 0))
     reason = "the segment from 5 s has no samples; the file holds 1.200 s. Correct the table, whose times are seconds"
     assert rejected(path, 5.0, 6.0) == (Code.EMPTY, reason)
+    empty = write(tmp_path / "empty.wav", np.zeros(0))
+    assert rejected(empty, 0.0, 1.0) == (Code.EMPTY, "the file has no samples; the file holds 0.000 s")
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

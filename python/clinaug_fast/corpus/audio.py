@@ -29,6 +29,7 @@ from clinaug_fast.corpus import containers, mpeg
 from clinaug_fast.corpus.frames import RECENT_FILES, read_frames, stamp_of
 from clinaug_fast.corpus.read_faults import WatchedFile
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
+from clinaug_fast.corpus.segment_times import frames_of_segment
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
 from clinaug_fast.shown import counted
 
@@ -130,7 +131,8 @@ def open_audio(recording: Recording) -> AudioFile:
             raise Rejected(Code.UNREADABLE, "DWVW cannot be read. Encode it as WAV or FLAC")
         if declared > MAX_SAMPLES_PER_BYTE * n_bytes:
             raise Rejected(Code.UNREADABLE, "its header leaves its length open; encode it anew into a file")
-        return AudioFile(sound, n_bytes, *segment_of(recording, declared, sound.samplerate))
+        frames = frames_of_segment(recording.start_s, recording.end_s, declared, sound.samplerate)
+        return AudioFile(sound, n_bytes, *frames)
     except Rejected:
         sound.close()
         raise
@@ -323,21 +325,6 @@ def _samples(file: AudioFile) -> np.ndarray:
     if samples is None:
         samples = read_frames(sound, file.start, file.stop)
     return samples
-
-
-def segment_of(recording: Recording, declared: int, rate: int) -> tuple[int, int]:
-    """The frames [start, stop) of a recording in its file of `declared` frames; raises Rejected."""
-    start = round((recording.start_s or 0.0) * rate)
-    stop = declared if recording.end_s is None else min(declared, round(recording.end_s * rate))
-    mend = ". Correct the table, whose times are seconds"
-    if start >= stop:
-        given = [(word, at) for word, at in (("from", recording.start_s), ("to", recording.end_s)) if at is not None]
-        part, mend = (f"the segment {given[0][0]} {given[0][1]:g} s", mend) if given else ("the file", "")
-        raise Rejected(Code.EMPTY, f"{part} has no samples; the file holds {declared / rate:.3f} s{mend}")
-    if recording.end_s is not None and recording.end_s > declared / rate + native.SEGMENT_OVERHANG_S:
-        ends = f"the segment ends at {recording.end_s:g} s, the file at {declared / rate:.3f} s"
-        raise Rejected(Code.TRUNCATED, f"{ends}{mend}")
-    return start, stop
 
 
 def _read_flac(path: Path | str, n_bytes: int, header: soundfile.SoundFile) -> np.ndarray | None:

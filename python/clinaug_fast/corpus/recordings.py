@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clinaug_fast import native
+from clinaug_fast.corpus.segment_times import refuse_half_of_a_segment
 from clinaug_fast.corpus.spellings import as_a_person, as_it_is_seen, refuse_two_spellings
 from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, read_table
 from clinaug_fast.errors import InputError, SettingsError, is_shortage
@@ -291,6 +292,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
     seen: dict[str, int] = {}  # the row of each id
+    times: list[tuple[str, float | None, float | None]] = []
     outside: dict[str, str] = {}  # files that lie there: the path that each was given
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
     for number, row in enumerate(_rows(table), start=1):
@@ -316,10 +318,12 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             label = columns["label"][columns["id"].index(row["id"])]
             raise InputError(f"{where} repeats row {_repeated(row, seen[row['id']], label, unused)}")
         seen[row["id"]] = number
+        times.append((relative, start_s, end_s))
         for name, column in columns.items():
             column.append(row.get(name))
     if not seen:
         raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
+    refuse_half_of_a_segment(path, times, some_of(unused))
     order = sorted(range(len(seen)), key=columns["id"].__getitem__)
     arrays = {
         name: pa.array([column[row] for row in order], COLUMNS.get(name, pa.string()))

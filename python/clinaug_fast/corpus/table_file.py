@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from clinaug_fast.corpus.segment_times import in_seconds
 from clinaug_fast.errors import InputError, is_shortage
-from clinaug_fast.shown import shown
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 COLUMNS = {
@@ -40,13 +40,12 @@ OTHER_NAMES = {  # of columns, in small letters and digits alone
         for unit in ("", "s", "sec", "seconds", "ms", "time", "times")
     ),
 }
-TIMES = ("start_s", "end_s")
 SUFFIX = re.compile(r"\.\w{2,5}$")
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 LARGEST_CELL = 1 << 30  # characters
 AS_UTF_8 = "Save it as CSV in UTF-8, comma-separated (Excel: 'CSV UTF-8')"
 SEPARATORS = (",", ";", "\t")  # Excel writes what the system's region has
-OTHER_COLUMNS = re.compile(r"Expected \d+ columns, got \d+")  # as Arrow says it
+OTHER_COLUMNS = re.compile(r"Expected (\d+) columns, got (\d+): ?(.*)")  # as Arrow says it
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 READ_AT_ONCE = 1 << 20  # bytes
 NO_THREADS = pa.csv.ReadOptions(use_threads=False)
@@ -64,8 +63,8 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
         if is_shortage(error) or (isinstance(error, OSError) and error.errno is not None):
             raise
         mend = AS_UTF_8 if is_csv else "Check its format"
-        if OTHER_COLUMNS.search(str(error)):
-            mend = "Put each cell that holds a comma, or what else separates columns, in double quotes"
+        if ragged := OTHER_COLUMNS.search(str(error)):
+            mend = _mend_of_ragged(*ragged.groups())
         raise InputError(f"{path} cannot be read as a table: {error}. {mend}") from None
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
         raise InputError(f"{path} has {' and '.join(twice)} more than once; expected each column once. Drop the others")
@@ -73,8 +72,8 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     _refuse_nearly_known(path, table)
     if missing := [name for name in ("path", "label") if name not in names]:
         raise InputError(
-            f"{path} has the columns {', '.join(names)}; expected path and label, comma-separated, and maybe subject, "
-            f"site, device, start_s, end_s, all named in the first row. Add {' and '.join(missing)}"
+            f"{path} has the columns {', '.join(names)}; expected path and label, and maybe subject, site, device, "
+            f"start_s, end_s, all named in the first row. Add {' and '.join(missing)}"
         )
     table = table.select([name for name in COLUMNS if name in names])
     for at, name in enumerate(table.column_names):  # pandas' word for nothing, which would be the subject "nan"
@@ -87,7 +86,6 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     for at, name in enumerate(table.column_names):
         if COLUMNS[name] == pa.string() and name != "path":  # which may end in a space
             table = table.set_column(at, name, _without_blanks(table.column(name)))
-    _refuse_half_of_a_segment(path, table, unused)
     return table, unused
 
 
@@ -116,22 +114,36 @@ def _read_csv(path: Path) -> pa.Table:
     table = pa.csv.read_csv(path, NO_THREADS, in_blocks, types)
     if n_rows not in (None, table.num_rows):
         raise InputError(f'{path} has {n_rows} rows by one reader, {table.num_rows} by another. Close or remove each "')
-    for at, name in enumerate(table.column_names):
-        if name in TIMES:
-            table = table.set_column(at, name, _seconds(path, name, table.column(at), separator))
-    return table
+    return in_seconds(path, table, separator)
+
+
+def _mend_of_ragged(expected: str, found: str, row: str) -> str:
+    """What to do about a row of another number of cells."""
+    if int(found) < int(expected):
+        return "Give each row a cell for each column of the first row, an empty one where nothing is to be said"
+    if {"path", "label"} <= {cell.strip(' "').lower() for cell in re.split("[,;\t]", row)}:
+        return "Remove the lines above the names of the columns"
+    return "Put a cell that holds what separates columns in double quotes, or remove what stands behind the last one"
 
 
 def _separator(path: Path) -> str:
-    """Of the columns: the one by which the header names the most that are known."""
+    """Of the columns: the one by which the first row names the most that are known."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header = ""
-        while not header and (line := file.readline(READ_AT_ONCE // 8)):  # no more than csv takes in a cell
-            header = line.rstrip("\r\n")
-    if header.startswith("sep="):
-        raise InputError(f"{path} begins with the line {header!r}, which Excel alone takes for no row. Remove the line")
-    known = {by: len({*next(csv.reader([header], delimiter=by), [])} & {*COLUMNS}) for by in SEPARATORS}
-    return max(SEPARATORS, key=lambda by: (known[by], header.count(by)))
+        if (line := file.readline(READ_AT_ONCE)).startswith("sep="):
+            line = line.rstrip("\r\n")
+            raise InputError(
+                f"{path} begins with the line {line!r}, which Excel alone takes for no row. Remove the line"
+            )
+        headers = {}
+        for by in SEPARATORS:
+            file.seek(0)
+            try:
+                headers[by] = next(filter(None, csv.reader(file, delimiter=by)), [])
+            except csv.Error:  # a cell of more than csv takes
+                headers[by] = []
+    if {"path", "label"} <= {*headers[","]}:
+        return ","
+    return max(SEPARATORS, key=lambda by: (len({*headers[by]} & {*COLUMNS}), len(headers[by])))
 
 
 def _count_rows(path: Path, separator: str) -> int:
@@ -188,48 +200,6 @@ def _refuse_nearly_known(path: Path, table: pa.Table) -> None:
         them, columns = ("it", "the column") if len(renamed) == 1 else ("them", "the columns")
         has, expected = (" and ".join(map(repr, some)) for some in (renamed.values(), renamed))
         raise InputError(f"{path} has {columns} {has}; expected {expected}. Rename {them}, or take {them} out")
-
-
-def _seconds(path: Path, name: str, cells: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
-    """The cells of a CSV file as numbers; InputError for the first that is none. Excel has commas in numbers where it
-    separates columns by something else; beside a comma that separates, 1,234 may be a thousand and more."""
-    texts = pc.utf8_trim_whitespace(_without_blanks(cells))
-    if separator != "," and not pc.any(pc.match_substring(texts, ".")).as_py():
-        texts = pc.replace_substring(texts, ",", ".", max_replacements=1)
-    try:
-        return pc.cast(texts, pa.float64())
-    except pa.ArrowInvalid:
-        wrong = next(cell for cell, text in zip(cells.to_pylist(), texts, strict=True) if not _is_number(text))
-        raise InputError(
-            f"{path} cannot be read as a table: its {name} has {wrong!r}; expected seconds with a decimal point, such "
-            "as 12.5. Correct it, or leave the cell empty"
-        ) from None
-
-
-def _is_number(text: pa.StringScalar) -> bool:
-    try:
-        text.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _refuse_half_of_a_segment(path: Path, table: pa.Table, unused: tuple[str, ...]) -> None:
-    """Segments of one file that all last to its end, or from its begin, give one sound several labels."""
-    given = [name for name in TIMES if name in table.column_names and table.column(name).null_count < len(table)]
-    if len(given) != 1:
-        return
-    counts = table.column("path").filter(table.column(given[0]).is_valid()).value_counts()
-    several = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(several):
-        (other,) = {*TIMES} - {*given}
-        first, n = several[0]["values"].as_py(), several[0]["counts"].as_py()
-        told = f"; not used are {', '.join(map(repr, unused))}" if unused else ""
-        each = "last to its end" if other == "end_s" else "begin where it does"
-        raise InputError(
-            f"{path} has {given[0]} without {other}, so that all {n} segments of {shown(first)} {each}{told}. Add "
-            f"{other}: seconds from the file's begin"
-        )
 
 
 def _has_numbers(column: pa.ChunkedArray) -> bool:

@@ -187,7 +187,7 @@ def _counts(counts: dict[str, Any], index: pa.Table) -> Iterator[tuple[str, str]
 
 
 def _card(path: Path) -> Iterator[tuple[str, str]]:
-    if not (path / CARD).exists():
+    if not (path / CARD).is_file():
         yield CARD, "it is missing; the command that made the set, preprocess or merge, writes it again"
 
 
