@@ -275,3 +275,17 @@ def test_a_link_to_nowhere_is_no_new_table(cli: Cli, tmp_path: Path, tiny_corpus
 def test_columns_that_say_nothing_are_not_in_the_table(cli: Cli, tmp_path: Path, tiny_corpus: Path) -> None:
     assert cli("audit", tiny_corpus, tmp_path / "t.csv").exit_code == 0
     assert {*(tmp_path / "t.csv").read_text().splitlines()[0].split(",")} <= {"path", "label", "subject"}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_segments_that_begin_with_their_file_stay_readable(
+    cli: Cli, tmp_path: Path, tiny_corpus: Path, suffix: str
+) -> None:
+    path = os.path.relpath(next(tiny_corpus.glob("hum/*.wav")), tmp_path)
+    other = os.path.relpath(next(tiny_corpus.glob("hiss/*.wav")), tmp_path)
+    rows = [f"{path},hum,0,0.6", f"{path},hum,0,1", f"{other},hiss,,", f"{path},hum,0.5,"]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,start_s,end_s", *rows]) + "\n")
+    assert cli("audit", tmp_path / "t.csv", tmp_path / f"made.{suffix}").exit_code == 0
+    corpora = [read_corpus(tmp_path / name) for name in ("t.csv", f"made.{suffix}")]
+    times = [sorted((r.start_s or 0.0, r.end_s or 9.0) for r in corpus.recordings) for corpus in corpora]
+    assert times[0] == times[1] == [(0.0, 0.6), (0.0, 1.0), (0.0, 9.0), (0.5, 9.0)]

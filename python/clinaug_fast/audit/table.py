@@ -69,6 +69,10 @@ def write_subjects(found: Audit, table: AnyPath) -> LeftOut:
         os.path.relpath(os.path.join(real(os.path.dirname(path)), os.path.basename(path)), folder) for path in full
     ]
     columns = columns.set_column(0, "path", pa.array(paths, pa.string())).filter(pa.array(~(unnamed | over_lines)))
+    # Several segments that begin with their file are told from rows that have lost their begin.
+    start_s, has_end = columns.column("start_s"), columns.column("end_s").is_valid()
+    at = columns.column_names.index("start_s")
+    columns = columns.set_column(at, "start_s", pc.if_else(has_end, start_s.fill_null(0.0), start_s))
     # Columns that say nothing would only be in a reader's way.
     columns = columns.select([name for name in columns.column_names if columns.column(name).null_count < len(columns)])
     if table.suffix.lower() == ".csv":
