@@ -3,6 +3,7 @@
 import errno
 import io
 import itertools
+import json
 import math
 import os
 import shutil
@@ -335,3 +336,23 @@ def test_a_block_without_a_clip_has_an_empty_shard(tmp_path: Path, monkeypatch):
 
 def test_two_segments_of_one_file_are_one_block():
     assert cut_into_blocks(listing([blocks.BLOCK_BYTES - 1] * 2, ["a.wav"] * 2)) == [range(2)]
+
+
+def test_rejected_recordings_stand_in_the_order_of_the_corpus_whichever_was_decoded_first(tmp_path: Path, monkeypatch):
+    corpus, work, last = write_corpus(tmp_path / "corpus"), workers.clips_of_batch, threading.Event()
+    for name in ("hiss/p0_0.wav", "knock/p2_1.wav"):
+        (corpus / name).write_bytes(b"no sound")
+
+    def late(recordings, rows, *x):
+        if rows.start == 0:
+            assert last.wait(10)
+        numbers = work(recordings, rows, *x)
+        if rows.stop == 18:
+            last.set()
+        return numbers
+
+    monkeypatch.setattr(workers, "clips_of_batch", late)
+    monkeypatch.setattr(workers, "BATCH_RECORDINGS", 9)
+    preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=2, max_bad=0.5)
+    rejected = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
+    assert [row["path"] for row in rejected] == ["hiss/p0_0.wav", "knock/p2_1.wav"]

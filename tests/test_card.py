@@ -130,3 +130,38 @@ def test_a_lost_card_is_named_and_written_again(tiny_corpus: Path, tmp_path: Pat
     assert cli(*command).exit_code == 0
     assert (tmp_path / "set" / CARD).read_bytes() == written
     assert cli("verify", tmp_path / "set").exit_code == 0
+
+
+def test_what_is_no_recording_of_the_set_is_counted(about: dict[str, Any], tmp_path: Path) -> None:
+    counts = {"found": 21, "kept": 18, "rejected": {"NAN": 2, "SHORT": 1}, "ignored": {}, "unlabelled": 4}
+    text = card(tmp_path, about | {"counts": about["counts"] | counts})
+    assert "21 recordings found = 18 kept + 3 rejected (" in text
+    assert rows(text, "## Nothing is lost") == [["NAN", "2"], ["SHORT", "1"]]
+    assert "Other files seen: none. Audio outside any label's folder: 4." in text
+
+
+@pytest.mark.parametrize(
+    ("without", "told"),
+    [
+        (0, "recordings, a subject's recordings left out together; from"),
+        (3, "recordings, a subject's recordings left out together, those of unknown subjects one by one; from"),
+        (18, "recordings, one by one, since no subject is known: recordings of one patient raise it; from"),
+    ],
+)
+def test_how_the_shortcut_was_looked_for_is_told(about: dict[str, Any], tmp_path: Path, without: int, told: str):
+    text = card(tmp_path, about | {"counts": about["counts"] | {"without_subject": without}})
+    assert f"18 of 18 {told}" in text
+
+
+def test_a_name_of_several_lines_stays_in_its_row(about: dict[str, Any], tmp_path: Path) -> None:
+    facts, counts = about["corpus_facts"], about["counts"]
+    of = facts["by_label"] | {"a\nb": facts["by_label"]["hum"]}
+    changed = {"corpus_facts": facts | {"by_label": of}, "counts": counts | {"clips": {"a\nb": 1}}}
+    assert rows(card(tmp_path, about | changed), "## By label")[0][0] == "a b"
+
+
+def test_the_code_of_the_card_opens_the_first_of_several_shards(about: dict[str, Any], tmp_path: Path) -> None:
+    shards = [about["shards"][0] | {"file": f"shards/{k:05d}.npy"} for k in range(2)]
+    assert 'np.load("shards/00000.npy", mmap_mode="r")  # (clips, mels, frames), of shard 0' in card(
+        tmp_path, about | {"shards": shards}
+    )

@@ -1,6 +1,7 @@
 """What every command does with its streams."""
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ import time
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -337,3 +339,15 @@ def test_a_terminal_of_no_columns_is_told_of_all_the_same(columns: str) -> None:
     command = [sys.executable, "-c", "from clinaug_fast.cli.main import run; run()", "bogus"]
     told = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": columns})
     assert (told.returncode, "No such command" in told.stderr) == (2, True)
+
+
+def test_an_error_of_the_system_is_told_with_both_names():
+    renamed = console._told(OSError(errno.EACCES, "Permission denied", b"a", None, "b"))
+    assert str(renamed).startswith("[Errno 13] Permission denied: 'a' -> 'b'. Check the path")
+
+
+@pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False), ("unknown", False)])
+def test_bars_are_drawn_on_terminals_that_can(monkeypatch, term: str, drawn: bool):
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("TERM", term)
+    assert console._has_a_terminal() is drawn

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from clinaug_fast.cli.arguments import chosen_folds
+from clinaug_fast.errors import SettingsError
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.folds import Folds
 from conftest import MEL_OPTIONS, SUBJECT_PATTERN, write_corpus
@@ -137,3 +139,9 @@ def test_more_subjects_are_asked_for_where_fewer_folds_would_not_do(cli: Cli, tm
     assert "a label comes from 1 subjects or recordings only" in result.stderr
     assert "Lower --folds" not in result.stderr
     assert "Add recordings of other subjects" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["\u00b2", "-1", "1.0", "", "1" * 5000])
+def test_a_fold_that_is_no_number_is_refused(text: str):
+    with pytest.raises(SettingsError, match="expected a number from 0 on, or all, alone"):
+        chosen_folds(["0", text])

@@ -115,3 +115,14 @@ def test_a_default_device_that_is_not_there():
     """Torch looks for one without a number, and ends in an error of its own."""
     with torch.device("mps"), as_torch_begins():
         assert torch.zeros(1).device.type == "cpu"
+
+
+def test_only_devices_that_are_there_are_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(chosen_device(name)) for name in ("cuda", "cuda:1")] == ["cuda", "cuda:1"]
+    with pytest.raises(SettingsError, match="device is cuda:2; expected a number below 2, or cuda alone"):
+        chosen_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match=r"device is cuda, but torch sees no CUDA device here\. Use --device cpu"):
+        chosen_device("cuda")

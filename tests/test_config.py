@@ -162,3 +162,7 @@ def test_numbers_of_numpy_do_not_overflow():
     mel = MelConfig(sample_rate=8000, n_fft=1024, hop_length=256, n_mels=8)
     assert mel.n_frames(np.int16(32_000)) == mel.n_frames(32_000)
     assert mel.n_samples(np.int16(400)) == mel.n_samples(400)
+
+
+def test_short_heart_sounds_are_repeated_and_others_are_not():
+    assert {name: preset.clip.short for name, preset in PRESETS.items()} == {"surgical": "pad", "heart": "tile"}

@@ -1,11 +1,14 @@
 """What a GAN's steps are given: labels, rates, seeds, and every setting."""
 
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from clinaug_fast.config import GanConfig
+from clinaug_fast.gan import generate as generating
 from clinaug_fast.gan.losses import wasserstein_estimate
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.train import METRICS_BYTES, train, train_fold
@@ -77,3 +80,16 @@ def test_the_room_that_is_asked_for_holds_all_that_a_fold_writes(tiny_features, 
     taken = sum(path.stat().st_blocks * 512 for path in (run.path / "fold_0").iterdir())
     assert 0.3 * asked[0] < taken <= asked[0]
     assert max(map(len, (run.path / "fold_0/metrics.jsonl").read_text().splitlines())) < METRICS_BYTES
+
+
+def test_the_first_clips_of_each_label_are_drawn_however_many_batches_there_are(
+    tmp_path: Path, monkeypatch, tiny_features, tiny_folds
+):
+    small, drawn = GanConfig(width=2, latent_dim=8, steps=1, batch_size=6, n_critic=1), []
+    train(tiny_features, tiny_folds, tmp_path / "run", small, only_folds=[1])
+    monkeypatch.setattr(generating, "BATCH", 3)
+    monkeypatch.setattr(generating, "save_real_above", lambda path, real, made, *x: drawn.extend(made))
+    out = tmp_path / "set"
+    made = generating.generate(tmp_path / "run", tiny_features, tiny_folds, out, n_per_label=5, only_folds=[1]).features
+    first = [made.clips(np.flatnonzero(made.classes == number)[:2]) for number in range(3)]
+    np.testing.assert_array_equal(drawn, first)

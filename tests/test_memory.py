@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -164,3 +165,15 @@ def test_clips_that_do_not_fit_on_as_many_threads_are_refused(tmp_path: Path):
         pipeline.preprocess(tmp_path, tmp_path / "out", MEL, clip, threads=4, memory=INTERPRETER_BYTES + (192 << 20))
     with pytest.raises(InputError, match="no audio"):  # on one they do
         pipeline.preprocess(tmp_path, tmp_path / "out", MEL, clip, threads=1, memory=INTERPRETER_BYTES + (192 << 20))
+
+
+@pytest.mark.parametrize(("machine", "limit"), [(1 << 30, 384 << 20), (4 << 30, 1 << 30), (64 << 30, 2 << 30)])
+def test_the_limit_is_a_quarter_of_a_small_machine(monkeypatch, machine: int, limit: int):
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": machine >> 12, "SC_PAGE_SIZE": 1 << 12}.get)
+    assert default_limit() == limit
+
+
+@pytest.mark.parametrize("text", ["1e400", "infG", "nan"])
+def test_a_size_that_is_no_number_of_bytes_is_refused(text: str):
+    with pytest.raises(SettingsError, match="expected a size such as 512M or 4G"):
+        parse_bytes(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clinaug_fast.errors import InputError, RejectedError
+from clinaug_fast.features.card import CARD
 from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.merge import merge
@@ -120,3 +121,12 @@ def test_other_things_that_are_named_like_parts_are_none(corpus: Path, tmp_path:
     (tmp_path / "out.part-0-of-3").write_text("no folder")
     preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5, part=Part(0, 2), progress=heard)
     assert not any("another number of parts" in warning for warning in heard.warnings)
+
+
+def test_a_repeated_merge_writes_a_lost_card_again(corpus: Path, tmp_path: Path):
+    parts, out = make_parts(corpus, tmp_path / "out", 2), tmp_path / "out"
+    merge(parts, out)
+    merged = files(out)
+    (out / CARD).unlink()
+    merge(parts, out)
+    assert files(out) == merged

@@ -251,3 +251,9 @@ def test_a_column_whose_name_is_nearly_one_that_is_known_is_refused(tmp_path: Pa
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     with pytest.raises(InputError, match=re.escape(f"has the column {name!r}; expected '{known}'. Rename it")):
         read_corpus(tmp_path / "t.parquet")
+
+
+def test_a_code_that_reads_like_a_number_is_another_subject(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text("path,label,subject\nx.wav,a,1e5\ny.wav,b,100000\n")
+    assert [recording.subject for recording in read_corpus(path).recordings] == ["1e5", "100000"]

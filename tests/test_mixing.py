@@ -91,3 +91,14 @@ def test_a_label_of_a_format_of_its_own_is_told(cli, tmp_path: Path, channels: s
     one = format_ == f"{RATE} Hz, 1 channel"
     assert ("All recordings have one sample rate and number of channels." in card) is one
     assert (f"hum: 6 from {format_}" in card) is not one
+
+
+def test_each_label_has_its_own_count_of_what_cancels(cli, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    for label, n in (("hiss", 1), ("knock", 2)):
+        for take, path in enumerate(sorted((corpus / label).iterdir())[:n]):
+            x = 0.3 * sound(label, take)
+            soundfile.write(path, np.stack([x, -x], axis=1), RATE, "PCM_16")
+    facts, stderr = facts_of(cli, corpus, tmp_path / "out")
+    assert facts["cancelled"] == {"hiss": 1, "knock": 2}
+    assert "as these cancel each other (hiss 1, knock 2): next to nothing" in stderr

@@ -167,3 +167,15 @@ def test_a_last_page_without_sound_does_not_count(tmp_path: Path, of_last: bool)
     for start in (len(whole) - 30_000, len(whole) - 300):
         segment = Recording(tmp_path / "x.ogg", "x.ogg", "a", start_s=start / RATE)
         np.testing.assert_array_equal(decode(segment, RATE).samples, whole[start:])
+
+
+@pytest.mark.parametrize("n", [1, 4, 20, 26, 30])
+def test_a_file_that_was_cut_within_the_head_of_a_page_is_told(whole: bytes, n: int):
+    at = pages(whole)[5]
+    assert lost(whole[: at + n]) == f"its last page, at byte {at}, is not whole"
+
+
+def test_streams_that_begin_together_are_not_joined():
+    """As Skeleton's does, whose pages hold no sound (RFC 3533): all first pages come before any other."""
+    beside, data = encoded("OPUS", 1), encoded("VORBIS", 2)
+    assert lost(beside[: pages(beside)[1]] + data) is None

@@ -11,6 +11,7 @@ from clinaug_fast.evaluate import quality
 from clinaug_fast.features import pictures
 from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.features.pictures import save_real_above
+from clinaug_fast.mel import band_edges_hz
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, n_mels=8)
 
@@ -76,3 +77,28 @@ def test_the_nearest_pairs_are_named_by_both_labels_where_they_differ(
     pairs = [{"real": ids[0], "id": ids[0], "ratio": 0.5}, {"real": ids[0], "id": ids[other], "ratio": 0.123}]
     quality._draw(tiny_features, tiny_features, pairs, tmp_path / "pairs.png")
     assert titles == [f"ratio 0.50, {labels[0]}", f"ratio 0.12, {labels[0]} / {labels[other]}"]
+
+
+def test_a_clip_lies_at_its_seconds_and_frequencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A band's centre is in the middle of its row, the lowest at the bottom."""
+    figure = drawn(tmp_path / "picture.png", 1, monkeypatch)
+    image = figure.axes[0].images[0]
+    assert (image.get_extent(), image.origin) == ([0, 10 * 16 / 8000, 0, 8], "lower")
+    centres = dict(enumerate(band_edges_hz(MEL)[1:-1]))
+    for place, hz in pictures._frequencies(MEL):
+        if hz < MEL.f_max:
+            below, part = divmod(place - 0.5, 1)
+            assert hz == pytest.approx(centres[below] + part * (centres[below + 1] - centres[below]))
+
+
+def test_made_clips_of_all_labels_lie_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    places, show = [], pictures._show
+
+    def noted(ax, *x):
+        places.append((ax.get_subplotspec().colspan.start, ax.get_subplotspec().rowspan.start))
+        return show(ax, *x)
+
+    monkeypatch.setattr(pictures, "_show", noted)
+    one, two = (np.random.default_rng(0).normal(size=(n, 8, 10)) for n in (1, 2))
+    save_real_above(tmp_path / "picture.png", [one, two], [two, one], ["a", "b"], MEL)
+    assert places == [(0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]

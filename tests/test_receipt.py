@@ -73,3 +73,8 @@ def test_peak_memory_never_falls() -> None:
     del held
     assert grown >= before
     assert peak_memory_bytes() >= grown > 64 << 20
+
+
+def test_text_tells_how_many_times_faster_than_real_time_a_run_was() -> None:
+    text = show_receipt(receipt_of(7.0, SPENT, threads=2))
+    assert text.startswith("2.00 h of audio in 7.0 s on 2 threads: 1,029 x real time, peak memory ")

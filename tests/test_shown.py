@@ -12,7 +12,7 @@ from typer.testing import Result
 from clinaug_fast.cli.console import Say
 from clinaug_fast.cli.score_table import score_table
 from clinaug_fast.json_files import read_json_lines, write_json_lines
-from clinaug_fast.shown import shown_in_json
+from clinaug_fast.shown import counted, padded, shown, shown_in_json
 from conftest import MEL_OPTIONS, write_corpus
 from test_cli_evaluate import made_up_scores
 
@@ -77,3 +77,15 @@ def test_the_table_of_scores_escapes_the_names_of_arms_at_any_width(width: int):
     assert not OBEYED & set(text)
     if width != 80:  # where the name is folded beside its numbers
         assert r"h\x9b31m\u202eum\u2066\u200f" in "".join(text.split())
+
+
+def test_what_turns_text_is_an_escape_and_what_is_kept_is_kept():
+    turning = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+    assert [shown(chr(code)) for code in turning] == [f"\\u{code:04x}" for code in turning]
+    assert shown("a\nb\tc") == r"a\nb\tc"
+    assert shown("a\nb\tc", "\n") == "a\nb\\tc"
+
+
+def test_numbers_and_names_beside_each_other():
+    assert [counted(n, "clip") for n in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
+    assert padded("\u5fc3\u97f3", 6) == "\u5fc3\u97f3  "

@@ -1,0 +1,68 @@
+"""Sets that `preprocess`, `augment`, `train` and `generate` make: none is done that lost a shard, and bars end full."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from clinaug_fast.augment import augment as augmenting
+from clinaug_fast.augment.augment import augment
+from clinaug_fast.config import AugmentConfig, ClipConfig, GanConfig
+from clinaug_fast.errors import InputError
+from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.gan.generate import generate
+from clinaug_fast.gan.train import train
+from clinaug_fast.preprocess.pipeline import preprocess
+from clinaug_fast.runs import Silent
+from conftest import MEL, RATE, files, sound, write_corpus
+
+
+def test_a_made_set_that_has_lost_a_shard_is_not_done(tmp_path: Path, tiny_features, tiny_folds):
+    small = GanConfig(width=2, latent_dim=8, steps=1, batch_size=6, n_critic=1)
+    train(tiny_features, tiny_folds, tmp_path / "run", small, only_folds=[1])
+    made, altered = tmp_path / "made", tmp_path / "altered"
+    for again in (False, True):
+        for make, out in (
+            (lambda: generate(tmp_path / "run", tiny_features, tiny_folds, made, only_folds=[1]), made),
+            (lambda: augment(tiny_features, altered, AugmentConfig(by="specaugment")), altered),
+        ):
+            if again:
+                with pytest.raises(InputError, match=r"\.npy"):
+                    make()
+            else:
+                make()
+                next(out.rglob("*.npy")).unlink()
+
+
+def test_recordings_that_begin_in_silence_are_altered_too_some_windows_at_a_time(tmp_path: Path, monkeypatch):
+    corpus = write_corpus(tmp_path / "corpus")
+    silent = np.arange(round(1.2 * RATE)) < RATE // 4
+    soundfile.write(corpus / "hum/p0_0.wav", np.where(silent, 0.0, sound("hum", 0)), RATE)
+    preprocess(corpus, tmp_path / "set", MEL, ClipConfig(n_frames=32))
+    features, config = FeatureSet.open(tmp_path / "set"), AugmentConfig(by="noise")
+    assert "hum/p0_0.wav#0" not in features.column("id")
+    augmenting.augment(features, tmp_path / "one", config, corpus=corpus)
+    monkeypatch.setattr(augmenting, "WINDOWS_AT_ONCE", 3)
+    augmenting.augment(features, tmp_path / "other", config, corpus=corpus)
+    assert files(tmp_path / "one") == files(tmp_path / "other")
+
+
+def test_what_is_done_ends_at_what_was_to_do(tmp_path: Path, tiny_corpus: Path, tiny_features, tiny_folds):
+    class Counted(Silent):
+        def __init__(self):
+            self.left: list[int] = []
+
+        def start(self, title: str, total: int) -> None:
+            self.left.append(total)
+
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            self.left[-1] -= steps
+
+    each = [Counted() for _ in range(4)]
+    small = GanConfig(width=2, latent_dim=8, steps=2, batch_size=6, n_critic=1)
+    preprocess(tiny_corpus, tmp_path / "set", MEL, ClipConfig(n_frames=32), progress=each[0])
+    augment(tiny_features, tmp_path / "altered", AugmentConfig(by="specaugment", copies=2), progress=each[1])
+    train(tiny_features, tiny_folds, tmp_path / "run", small, only_folds=[1], progress=each[2])
+    generate(tmp_path / "run", tiny_features, tiny_folds, tmp_path / "made", only_folds=[1], progress=each[3])
+    assert all(progress.left and not any(progress.left) for progress in each)
