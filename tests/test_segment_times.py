@@ -61,9 +61,10 @@ def test_a_time_that_is_no_number_or_may_be_another_is_refused(tmp_path: Path, t
         ),
         ("end_s,from when", "x.wav,a,0.5,0|x.wav,b,1,0|y.wav,b,2,0", "no start_s, so that all begin where it does and"),
         ("start_s,end_s", "x.wav,a,0.5,|x.wav,b,1,|y.wav,b,0,2", "gives 2 rows of x.wav no end_s"),
-        ("start_s,end_s", "x.wav,a,0.5,|./x.wav,a,1,|y.wav,b,0,2", "gives 2 rows of x.wav no end_s"),
+        ("start_s,end_s", "x.wav,a,0.5,|./x.wav,b,1,|y.wav,b,0,2", "gives 2 rows of x.wav no end_s"),
         ("start_s,end_s", "x.wav,a,,|x.wav,b,1,|y.wav,b,0,2", "gives 2 rows of x.wav no end_s"),
         ("start_s,end_s", "x.wav,a,,|x.wav,b,,2|y.wav,b,0,2", "gives 2 rows of x.wav no start_s"),
+        ("start_s,end_s", "x.wav,a,0.5,|x.wav,a,1,|y.wav,b,0,", "gives 2 rows of x.wav no end_s"),
     ],
 )
 def test_half_of_each_segment_is_refused(tmp_path: Path, header: str, rows: str, told: str):
@@ -75,8 +76,9 @@ def test_half_of_each_segment_is_refused(tmp_path: Path, header: str, rows: str,
 
 
 def test_one_open_begin_and_one_open_end_of_a_file_are_taken(tmp_path: Path):
-    rows = "x.wav,a,,2\nx.wav,b,2,4\nx.wav,a,4,\ny.wav,b,1.5,\nz.wav,b,,"
+    """And several of one label, in a table that knows ends."""
+    rows = "x.wav,a,,2\nx.wav,b,2,4\nx.wav,a,4,\nx.wav,a,5,\ny.wav,b,1.5,\nz.wav,b,,"
     text = f"path,label,start_s,end_s\n{rows}\n"
     assert sorted(times(tmp_path, text), key=str) == sorted(
-        [(None, 2.0), (2.0, 4.0), (4.0, None), (1.5, None), (None, None)], key=str
+        [(None, 2.0), (2.0, 4.0), (4.0, None), (5.0, None), (1.5, None), (None, None)], key=str
     )

@@ -292,7 +292,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
     seen: dict[str, int] = {}  # the row of each id
-    times: list[tuple[str, float | None, float | None]] = []
+    segments: list[tuple[str, str, float | None, float | None]] = []
     outside: dict[str, str] = {}  # files that lie there: the path that each was given
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
     for number, row in enumerate(_rows(table), start=1):
@@ -318,12 +318,12 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             label = columns["label"][columns["id"].index(row["id"])]
             raise InputError(f"{where} repeats row {_repeated(row, seen[row['id']], label, unused)}")
         seen[row["id"]] = number
-        times.append((relative, start_s, end_s))
+        segments.append((relative, row["label"], start_s, end_s))
         for name, column in columns.items():
             column.append(row.get(name))
     if not seen:
         raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
-    refuse_half_of_a_segment(path, times, some_of(unused))
+    refuse_half_of_a_segment(path, segments, some_of(unused))
     order = sorted(range(len(seen)), key=columns["id"].__getitem__)
     arrays = {
         name: pa.array([column[row] for row in order], COLUMNS.get(name, pa.string()))

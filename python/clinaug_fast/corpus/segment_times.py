@@ -5,7 +5,7 @@ Takes the cells of a CSV file, or the begin and end of each row; leaves seconds,
 """
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from clinaug_fast import native
 from clinaug_fast.corpus.verdicts import Code, Rejected
 from clinaug_fast.errors import InputError
-from clinaug_fast.shown import counted, shown
+from clinaug_fast.shown import shown
 
 TIMES = ("start_s", "end_s")
 MAYBE_THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
@@ -71,18 +71,25 @@ def _refuse(path: Path, names: Sequence[str], cells: dict[int, pa.ChunkedArray],
     )
 
 
-def refuse_half_of_a_segment(path: Path, rows: Sequence[tuple[str, float | None, float | None]], unused: str) -> None:
-    """rows: file, begin, end. InputError where several rows of a file last to its end, or from its begin, for want of
-    a time: they share sound, though the table has it in pieces. `unused`: the columns that may have told it."""
-    for at, name, reach in ((1, "start_s", "begin where it does"), (2, "end_s", "last to its end")):
-        lacking = Counter(row[0] for row in rows if row[at] is None)
-        file, n = max(lacking.items(), key=lambda of: of[1], default=("", 0))
-        if n > 1:
-            told = f"; not used are {unused}" if unused else ""
-            raise InputError(
-                f"{path} gives {counted(n, 'row')} of {shown(file)} no {name}, so that all {reach} and share sound"
-                f"{told}. Give each its {name}: seconds from the file's begin"
-            )
+def refuse_half_of_a_segment(
+    path: Path, rows: Sequence[tuple[str, str, float | None, float | None]], unused: str
+) -> None:
+    """rows: file, label, begin, end. InputError where several rows of a file last to its end, or from its begin, for
+    want of a time, and so share sound: under two labels, or since no row of the table has that time. `unused`: the
+    columns that may have told it."""
+    for at, name, reach in ((2, "start_s", "begin where it does"), (3, "end_s", "last to its end")):
+        labels = defaultdict(list)
+        for row in rows:
+            if row[at] is None:
+                labels[row[0]].append(row[1])
+        none_has_it = all(row[at] is None for row in rows)
+        for file, theirs in labels.items():
+            if len({*theirs}) > 1 or (none_has_it and len(theirs) > 1):
+                told = f"; not used are {unused}" if unused else ""
+                raise InputError(
+                    f"{path} gives {len(theirs)} rows of {shown(file)} no {name}, so that all {reach} and share sound"
+                    f"{told}. Give each its {name}: seconds from the file's begin"
+                )
 
 
 def frames_of_segment(start_s: float | None, end_s: float | None, declared: int, rate: int) -> tuple[int, int]:
