@@ -128,30 +128,34 @@ OpenMp open_mp() {
   if (team != nullptr) team = new Team;
 });
 
+// How this thread rounds and takes denormal numbers, and what of it tells what has happened, not how to go on.
+#if defined(__SSE__)
+constexpr unsigned kHappened = 0x3f;
+unsigned rounding() { return _mm_getcsr(); }
+void round_as(unsigned how) { _mm_setcsr(how); }
+#elif defined(__aarch64__)
+constexpr std::uint64_t kHappened = 0;
+std::uint64_t rounding() {
+  std::uint64_t how;
+  asm volatile("mrs %0, fpcr" : "=r"(how));
+  return how;
+}
+void round_as(std::uint64_t how) { asm volatile("msr fpcr, %0" : : "r"(how)); }
+#else
+constexpr unsigned kHappened = 0;
+unsigned rounding() { return 0; }
+void round_as(unsigned) {}
+#endif
+
 // A job that rounds, and takes denormal numbers, as the thread does that makes it, whoever runs it:
 // torch.set_flush_denormal sets them for one thread alone.
 std::function<void()> rounding_as_here(const std::function<void()>& job) {
-#ifdef __SSE__
-  constexpr unsigned kFlags = 0x3f;  // what has happened, not how to go on
-  return [&job, here = _mm_getcsr() & ~kFlags] {
-    const unsigned before = _mm_getcsr();
-    _mm_setcsr(here);
+  return [&job, here = rounding() & ~kHappened] {
+    const auto before = rounding();
+    round_as(here);
     job();
-    _mm_setcsr(before);
+    round_as(before);
   };
-#elif defined(__aarch64__)
-  std::uint64_t here;
-  asm volatile("mrs %0, fpcr" : "=r"(here));
-  return [&job, here] {
-    std::uint64_t before;
-    asm volatile("mrs %0, fpcr" : "=r"(before));
-    asm volatile("msr fpcr, %0" : : "r"(here));
-    job();
-    asm volatile("msr fpcr, %0" : : "r"(before));
-  };
-#else
-  return job;
-#endif
 }
 
 }  // namespace

@@ -127,12 +127,8 @@ def _groups(subjects: pa.ChunkedArray, files: np.ndarray) -> np.ndarray:
     known."""
     numbers = pc.index_in(subjects, value_set=pc.drop_null(subjects.unique())).fill_null(-1).to_numpy().copy()
     unknown = numbers < 0
-    files, first = files[unknown], numbers.max(initial=-1) + 1
-    order = np.argsort(files)
-    files = files[order]
-    of_file = np.empty(len(files), numbers.dtype)
-    of_file[order] = first + np.cumsum(np.concatenate([[False], files[1:] != files[:-1]]), dtype=numbers.dtype)
-    numbers[unknown] = of_file
+    files = files[unknown]
+    numbers[unknown] = numbers.max(initial=-1) + 1 + np.searchsorted(np.unique(files), files)
     return numbers
 
 

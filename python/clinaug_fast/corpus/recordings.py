@@ -292,7 +292,6 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         raise SettingsError(f"{path} has a subject column, and a subject pattern is given. Drop one of the two")
     columns: dict[str, list] = {name: [] for name in ("id", *COLUMNS)}
     seen: dict[str, int] = {}  # the row of each id
-    segments: list[tuple[str, str, float | None, float | None]] = []
     outside: dict[str, str] = {}  # files that lie there: the path that each was given
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
     for number, row in enumerate(_rows(table), start=1):
@@ -313,17 +312,17 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             if (other := outside.setdefault(there, relative)) != relative:
                 raise InputError(f"{where} names {relative}, which is the file {other}. Give it one path")
         row["subject"] = _subject(pattern, relative) or row["subject"]
-        row |= {"path": relative, "id": _id(relative, start_s, end_s), "start_s": start_s or None}
+        row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:
             label = columns["label"][columns["id"].index(row["id"])]
             raise InputError(f"{where} repeats row {_repeated(row, seen[row['id']], label, unused)}")
         seen[row["id"]] = number
-        segments.append((relative, row["label"], start_s, end_s))
         for name, column in columns.items():
             column.append(row.get(name))
     if not seen:
         raise InputError(f"{path} has no rows; expected one a recording. Fill the table")
-    refuse_half_of_a_segment(path, segments, some_of(unused))
+    refuse_half_of_a_segment(path, columns, some_of(unused))
+    columns["start_s"] = [start_s or None for start_s in columns["start_s"]]
     order = sorted(range(len(seen)), key=columns["id"].__getitem__)
     arrays = {
         name: pa.array([column[row] for row in order], COLUMNS.get(name, pa.string()))

@@ -6,7 +6,7 @@ Takes the cells of a CSV file, or the begin and end of each row; leaves seconds,
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from clinaug_fast.shown import shown
 
 TIMES = ("start_s", "end_s")
 MAYBE_THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}")
-POINT = "expected seconds with a decimal point, such as 12.5"
 
 
 def in_seconds(path: Path, table: pa.Table, separator: str) -> pa.Table:
@@ -67,22 +66,20 @@ def _refuse(path: Path, names: Sequence[str], cells: dict[int, pa.ChunkedArray],
     what = "a decimal comma, or one behind thousands" if "," in cell else "no number"
     raise InputError(
         f"{path} cannot be read as a table: in row {row + 1} its {names[number]} is {cell!r}, {what}; "
-        f"{POINT}. Correct it, and others like it"
+        "expected seconds with a decimal point, such as 12.5. Correct it, and others like it"
     )
 
 
-def refuse_half_of_a_segment(
-    path: Path, rows: Sequence[tuple[str, str, float | None, float | None]], unused: str
-) -> None:
-    """rows: file, label, begin, end. InputError where several rows of a file last to its end, or from its begin, for
-    want of a time, and so share sound: under two labels, or since no row of the table has that time. `unused`: the
-    columns that may have told it."""
-    for at, name, reach in ((2, "start_s", "begin where it does"), (3, "end_s", "last to its end")):
+def refuse_half_of_a_segment(path: Path, columns: Mapping[str, Sequence], unused: str) -> None:
+    """columns: path, label, start_s and end_s of each row, None where nothing is told. InputError where several rows of
+    a file last to its end, or from its begin, for want of a time, and so share sound: under two labels, or since no row
+    of the table has that time. `unused`: the columns that may have told it."""
+    for name, reach in (("start_s", "begin where it does"), ("end_s", "last to its end")):
         labels = defaultdict(list)
-        for row in rows:
-            if row[at] is None:
-                labels[row[0]].append(row[1])
-        none_has_it = all(row[at] is None for row in rows)
+        for file, label, time in zip(columns["path"], columns["label"], columns[name], strict=True):
+            if time is None:
+                labels[file].append(label)
+        none_has_it = all(time is None for time in columns[name])
         for file, theirs in labels.items():
             if len({*theirs}) > 1 or (none_has_it and len(theirs) > 1):
                 told = f"; not used are {unused}" if unused else ""

@@ -26,18 +26,19 @@ COLUMNS = {
     "start_s": pa.float64(),
     "end_s": pa.float64(),
 }
+WITH_TIMES = ("", "s", "sec", "seconds", "ms", "time", "times")  # behind their names
 OTHER_NAMES = {  # of columns, in small letters and digits alone
     "label": ("labels",),
     "subject": ("subjects", "subjectid", "subjectno", "subjectnumber"),
     "start_s": tuple(
         f"{name}{unit}"
         for name in ("start", "starts", "begin", "begins", "beginning", "tstart", "tmin", "onset", "onsets")
-        for unit in ("", "s", "sec", "seconds", "ms", "time", "times")
+        for unit in WITH_TIMES
     ),
     "end_s": tuple(
         f"{name}{unit}"
         for name in ("end", "ends", "stop", "stops", "tend", "tstop", "tmax", "offset", "offsets")
-        for unit in ("", "s", "sec", "seconds", "ms", "time", "times")
+        for unit in WITH_TIMES
     ),
 }
 SUFFIX = re.compile(r"\.\w{2,5}$")
@@ -121,7 +122,7 @@ def _mend_of_ragged(expected: str, found: str, row: str) -> str:
     """What to do about a row of another number of cells."""
     if int(found) < int(expected):
         return "Give each row a cell for each column of the first row, an empty one where nothing is to be said"
-    if {"path", "label"} <= {cell.strip(' "').lower() for cell in re.split("[,;\t]", row)}:
+    if {"path", "label"} <= {cell.strip(' "').lower() for cell in re.split(f"[{''.join(SEPARATORS)}]", row)}:
         return "Remove the lines above the names of the columns"
     return "Put a cell that holds what separates columns in double quotes, or remove what stands behind the last one"
 

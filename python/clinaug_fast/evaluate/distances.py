@@ -55,12 +55,11 @@ def frechet_distance(real: Tensor, other: Tensor) -> float:
 
 
 def kernel_distance(real: Tensor, other: Tensor) -> float:
-    """Between two (n, d) of one n >= 2, in double precision: the squared maximum mean discrepancy under the kernel
+    """Between (n, d) and (m, d), n, m >= 2, in double precision: the squared maximum mean discrepancy under the kernel
     (x y / d + 1)^3, without bias, so that it may fall below zero (Binkowski et al., Demystifying MMD GANs, ICLR 2018).
     """
-    x, y, n = real.double(), other.double(), len(real)
-    alike = _kernel_sum(x, x) - _kernel_of_itself(x) + _kernel_sum(y, y) - _kernel_of_itself(y)
-    return alike / (n * (n - 1)) - 2.0 * _kernel_sum(x, y) / n**2
+    x, y = real.double(), other.double()
+    return _kernel_of_others(x) + _kernel_of_others(y) - 2.0 * _kernel_sum(x, y) / (len(x) * len(y))
 
 
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
@@ -68,8 +67,10 @@ def _kernel_sum(x: Tensor, y: Tensor) -> float:
     return sum(float((part @ y.T).div_(x.shape[1]).add_(1.0).pow_(3).sum()) for part in x.split(ROWS_AT_ONCE))
 
 
-def _kernel_of_itself(x: Tensor) -> float:
-    return float(x.square().sum(dim=1).div_(x.shape[1]).add_(1.0).pow_(3).sum())
+def _kernel_of_others(x: Tensor) -> float:
+    """Its mean over pairs of different clips."""
+    of_itself = float(x.square().sum(dim=1).div_(x.shape[1]).add_(1.0).pow_(3).sum())
+    return (_kernel_sum(x, x) - of_itself) / (len(x) * (len(x) - 1))
 
 
 def kernel_distance_by_label(real: Tensor, other: Tensor, classes: np.ndarray) -> float:

@@ -77,9 +77,10 @@ def train(
     chosen = folds.chosen(only_folds)
     check_clip_shape(features.clip_shape, features.mel)
     features.refuse_one_label()
-    for fold in chosen:
-        _refuse_few_clips(features, folds, fold)
-    features.refuse_not_finite(np.unique(np.concatenate([folds.rows(features, fold)[0] for fold in chosen])))
+    training = {fold: folds.rows(features, fold)[0] for fold in chosen}
+    for fold, rows in training.items():
+        _refuse_few_clips(features, rows, fold)
+    features.refuse_not_finite(np.unique(np.concatenate([*training.values()])))
     begun = Run.begin(Path(run), features, folds, config)
 
     missing = [fold for fold in chosen if not begun.folder(fold).exists()]
@@ -90,8 +91,7 @@ def train(
         progress.start(f"training {config.model}", len(missing) * config.steps)
     for fold in missing:
         _refuse_without_room(begun, features, config)
-        rows, _ = folds.rows(features, fold)
-        clips, classes = features.clips(rows), features.classes[rows]
+        clips, classes = features.clips(training[fold]), features.classes[training[fold]]
         scaling = Scaling.fit(clips, classes)
 
         def on_step(row: dict[str, float], fold: int = fold) -> None:
@@ -150,9 +150,8 @@ def _refuse_without_room(run: Run, features: FeatureSet, config: GanConfig) -> N
                 raise
 
 
-def _refuse_few_clips(features: FeatureSet, folds: Folds, fold: int) -> None:
-    """InputError where the training part of the fold has too few of a label."""
-    rows, _ = folds.rows(features, fold)
+def _refuse_few_clips(features: FeatureSet, rows: np.ndarray, fold: int) -> None:
+    """InputError where the training part of the fold, `rows`, has too few of a label."""
     counts = np.bincount(features.classes[rows], minlength=len(features.labels))
     if counts.min() < FEWEST_CLIPS:
         raise InputError(

@@ -5,7 +5,6 @@ the same bytes. A block is written under a hidden name; its JSON comes last and 
 here waits for the disk: `is_whole` tells a block that power cut short, and a finished set is flushed before it appears.
 """
 
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 from clinaug_fast.errors import InputError, is_of_the_system
 from clinaug_fast.features.feature_set import REPEATING
 from clinaug_fast.features.shards import fingerprint_shard
-from clinaug_fast.json_files import misfit, read_record
+from clinaug_fast.json_files import misfit, read_record, write_json_lines
 from clinaug_fast.runs import fingerprint_file, naming, regular
 
 BLOCK_BYTES = 128 << 20  # of files
@@ -158,8 +157,7 @@ class BlockFiles:
         os.replace(draft, self.shard(number))
         about = {**about, "rows": index.num_rows, "digests": self._digests(number, digest)}
         hidden = draft.with_name(f"{draft.name}.json")
-        with naming(hidden):
-            hidden.write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        write_json_lines(hidden, [about])
         os.replace(hidden, self.about(number))
 
     def move_from(self, other: "BlockFiles", number: int) -> None:
