@@ -90,3 +90,17 @@ def test_altered_clips_tell_the_recipe_and_the_arithmetic_that_made_them(
     monkeypatch.setattr("clinaug_fast.augment.augment.RECIPE", 0)
     with pytest.raises(InputError, match=told):
         augment(features, tmp_path / "masks", masks)
+
+
+def test_clips_that_librosa_altered_tell_its_version(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    librosa = pytest.importorskip("librosa")
+    version = librosa.__version__
+    preprocess(tiny_corpus, tmp_path / "set", MEL, CLIP)
+    features, out, faster = FeatureSet.open(tmp_path / "set"), tmp_path / "faster", AugmentConfig(by="stretch")
+    made = augment(features, out, faster, corpus=tiny_corpus).features
+    assert made.lineage["librosa"] == version
+    monkeypatch.setattr(librosa, "__version__", "0.1")
+    with pytest.raises(InputError, match=rf"was made with librosa {version}; expected 0.1, which is installed"):
+        augment(features, out, faster, corpus=tiny_corpus)

@@ -21,7 +21,7 @@ import numpy as np
 
 from clinaug_fast import native
 from clinaug_fast.augment.sources import Source, Sources, cut_again, sources_of, waveform
-from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
+from clinaug_fast.augment.transforms import librosa_version, masked, pitch_shifted, stretched, widest, with_noise
 from clinaug_fast.config import AugmentConfig, whole_number
 from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
@@ -72,11 +72,11 @@ def augment(
     corpus is not the one of `features`, a recording cannot be read any more, or `out` was made otherwise.
     """
     out, progress, threads = Path(out), progress or Silent(), whole_number("threads", threads, least=1)
-    if config.by in ("pitch", "stretch"):
-        refuse_without_librosa()
-    sources = _sources(features, config, corpus)
     made_with = {"by": config.by, config.strength: getattr(config, config.strength), "recipe": RECIPE}
     made_with |= {"copies": config.copies, "seed": config.seed}
+    if config.by in ("pitch", "stretch"):
+        made_with["librosa"] = librosa_version()
+    sources = _sources(features, config, corpus)
     if sources is not None:
         made_with["arithmetic"] = native.ARITHMETIC
     lineage = augmented_lineage(features, made_with)
@@ -105,12 +105,17 @@ def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> Au
     """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
     made = FeatureSet.open(out)
     made.refuse_all_but("augmented")
-    theirs, ours = ({key: of[key] for key in {*of} - {*BUILD}} for of in (made.lineage, lineage))
+    theirs, ours = ({key: of[key] for key in {*of} - {*BUILD, "librosa"}} for of in (made.lineage, lineage))
     refuse_changed(out, theirs, ours)
     if any(made.lineage.get(key) != lineage.get(key) for key in BUILD):
         raise InputError(
             f"{out} was made by a build or on a processor whose altered clips are others; expected the same one. Name "
             "another output folder, or remove it"
+        )
+    if made.lineage.get("librosa") != lineage.get("librosa"):
+        raise InputError(
+            f"{out} was made with librosa {made.lineage.get('librosa', 'of an unknown version')}; expected "
+            f"{lineage['librosa']}, which is installed. Install the other, name another output folder, or remove it"
         )
     made.refuse_lost_shards()
     if not (out / PICTURE).exists():

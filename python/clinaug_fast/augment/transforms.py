@@ -53,9 +53,9 @@ def widest(share: float, size: int) -> int:
     return int(share * size + 1e-9)  # 0.29 * 100 is not quite 29
 
 
-def refuse_without_librosa() -> None:
+def librosa_version() -> str:
     """SettingsError where it cannot be loaded."""
-    _librosa()
+    return _librosa().__version__
 
 
 def _librosa() -> ModuleType:
