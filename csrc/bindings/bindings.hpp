@@ -1,4 +1,4 @@
-// One function a kernel, each in a file of its own.
+// One function for each part of the module, each in a file of its own.
 #pragma once
 
 #include <pybind11/pybind11.h>

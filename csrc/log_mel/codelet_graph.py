@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms as graphs of additions and products, for generate_codelets.py.
+"""Discrete Fourier transforms as graphs of additions and products, for the scripts that write code at build time.
 
 Nodes are numbered; asking twice for the same term gives the same node, zeros are never computed, signs move outwards,
 and a transform of real input is made of the lower half of its spectrum only.

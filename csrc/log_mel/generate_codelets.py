@@ -1,4 +1,5 @@
-"""Writes codelets.hpp, the straight-line butterflies of the frames-in-lanes log-mel kernel. Run by the build.
+"""Writes codelets.hpp, the straight-line butterflies of the frames-in-lanes log-mel kernel, and what each costs,
+codelet_costs.hpp. Run by the build.
 
     python generate_codelets.py FOLDER
 

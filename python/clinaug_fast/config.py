@@ -110,7 +110,7 @@ class MelConfig(Settings, frozen=True):
 
     `log` is the natural or the decimal logarithm, or decibels: 10 log10 of power 2, 20 log10 of power 1.
 
-    Units: rates and frequencies in Hz, lengths in samples, `floor` in units of |STFT|^power.
+    Units: rates and frequencies in Hz, lengths in samples, `floor` in units of M |STFT|^power.
     `like="librosa"` or `like="torchaudio"` presets that library's conventions (mel scale, norm, padding, dB, floor)
     where a field is not given; it is not stored itself.
     """

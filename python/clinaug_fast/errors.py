@@ -1,7 +1,8 @@
 """What can go wrong, as types: each carries the exit code that the command line ends with.
 
 A message names the value, what was expected and the next step. Library code raises these; ``cli`` prints
-the sentence and exits. Anything else that escapes is a bug (exit code 1).
+the sentence and exits. What the system says (OSError, MemoryError, no threads, a GPU that cannot be used) ends in one
+of these codes too, by `cli.console`. Anything else that escapes is a bug (exit code 1).
 """
 
 import errno
@@ -68,7 +69,8 @@ def cannot_be_read(path: object, error: Exception, mend: str) -> InputError:
 
 
 class RejectedError(ClinaugError):
-    """More recordings were rejected than the limit allows; the rest is done and listed."""
+    """More recordings were rejected than the limit allows, and the rest is done and listed; or one, that was to end the
+    run."""
 
     exit_code = 4
 

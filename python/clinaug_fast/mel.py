@@ -84,7 +84,7 @@ class BandAdvice:
 
 
 def advise_bands(config: MelConfig) -> BandAdvice:
-    """The resolution of each band, the largest n_mels and the smallest n_fft that leave none empty."""
+    """The resolution of each band, the largest n_mels and the smallest power of two as n_fft that leave none empty."""
     edges, bins = band_edges_hz(config), _bins_hz(config.sample_rate, config.n_fft)
     sizes = range(N_MELS_MAX, 0, -1)
     largest = next((n for n in sizes if not empty_bands(config.with_changes(n_mels=n))), None)

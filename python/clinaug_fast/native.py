@@ -85,8 +85,8 @@ def log_mel(x: np.ndarray, config: MelConfig, *, out: np.ndarray | None = None, 
     threads: at most this many, and no more than `allowed_threads()`; the result does not depend on it.
 
     A clip of 256 frames or more, or of 32 or more whose spectrum is far from level, is glanced at first, at one of 32
-    frames: where many of these need pre-emphasis or double precision, all of it is computed so at once, sooner than
-    twice. A clip's bits depend on the clip alone, not on its batch.
+    frames, but at least 2 and at most 16: where many of these need pre-emphasis or double precision, all of it is
+    computed so at once, sooner than twice. A clip's bits depend on the clip alone, not on its batch.
 
     A mel band without a bin is its floor; `LogMel` and `preprocess` refuse such contracts, this does not.
     n_frames is `config.n_frames(T)`; T = 0 has none. Reflection past the far edge mirrors again, as numpy.pad does.

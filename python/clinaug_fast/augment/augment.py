@@ -68,8 +68,9 @@ def augment(
     What is drawn for a clip follows from seed, its id and the number of the copy alone. The same settings give the same
     bytes, with any number of threads; a set that was made so before is left as it is.
 
-    Raises SettingsError where `corpus` is missing or not needed, or librosa is not installed; InputError where the
-    corpus is not the one of `features`, a recording cannot be read any more, or `out` was made otherwise.
+    Raises SettingsError where `corpus` is missing or not needed, librosa is not installed, or a mask is less than a
+    band or frame; InputError where the corpus is not the one of `features`, a recording cannot be read any more, or
+    `out` was made otherwise.
     """
     out, progress, threads = Path(out), progress or Silent(), whole_number("threads", threads, least=1)
     made_with = {"by": config.by, config.strength: getattr(config, config.strength), "recipe": RECIPE}

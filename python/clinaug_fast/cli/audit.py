@@ -41,8 +41,8 @@ def audit(
         float,
         typer.Option(
             metavar="SCORE",
-            help="Of the correlation of two recordings, 1 being the same sound; 0.2 to 1. Lower finds more, and some "
-            "by chance.",
+            help="The correlation from which on two recordings count as alike: 0.2 to 1 (the same sound). Lower finds "
+            "more, some of it by chance.",
         ),
     ] = 0.35,
     threads: Threads = None,

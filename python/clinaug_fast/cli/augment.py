@@ -31,13 +31,15 @@ def augment(
         ),
     ] = None,
     snr_db: Annotated[
-        float | None, typer.Option(help="noise: from so far below a clip to 20 dB further.", show_default="10")
+        float | None,
+        typer.Option(help="noise: this many dB below the clip, or up to 20 dB lower still.", show_default="10"),
     ] = None,
     semitones: Annotated[
-        float | None, typer.Option(help="pitch: up or down by at most so many.", show_default="2")
+        float | None, typer.Option(help="pitch: up or down by at most this many.", show_default="2")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="stretch: from so much slower to so much faster.", show_default="1.25")
+        float | None,
+        typer.Option(help="stretch: tempo is drawn between 1/RATE and RATE times the original.", show_default="1.25"),
     ] = None,
     mask: Annotated[
         float | None,

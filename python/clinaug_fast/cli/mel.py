@@ -80,7 +80,7 @@ def bands(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The band advisor: the largest n_mels and smallest n_fft without empty bands, and each band's resolution."""
+    """The band advisor: largest n_mels, smallest n_fft (a power of two) without empty bands; each band's resolution."""
     with stage("mel bands", as_json, quiet) as say:
         from clinaug_fast.mel import advise_bands
         from clinaug_fast.mel_diff import read_mel
@@ -128,6 +128,7 @@ def _show_bands(config: Any, advice: Any, rows: list[dict[str, Any]]) -> str:
     from clinaug_fast.config import GAN_STRIDE, gan_side
 
     empty = [row["band"] for row in rows if not row["fft_bins"]]
+    smallest = advice.smallest_n_fft or "none"
     largest = str(advice.largest_n_mels or "none")
     if (advice.largest_n_mels or 0) >= GAN_STRIDE:
         largest += f" (for train, a multiple of {GAN_STRIDE}: {gan_side(advice.largest_n_mels)})"
@@ -136,7 +137,7 @@ def _show_bands(config: Any, advice: Any, rows: list[dict[str, Any]]) -> str:
         "",
         f"  FFT bins are {advice.bin_hz:.2f} Hz apart; {len(empty)} of {config.n_mels} bands are empty",
         f"  largest n_mels without empty bands at n_fft {config.n_fft}: {largest}",
-        f"  smallest n_fft without empty bands at n_mels {config.n_mels}: {advice.smallest_n_fft or 'none'}",
+        f"  smallest power of two as n_fft without empty bands at n_mels {config.n_mels}: {smallest}",
         "",
         f"  {'band':>4}  {'from, Hz':>9}  {'centre':>9}  {'to':>9}  {'half height, Hz':>15}  {'FFT bins':>8}",
     ]

@@ -57,7 +57,7 @@ def preprocess(
         str,
         typer.Option(
             metavar="skip|fail",
-            help="A recording that cannot be used: list it and go on, or end the run.",
+            help="A recording that cannot be used: list it and go on, or end the run (exit code 4).",
             rich_help_panel="Data",
         ),
     ] = "skip",

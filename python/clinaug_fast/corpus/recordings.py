@@ -166,7 +166,8 @@ def read_corpus(path: AnyPath, subject_pattern: str | None = None, threads: int 
     """Read a folder or a table. `subject_pattern` is a regex searched in each recording's relative path; its group
     named `subject`, or else its first, is the subject. `threads` look at the files' sizes.
 
-    Raises InputError for a corpus without audio or with a single label, and where the pattern does not match.
+    Raises InputError for a corpus without audio or with a single label, and where the pattern does not match;
+    SettingsError for a pattern that is no regex, has no group, or stands beside a table's subjects.
     """
     path = Path(path)
     pattern = None if subject_pattern is None else _compiled(subject_pattern)

@@ -80,7 +80,7 @@ def evaluate(
 
     Nothing is trained before every arm and fold has passed the checks. Raises LeakageError where a generator has seen
     a group that its fold tests, InputError for sets that do not fit together, NaN in a clip or an output folder made
-    with other settings, SettingsError for an unusable arm name, fold or device.
+    with other settings, SettingsError for an unusable arm name, fold or device, and where a classifier diverges.
     """
     out, device, progress = Path(out), chosen_device(device), progress or Silent()
     chosen = folds.chosen(only_folds)

@@ -1,14 +1,14 @@
 """residual_se as a torch operator: squeeze-and-excitation, residual sum and activation in one pass.
 
 ``y = act(x * gate + skip)``, ``gate = sigmoid(w2 relu(w1 mean_hw(x) + b1) + b2)`` (Hu, Shen, Sun 2018, in the residual
-form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden);
-b2: (C,); all of one dtype, float32, float64, bfloat16 or, on CUDA, float16; the short ones are computed in float32 and
-rounded once. act: "relu", "leaky_relu" (with `slope` below zero) or "none". Contiguous and channels_last x are read
-where they are, anything else is copied first; y has the memory format of x. Under autocast all but float64 is cast to
-its dtype, to float32 where there is no kernel of it (float16 on a CPU). Twice differentiable, as a gradient penalty
-asks for: the first derivative is one native operator, the second is composed of PyTorch's, as is everything under
-torch.func and forward-mode differentiation; relu's gradient at zero is zero. As after torch's activations, y must not
-be changed in place before its gradient is taken, but for act "none".
+form of Margaryan, Seibold et al. 2022). x, skip, y: (B, C, H, W); w1: (hidden, C); b1: (hidden,); w2: (C, hidden); b2:
+(C,); all of one dtype, float32, float64, bfloat16 or, on CUDA, float16; the short ones are computed in float32 and
+rounded once. act: "relu", "leaky_relu" (what is below zero times `slope`, 0 or more) or "none". Contiguous and
+channels_last x are read where they are, anything else is copied first; y has the memory format of x. Under autocast
+all but float64 is cast to its dtype, to float32 where there is no kernel of it (float16 on a CPU). Twice
+differentiable, as a gradient penalty asks for: the first derivative is one native operator, the second is composed of
+PyTorch's, as is everything under torch.func and forward-mode differentiation; relu's gradient at zero is zero. As
+after torch's activations, y must not be changed in place before its gradient is taken, but for act "none".
 Raises TypeError or ValueError naming what was given and what is expected.
 """
 

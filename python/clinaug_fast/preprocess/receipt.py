@@ -1,7 +1,7 @@
 """The throughput receipt: where the time of a preprocess run went, in `OUT.receipt.json` beside the feature set.
 
 Takes seconds a stage; leaves hours of audio per second and what bound the run. Times differ from run to run, so the
-receipt lies outside the folder, whose bytes do not.
+receipt lies outside the folder, whose bytes do not (of a part inside: its merge uses it up).
 """
 
 import resource
