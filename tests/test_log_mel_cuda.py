@@ -30,13 +30,13 @@ def test_why_no_kernel(monkeypatch, capsys):
     huge = log_mel_cuda.why_no_kernel(SMALL.with_changes(n_fft=16384), torch.float32, 0)
     assert "n_fft 16384 needs" in huge
     assert "cuda:0 has 65536" in huge
-    log_mel_cuda.say_once.cache_clear()
+    log_mel_cuda._said.clear()
     for _ in range(2):
         log_mel_cuda.say_once(reason)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.startswith("clinaug-fast: log_mel on the GPU goes through torch's FFT: n_fft 500")
-    log_mel_cuda.say_once.cache_clear()
+    log_mel_cuda._said.clear()
 
 
 @pytest.mark.cuda
@@ -44,7 +44,7 @@ def test_why_no_kernel(monkeypatch, capsys):
 def test_other_sizes_go_through_torch_and_say_so(n_fft, capfd):
     config = SMALL.with_changes(n_fft=n_fft, win_length=n_fft)
     x = noise(2, 3 * n_fft)
-    log_mel_cuda.say_once.cache_clear()
+    log_mel_cuda._said.clear()
     y = ops.log_mel(x.cuda(), config)
     assert worst(y.cpu(), ops.log_mel_reference(x.double(), config)) < 1e-3
     assert f"n_fft {n_fft} has no CUDA kernel" in capfd.readouterr().err

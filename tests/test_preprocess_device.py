@@ -98,9 +98,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     use_instead(monkeypatch, "an abacus")
 
 
-def use_instead(monkeypatch: pytest.MonkeyPatch, arithmetic: str) -> None:
+def use_instead(
+    monkeypatch: pytest.MonkeyPatch,
+    arithmetic: str,
+    lanes: Callable[[MelConfig, int, tuple[int, int]], list[CpuLane]] = cpu_lanes,
+) -> None:
     def stand_in(device: str) -> workers.Accelerator | None:
-        return None if device == "cpu" else workers.Accelerator(cpu_lanes, arithmetic)
+        return None if device == "cpu" else workers.Accelerator(lanes, arithmetic)
 
     monkeypatch.setattr(workers, "accelerator_of", stand_in)
     monkeypatch.setattr("clinaug_fast.preprocess.pipeline.accelerator_of", stand_in)
@@ -129,6 +133,37 @@ def test_a_device_makes_the_set_that_the_cpu_makes(
     assert made["shards/00000.npy"] == expected["shards/00000.npy"]
     with pytest.raises(InputError, match="device is 'cuda' there, 'cpu' asked"):
         preprocess(corpus, tmp_path / "device", MEL, clip, max_bad=0.5)
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 9])
+def test_a_device_that_fails_is_told_as_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int):
+    """Not sent the same windows again, though a long recording flushes behind itself."""
+    begun: list[int] = []
+
+    class FailingLane(CpuLane):
+        def start(self, n: int, dtype: np.dtype) -> None:
+            super().start(n, dtype)
+            begun.append(n)
+            if len(begun) == at:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def failing_lanes(mel: MelConfig, length: int, clip_shape: tuple[int, int]) -> list[CpuLane]:
+        return [FailingLane(mel, length, clip_shape) for _ in range(LANES)]
+
+    corpus = tmp_path / "corpus"
+    for label in ("hum", "knock"):
+        (corpus / label).mkdir(parents=True)
+        soundfile.write(corpus / label / "long.flac", np.tile(sound(label, 5), 8), 8000)
+    monkeypatch.setattr(long_recording, "PIECE_VALUES", 20000)
+    monkeypatch.setattr(double_buffer, "LANE_BYTES", 1 << 16)
+    use_instead(monkeypatch, "an abacus", failing_lanes)
+    with pytest.raises(torch.OutOfMemoryError):
+        preprocess(corpus, tmp_path / "out", MEL, CLIP, device="cuda")
+    assert len(begun) == at
+    use_instead(monkeypatch, "an abacus")
+    made = preprocess(corpus, tmp_path / "out", MEL, CLIP, device="cuda").out
+    preprocess(corpus, tmp_path / "again", MEL, CLIP, device="cuda")
+    assert files(made) == files(tmp_path / "again")
 
 
 @pytest.mark.parametrize("part", [None, Part(0, 2)])

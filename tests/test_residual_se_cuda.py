@@ -117,7 +117,8 @@ def test_the_current_stream():
 def test_a_second_device():
     assert torch.cuda.current_device() == 0
     for device in (1, 0):
-        check(_native, target(device), (8, 64, 32, 32), 4, device=f"cuda:{device}")
+        with torch.cuda.device(device):
+            check(_native, target(device), (8, 64, 32, 32), 4, device=f"cuda:{device}")
     *given, _ = inputs((8, 64, 32, 32), 4, torch.float32, torch.contiguous_format, True, 0, "cuda:1")
     y = residual_se_cuda.forward(*given)[0]  # the current device is another
     assert y.device == given[0].device

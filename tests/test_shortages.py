@@ -121,6 +121,7 @@ def test_a_shortage_has_its_exit_code_and_a_cure(capsys, error: Exception, exit_
     [
         "CUDA error: CUDA-capable device(s) is/are busy or unavailable\nCUDA kernel errors might be reported elsewhere",
         "log_mel: CUDA says 'no kernel image is available for execution on the device' (...). Install it again",
+        "log_mel: CUDA says 'the provided PTX was compiled with an unsupported toolchain.' (...). Install it again",
         "residual_se: CUDA says 'invalid device function' (...). Install it again",
         "residual_se: CUDA says 'CUDA driver version is insufficient for CUDA runtime version' (...). Update it",
     ],

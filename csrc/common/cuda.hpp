@@ -18,6 +18,7 @@ inline const char* next_step(cudaError_t status) {
   switch (status) {
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorInvalidDeviceFunction:
+    case cudaErrorUnsupportedPtxVersion:
       return "Its kernels were built for another GPU: install clinaug-fast again where this one is, or with "
              "--config-settings=cmake.define.CMAKE_CUDA_ARCHITECTURES=NN for one of compute capability N.N";
     case cudaErrorInsufficientDriver: return "Update the NVIDIA driver, or install clinaug-fast with an older CUDA compiler";

@@ -46,6 +46,7 @@ NO_USE_OF_GPU = (
     "no kernel image is available",
     "invalid device function",
     "driver version is insufficient",
+    "unsupported toolchain",
 )  # CUDA's words
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
 BAR_AWAY = "\r\x1b[2K\x1b[?25h"  # and the cursor back

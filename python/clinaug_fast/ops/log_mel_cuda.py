@@ -18,6 +18,8 @@ SIZES: tuple[int, ...] = tuple(_native.log_mel_cuda_sizes)  # the n_fft that hav
 Plan = tuple["_native.LogMelCudaPlan", torch.Tensor]  # and its tables on the device
 _plans: dict[tuple[str, int], Plan] = {}
 _making = threading.Lock()
+_said: set[str] = set()
+_saying = threading.Lock()
 
 
 @functools.cache
@@ -39,9 +41,12 @@ def why_no_kernel(config: MelConfig, dtype: torch.dtype, device: int) -> str:
     return ""
 
 
-@functools.cache
 def say_once(reason: str) -> None:
-    """A line on stderr for a GPU that is not used as well as it could be."""
+    """A line on stderr for a GPU that is not used as well as it could be, whichever threads ask."""
+    with _saying:
+        if reason in _said:
+            return
+        _said.add(reason)
     print(f"clinaug-fast: log_mel on the GPU goes through torch's FFT: {reason}", file=sys.stderr)
 
 

@@ -71,7 +71,8 @@ class _CudaLane:
 
     def start(self, n: int, dtype: np.dtype) -> None:
         self._n = n
-        with torch.no_grad(), torch.cuda.stream(self._stream):
+        # The device first: a stream alone, when it is left, goes back to one that this thread may never have opened.
+        with torch.no_grad(), torch.cuda.device(self._stream.device), torch.cuda.stream(self._stream):
             on_gpu = self._as(dtype)[:n].to("cuda", non_blocking=True)
             self._mels[:n].copy_(log_mel(on_gpu, self._mel), non_blocking=True)
             self._done.record()

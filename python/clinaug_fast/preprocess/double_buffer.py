@@ -73,11 +73,11 @@ class DoubleBuffer:
             lane.finish()
 
     def _send(self) -> None:
-        if self._filled:
+        n, self._filled = self._filled, 0  # first: where the device fails, nothing is sent again
+        if n:
             lane = self._idle.popleft()
             self._busy.append(lane)
-            lane.start(self._filled, self._dtype)
-            self._filled = 0
+            lane.start(n, self._dtype)
 
     def _collect(self) -> None:
         lane = self._busy.popleft()
