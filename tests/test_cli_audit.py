@@ -64,9 +64,9 @@ def test_what_it_tells(cli: Cli, corpus: Path) -> None:
         "recordings 9",
         "not compared 1 1 EMPTY",
         "pairs alike 4 a correlation of 0.35 or more",
-        "in groups 5 2 groups, the largest of 3",
-        "sources told apart 6 each group, subject and file, and each other one",
-        "without a subject 4 alike to none; later commands warn of them",
+        "in groups 5 2 groups, the largest of 3 recordings",
+        "sources told apart 6 groups, known subjects and files count once, other recordings each",
+        "without a subject 4 alike to none; fill in those that you know",
     ]
     assert lines[7:10] == ["label recordings sources", "hum 4 2", "saw 5 5"]
     assert lines[11] == "most alike:"

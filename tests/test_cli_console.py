@@ -101,7 +101,13 @@ def test_a_signal_while_a_library_in_cpp_is_loaded_aborts_nothing(signal: str, e
     assert done.stderr.endswith("nothing half-written was left. Run the same command again to go on\n")
 
 
-@pytest.mark.parametrize(("command", "ending"), [("audit", "command again"), ("train", "command again to go on")])
+@pytest.mark.parametrize(
+    ("command", "ending"),
+    [
+        ("audit", "command again"),
+        ("train", "command again to go on with the generator that was in hand, from its start"),
+    ],
+)
 def test_what_begins_anew_does_not_say_that_it_goes_on(command: str, ending: str, capsys) -> None:
     def interrupted() -> None:
         with stage(command, False, True):

@@ -52,7 +52,12 @@ def test_the_whole_chain_then_once_more_without_work(out: Path) -> None:
         assert said in stdout
     assert "clinaug-fast preprocess YOUR_FOLDER features" in stdout
     assert re.search(r"time: \d+ min \d+ s", stdout)
-    for phase in ("corpus: 24 done", "preprocess: 24 done", "training se-cwgan-gp: 4 done", "generating: 36 done"):
+    for phase in (
+        "corpus: 24 done",
+        "preprocess: 24 done",
+        "training se-cwgan-gp, steps: 4 done",
+        "generating, clips: 36 done",
+    ):
         assert phase in stderr
 
     made = {

@@ -50,7 +50,7 @@ def test_prints_the_table_and_goes_on_from_what_is_stored(cli, tmp_path, tiny_fe
         by_fold = [f"{100 * value:.1f}" for value in scores["arms"][arm]["recording"]["macro_f1"]["by_fold"]]
         assert re.search(rf"^{arm} +{' +'.join(by_fold)} ", result.stdout, re.MULTILINE)
     assert "3 of 3 folds, grouped by subject; a fold's score is the mean over 2 classifiers." in result.stdout
-    assert "18 recordings tested (files, or the segments that a table names), 36 windows" in result.stdout
+    assert "18 recordings tested (files, or the segments that a table names), 36 clips; the clips of" in result.stdout
     assert "warning: few test subjects: 2 of 'hiss' in fold 0" in result.stderr
     again = cli(*arguments)
     assert again.stdout == result.stdout

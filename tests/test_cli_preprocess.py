@@ -53,7 +53,7 @@ def test_a_corpus_becomes_a_feature_set(cli: Cli, tiny_corpus: Path, out: Path):
     assert lines[1] == f"mel: {MEL.signature}"
     assert rows(result) == {
         "recordings found": "18",
-        "kept": "18 0.4 minutes, 0.1 in no window (a smaller --stride-frames uses more)",
+        "kept": "18 0.4 minutes, 0.1 in no clip (a smaller --stride-frames uses more)",
         "rejected": "0",
         "subjects known": "3",
         "clips": "72 32 mels x 32 frames, 0.25 s each",

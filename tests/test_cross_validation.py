@@ -247,7 +247,7 @@ def test_a_changed_setting_is_refused_by_name(tmp_path, features, folds, generat
     before = files(out)
     with pytest.raises(InputError, match="steps is 3 there, 4 asked"):
         evaluate(features, folds, {}, out, CONFIG.with_changes(steps=4))
-    with pytest.raises(InputError, match="arms is"):
+    with pytest.raises(InputError, match="arms is 'none' there, 'se' asked"):
         evaluate(features, folds, {"se": generated}, out, CONFIG)
     with pytest.raises(InputError, match="folds is"):
         evaluate(features, make_folds(features, 2, seed=1), {}, out, CONFIG)
@@ -260,7 +260,7 @@ def test_other_generated_clips_under_the_name_of_an_arm_are_refused(tmp_path, fe
     other = write_generated(tmp_path / "other", features, folds, seed=3)
     config = CONFIG.with_changes(steps=1, seeds=1)
     evaluate(features, folds, {"se": generated}, tmp_path / "out", config, only_folds=[0])
-    with pytest.raises(InputError, match="arms is"):
+    with pytest.raises(InputError, match=r"arms is {'se': '.*'} there, {'se': '.*'} asked"):
         evaluate(features, folds, {"se": other}, tmp_path / "out", config)
 
 

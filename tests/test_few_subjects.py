@@ -66,8 +66,14 @@ def test_of_many_labels_of_few_subjects_five_are_named(tmp_path: Path, n_folds: 
     assert (more or "in fold 1; ") in sentence
 
 
-@pytest.mark.parametrize(("unknown", "told"), [(1, "4 of 24"), (6, "24 of 24")])
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        (1, "each patient together who is known, else each recording: the subject of 4 of 24"),
+        (6, "each recording together, not each patient: the subject of 24 of 24"),
+    ],
+)
 def test_split_counts_the_recordings_without_a_subject(cli, tmp_path: Path, unknown: int, told: str) -> None:
     write(tmp_path / "set", [4] * 6, unknown)
     result = cli("split", tmp_path / "set", "--folds", 2)
-    assert f"each recording together, not each patient: the subject of {told} is not known" in result.stderr
+    assert f"the folds keep {told} is not known" in result.stderr

@@ -66,3 +66,18 @@ def test_what_is_done_ends_at_what_was_to_do(tmp_path: Path, tiny_corpus: Path, 
     train(tiny_features, tiny_folds, tmp_path / "run", small, only_folds=[1], progress=each[2])
     generate(tmp_path / "run", tiny_features, tiny_folds, tmp_path / "made", only_folds=[1], progress=each[3])
     assert all(progress.left and not any(progress.left) for progress in each)
+
+
+def test_an_audited_table_in_place_of_the_folder_is_told_as_another_corpus(tmp_path: Path, tiny_corpus: Path):
+    """Whoever preprocessed the folder gave a pattern; whoever augments its clips gives none."""
+    preprocess(tiny_corpus, tmp_path / "set", MEL, ClipConfig(n_frames=32), subject_pattern=r"(p\d)_")
+    rows = [f"{path},{path.parent.name},{path.name[:2]}" for path in sorted(tiny_corpus.rglob("*.wav"))]
+    (tmp_path / "audited.csv").write_text("\n".join(["path,label,subject", *rows]) + "\n")
+    told = r"set was made with the subject pattern '\(p\\\\d\)_', but .*audited\.csv has a subject column"
+    with pytest.raises(InputError, match=told):
+        augment(
+            FeatureSet.open(tmp_path / "set"),
+            tmp_path / "noise",
+            AugmentConfig(by="noise"),
+            corpus=tmp_path / "audited.csv",
+        )

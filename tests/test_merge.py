@@ -211,7 +211,8 @@ def test_misfits_are_refused_by_name_and_nothing_is_moved(corpus: Path, tmp_path
     copy = shutil.copytree(parts[0], tmp_path / "copy")
     before = [files(part) for part in (*parts, *other, *four, *fewer, copy)]
     for given, sentence in [
-        (parts[:2], r"the parts 2/3 are missing; expected all 3"),
+        (parts[:2], r"^part 2/3 is missing; expected all 3\. Make it with --shard, or name it$"),
+        (parts[1:2], r"^the parts 0/3, 2/3 are missing; expected all 3\. Make them"),
         ([*parts, copy], r"out\.part-0-of-3 and .*copy are both part 0/3"),
         ([*parts[:2], other[2]], r"other\.part-2-of-3 is a part of another .*: max_hours is 1\.0 there, 24\.0 in"),
         ([*parts[:2], four[2]], r"four\.part-2-of-4 is a part of another feature set: number of parts is 4 there, 3"),

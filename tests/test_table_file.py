@@ -173,7 +173,7 @@ def test_a_header_with_spaces_names_what_is_expected(tmp_path: Path):
 
 @pytest.mark.parametrize("blank", [" ", "\t", "  ", "\u00a0", "\u3000"])
 def test_a_blank_cell_counts_as_empty(tmp_path: Path, blank: str):
-    with pytest.raises(InputError, match=r"row 1 of .* has the path 'x\.wav' and the label None\. Correct them"):
+    with pytest.raises(InputError, match=r"row 1 of .* has the path 'x\.wav' and no label\. Correct it"):
         read_corpus(saved(tmp_path, f"path,label\nx.wav,{blank}\ny.wav,b\n"))
     corpus = read_corpus(saved(tmp_path, f"path,label,subject,device\nx.wav,a,{blank},{blank}\ny.wav,b,p,d\n"))
     assert [(recording.subject, recording.device) for recording in corpus.recordings] == [(None, None), ("p", "d")]
@@ -184,7 +184,7 @@ def test_rows_without_anything_are_passed_by(tmp_path: Path):
     assert names(corpus) == ["x.wav", "y.wav"]
     with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):  # and are counted
         read_corpus(saved(tmp_path, "path,label\nx.wav,a\n,\nx.wav,a\n"))
-    with pytest.raises(InputError, match=r"row 2 of .* has the path None and the label 'b'"):
+    with pytest.raises(InputError, match=r"row 2 of .* has no path and the label 'b'"):
         read_corpus(saved(tmp_path, "path,label\nx.wav,a\n,b\n"))
     with pytest.raises(InputError, match="has no rows"):
         read_corpus(saved(tmp_path, "path,label\n,\n,\n"))

@@ -1,4 +1,4 @@
-"""Sound that is in no window is counted: what lies behind a recording's last window, or between windows."""
+"""Sound that is in no clip is counted: what lies behind a recording's last clip, or between clips."""
 
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def test_what_no_window_holds_is_counted(tiny_corpus: Path, tmp_path: Path, stri
 def test_of_a_short_recording_all_is_used(tiny_corpus: Path, tmp_path: Path, cli) -> None:
     assert preprocess(tiny_corpus, tmp_path / "out", MEL, ClipConfig(n_frames=200)).counts.unused_seconds == 0.0
     done = cli("preprocess", tiny_corpus, tmp_path / "cut", *MEL_OPTIONS, "--n-frames", 96)
-    assert "0.4 minutes, 0.1 in no window (a smaller --stride-frames uses more)\n" in done.stdout
-    assert "| In no window | 0.002 hours, behind" in (tmp_path / "cut/README.md").read_text()
+    assert "0.4 minutes, 0.1 in no clip (a smaller --stride-frames uses more)\n" in done.stdout
+    assert "| In no clip | 0.002 hours, behind" in (tmp_path / "cut/README.md").read_text()
     done = cli("preprocess", tiny_corpus, tmp_path / "whole", *MEL_OPTIONS, "--n-frames", 200)
     assert "0.4 minutes\n" in done.stdout
 

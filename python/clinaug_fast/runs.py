@@ -325,8 +325,14 @@ def refuse_changed(
     there is to do."""
     keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
     if keys:
-        listed = "; ".join(f"{key} is {stored.get(key)!r} there, {asked.get(key)!r} asked" for key in keys)
+        listed = "; ".join(_difference(key, stored.get(key), asked.get(key)) for key in keys)
         raise InputError(f"{out} was made with other settings: {listed}. Repeat the old settings, or {instead}")
+
+
+def _difference(key: str, there: Any, asked: Any) -> str:
+    if isinstance(there, Mapping) and isinstance(asked, Mapping) and there.keys() != asked.keys():
+        there, asked = (", ".join(named) or "none" for named in (there, asked))  # names of arms, say, tell it
+    return f"{key} is {there!r} there, {asked!r} asked"
 
 
 @cache

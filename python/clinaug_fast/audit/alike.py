@@ -57,7 +57,7 @@ def alike(sounds: Sequence[np.ndarray], at_least: float, threads: int, progress:
     longest = 2 * len(sounds[order[-1]]) if len(order) else 1
     step = max(1, min(ROWS, VALUES // longest))
     tiles = [order[begin : begin + step] for begin in range(0, len(order), step)]
-    progress.start("comparing", len(order) * (len(order) - 1) // 2)
+    progress.start("comparing, pairs", len(order) * (len(order) - 1) // 2)
     found: list[tuple[int, int, float]] = []
     lay_over = partial(_laid_over, at_least - ROUNDING)
     with ThreadPoolExecutor(threads) as pool:

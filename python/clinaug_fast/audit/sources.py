@@ -215,7 +215,7 @@ def _read(
     recordings: Sequence[Recording], threads: int, progress: Progress
 ) -> tuple[list[np.ndarray | None], list[str]]:
     """The sound of each recording, None where it cannot be compared; and why, of these."""
-    progress.start("reading", len(recordings))
+    progress.start("reading, recordings", len(recordings))
     sounds: list[np.ndarray | None] = []
     verdicts = []
     with ThreadPoolExecutor(threads) as pool:

@@ -139,7 +139,7 @@ def _make(
     ids, shown = features.column("id"), _shown(features)
     columns = {name: features.column(name) for name in OF_SOURCE}
     first = {row: None for rows in shown for row in rows}
-    progress.start(f"augmenting by {config.by}", len(features) * config.copies)
+    progress.start(f"augmenting by {config.by}, clips", len(features) * config.copies)
     with new_feature_set(out, features.mel, features.clip_shape[1], features.labels, lineage) as writer:
         # Closed, or a stopped run would go through all recordings.
         with closing(_parts(features, sources, config, threads)) as parts:

@@ -22,6 +22,7 @@ MOST_DIGITS = 9  # of a window's number
 CUTTING = {"clip": dict, "max_hours": (int, float)}  # what features.json tells of it, beside the contract
 ALIKE = 0.01  # in the log-mel's units: what rounding differs by, in the median, between builds and devices
 ANEW = "Preprocess the corpus, and augment the set that comes of it"
+THE_SAME = "Name it as it was, or preprocess this one and augment the set that comes of it"
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,18 @@ def sources_of(features: FeatureSet, corpus: Path) -> Sources:
             f"{features.path} has hashes for names, so that its recordings cannot be found in {corpus}; expected a set "
             "with names. Augment one that was made without --deidentify, or by specaugment, which needs no sound"
         )
-    found = read_corpus(corpus, pattern)
+    try:
+        found = read_corpus(corpus, pattern)
+    except SettingsError:  # nobody gives a pattern here
+        raise InputError(
+            f"{features.path} was made with the subject pattern {pattern!r}, but {corpus} has a subject column; "
+            f"expected the corpus that the set was made of. {THE_SAME}"
+        ) from None
     if found.fingerprint != features.lineage.get("corpus"):
         raise InputError(
             f"{corpus} has the fingerprint {found.fingerprint}; {features.path} was made of "
             f"{features.lineage.get('corpus')}: another corpus, or files have come, gone or changed their size since, "
-            f"or a label, a subject or another entry of its table. Name it as it was. {ANEW}"
+            f"or a label, a subject or another entry of its table. {THE_SAME}"
         )
     recordings = {recording.id: recording for recording in found.recordings}
     ids = features.index.column("id")

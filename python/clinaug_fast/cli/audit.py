@@ -77,7 +77,7 @@ def audit(
         if found.not_compared:
             n, codes = sum(found.not_compared.values()), counts_of(found.not_compared)
             say.warn(
-                f"{counted(n, 'recording')} could not be compared; only subject and file tell what they share: {codes}"
+                f"{counted(n, 'recording')} could not be compared, and stay with their subject or file alone: {codes}"
             )
         if labels.any():
             say.warn(f"{_of(found, labels)} between labels: chance, or one of the labels is wrong")
@@ -120,14 +120,14 @@ def _lines(found: "Audit") -> list[str]:
         (
             "in groups",
             sum(map(len, groups)),
-            f"{len(groups)} group{'s' * (len(groups) > 1)}, the largest of {largest}" if groups else "",
+            f"{len(groups)} group{'s' * (len(groups) > 1)}, the largest of {largest} recordings" if groups else "",
         ),
         (
             "sources told apart",
             len(np.unique(found.sources)),
-            "" if not groups else "each group, subject and file, and each other one",
+            "" if not groups else "groups, known subjects and files count once, other recordings each",
         ),
-        ("without a subject", unnamed, "alike to none; later commands warn of them" if unnamed else ""),
+        ("without a subject", unnamed, "alike to none; fill in those that you know" if unnamed else ""),
     ]
     width = name_column([*map(shown, found.corpus.labels), *(name for name, *_ in rows)])
     lines = [f"{name:<{width}}  {count:>8}  {note}".rstrip() for name, count, note in rows]

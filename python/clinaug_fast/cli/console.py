@@ -52,6 +52,10 @@ OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader
 BAR_AWAY = "\r\x1b[2K\x1b[?25h"  # and the cursor back
 IMPORTING = "<frozen importlib._bootstrap>"  # as Python calls the file of it
 BEGIN_ANEW = ("audit", "augment", "generate", "quality", "verify")  # of what takes a while
+IN_HAND = {  # what of the work is lost
+    "train": " with the generator that was in hand, from its start",
+    "evaluate": " with the classifier that was in hand, from its start",
+}
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -272,7 +276,7 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
 
 def _stopped(came: Sequence[int], command: str) -> StoppedError:
     word, exit_code = ENDINGS[came[0] if came else signal.SIGINT]
-    again = "Run the same command again" + ("" if command in BEGIN_ANEW else " to go on")
+    again = "Run the same command again" + ("" if command in BEGIN_ANEW else " to go on" + IN_HAND.get(command, ""))
     return StoppedError(f"{word}: nothing half-written was left. {again}", exit_code)
 
 

@@ -56,7 +56,7 @@ def _show_diff(a: str, b: str, found: Any) -> str:
     if found.by_band is None:
         lines += ["(B's bands interpolated to A's, since their number differs)"]
     else:
-        lines += ["", f"  {'band':>4}  {'A, Hz':>8}  {'B, Hz':>8}  {'median, dB':>10}  {'at most, dB':>11}"]
+        lines += ["", f"  {'band':>4}  {'A at Hz':>8}  {'B at Hz':>8}  {'median, dB':>10}  {'at most, dB':>11}"]
         largest = [band["largest_db"] for band in found.by_band]
         for number in sorted({*_spread(len(largest)), largest.index(max(largest))}):
             band = found.by_band[number]
@@ -139,16 +139,19 @@ def _show_bands(config: Any, advice: Any, rows: list[dict[str, Any]]) -> str:
         f"  largest n_mels without empty bands at n_fft {config.n_fft}: {largest}",
         f"  smallest power of two as n_fft without empty bands at n_mels {config.n_mels}: {smallest}",
         "",
-        f"  {'band':>4}  {'from, Hz':>9}  {'centre':>9}  {'to':>9}  {'half height, Hz':>15}  {'FFT bins':>8}",
+        f"  {'band':>4}  {'from, Hz':>9}  {'centre':>9}  {'to':>9}  {'width, Hz':>9}  {'FFT bins':>8}",
     ]
     for number in sorted({*_spread(len(rows)), *empty[:8]}):
         row = rows[number]
         mark = "  empty" if not row["fft_bins"] else ""
         lines.append(
             f"  {number:>4}  {row['from_hz']:>9.1f}  {row['centre_hz']:>9.1f}  {row['to_hz']:>9.1f}  "
-            f"{row['width_hz']:>15.1f}  {row['fft_bins']:>8}{mark}"
+            f"{row['width_hz']:>9.1f}  {row['fft_bins']:>8}{mark}"
         )
-    return "\n".join([*lines, "", "  --json lists every band"])
+    notes = [
+        "  width: at half the band's height; empty: no FFT bin lies inside, so the band is the floor whatever the sound"
+    ]
+    return "\n".join([*lines, "", *notes, "  --json lists every band"])
 
 
 def _spread(n: int, most: int = 17) -> list[int]:

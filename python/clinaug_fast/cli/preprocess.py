@@ -243,7 +243,7 @@ def _text(result: "PreprocessResult", mel: "MelConfig", n_frames: int) -> str:
     seconds = mel.n_samples(n_frames) / mel.sample_rate
     kept = f"{counts.audio_seconds / 60:.1f} minutes"
     if counts.unused_seconds >= LEAST_UNUSED * counts.audio_seconds:
-        kept += f", {counts.unused_seconds / 60:.1f} in no window (a smaller --stride-frames uses more)"
+        kept += f", {counts.unused_seconds / 60:.1f} in no clip (a smaller --stride-frames uses more)"
     rows = [("recordings found", counts.found, ""), ("  kept", counts.kept, kept)]
     bad = counts.found - counts.kept
     rows += [("  rejected", bad, f"reasons in {out / 'rejected.jsonl'}" if bad else "")]

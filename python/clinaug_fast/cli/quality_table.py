@@ -55,19 +55,19 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
         yield f"± is the standard deviation over {folds} folds."
     if compared := about.get("compared"):  # none: an older build measured
         n, a_fold = spanned(compared), " a fold" if folds > 1 else ""
-        yield f"Each distance rests on {n} clips of a set{a_fold}, or a few more: as many of a label as all sets have."
+        yield f"Each distance rests on {n} clips of a set{a_fold}, or a few more: as many of a label as every set has."
     yield (
-        "Fréchet and kernel distance are to clips of test subjects, as classifiers see them that have learnt from "
-        "others; smaller is nearer, and real clips of others come to what the first row says; a kernel distance may "
-        "fall below 0 by chance. Only numbers of one table compare."
+        "Fréchet and kernel distance are to clips of test subjects, in the features of classifiers that were trained "
+        "on other subjects; smaller is nearer, and the first row is what real clips of other subjects reach; a kernel "
+        "distance may fall below 0 by chance. Only numbers of one table compare."
     )
     yield (
-        "spread: how different two clips of a label are, over what those of the training part are; below 1 they repeat "
+        "spread: how different two clips of a label are, relative to those of the training part; below 1 they repeat "
         "themselves."
     )
     yield (
         f"near copies: clips less than {about['near_limit']:.2f} times as far from one training subject as from the "
-        "next; the first row is that of real clips of test subjects. That there are none proves no privacy."
+        "next; the first row is that of real clips of test subjects. To have none is no proof of privacy."
     )
 
 

@@ -10,7 +10,7 @@ from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plai
 from clinaug_fast.evaluate.scores import BASELINE
 from clinaug_fast.shown import counted, shown, spanned
 
-UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by window"}
+UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by clip"}
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
 
 
@@ -68,14 +68,17 @@ def _added(scores: dict[str, Any]) -> str | None:
 def _sentences(scores: dict[str, Any]) -> Sequence[str]:
     folds, seeds = len(scores["folds"]), scores["seeds"]
     baseline = scores["arms"][BASELINE]
-    recordings, windows = (counted(baseline[unit]["tested"], unit) for unit in UNITS)
-    yield (
-        f"{folds} of {scores['n_folds']} folds, grouped by {scores['group_by']}; a fold's score is the mean over "
-        f"{counted(seeds, 'classifier')}."
+    recordings, clips = (
+        counted(baseline["recording"]["tested"], "recording"),
+        counted(baseline["window"]["tested"], "clip"),
     )
     yield (
-        f"{recordings} tested (files, or the segments that a table names), {windows}; the windows of a recording vote "
-        "by their mean log-probability."
+        f"{folds} of {scores['n_folds']} folds, grouped by {scores['group_by']}; a fold's score is the mean over "
+        f"{counted(seeds, 'classifier')}. {BASELINE} trains on real clips alone."
+    )
+    yield (
+        f"{recordings} tested (files, or the segments that a table names), {clips}; the clips of a recording vote by "
+        "their mean log-probability."
     )
     if added := _added(scores):
         yield added
@@ -87,5 +90,5 @@ def _sentences(scores: dict[str, Any]) -> Sequence[str]:
                 "± is the standard deviation over folds. In parentheses is the 95 % interval of the mean difference "
                 "(Nadeau and Bengio's corrected t): one that holds 0 cannot tell a gain or a loss from "
                 f"chance. Each stands for one comparison, of {len(UNITS) * (len(scores['arms']) - 1)} in these tables; "
-                "without one, all folds differ alike."
+                "they are not corrected for that. A difference without an interval is the same in every fold."
             )

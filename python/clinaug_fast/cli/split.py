@@ -38,10 +38,12 @@ def split(
         if group_by != "subject":
             recordings, subjects = real.index.column("recording"), real.index.column("subject")
             unknown, n = len(recordings.filter(subjects.is_null()).unique()), len(recordings.unique())
+            kept = "each recording together, not each patient"
+            if unknown < n:
+                kept = "each patient together who is known, else each recording"
             say.warn(
-                f"the folds keep each recording together, not each patient: the subject of {unknown} of {n} is not "
-                "known. Give preprocess --subject-pattern, or a table with a subject column; clinaug-fast audit finds "
-                "what is alike"
+                f"the folds keep {kept}: the subject of {unknown} of {n} is not known. Give preprocess "
+                "--subject-pattern, or a table with a subject column; clinaug-fast audit finds what is alike"
             )
         if uneven := made.uneven():
             say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")

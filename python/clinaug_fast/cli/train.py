@@ -94,6 +94,7 @@ def train(
                 + ("" if row["trained_now"] else ", trained before")
                 for row in rows
             ),
+            "  (it rises while the critic learns, and falls as generated clips come near to real ones)",
             f"\nnext: clinaug-fast generate {quoted(run)} SYNTHETIC{only}",
         ]
         say.result("\n".join(lines), run=str(run), model=config.model, seconds=round(seconds, 1), folds=rows)

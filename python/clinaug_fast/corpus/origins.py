@@ -105,5 +105,5 @@ def _warning(told: list[_Told], labels: list[str], names: np.ndarray, kind: str)
         f"the label '{shown(labels[first.label])}' is told by the {kind} alone, right of {first.sensitivity:.0%} of "
         f"its subjects and {first.specificity:.0%} of the others ('{shown(names[first.name])}' has {first.here} of its "
         f"{first.own}, {first.others_here} of the others' {first.others}){more}. A classifier may learn the {kind} in "
-        f"place of the sound, and no split shows it. Compare labels of one {kind}"
+        f"place of the sound, and score well in any split. Compare labels of one {kind}"
     )

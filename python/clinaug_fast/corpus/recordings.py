@@ -300,7 +300,8 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             continue
         where = f"row {number} of {path}"
         if not row["path"] or not row["label"] or "\0" in row["path"]:
-            raise InputError(f"{where} has the path {row['path']!r} and the label {row['label']!r}. Correct them")
+            has = " and ".join(f"the {name} {row[name]!r}" if row[name] else f"no {name}" for name in ("path", "label"))
+            raise InputError(f"{where} has {has}. Correct it")
         row |= {name: row.get(name) or None for name in ("subject", "site", "device")}
         start_s, end_s = row.get("start_s"), row.get("end_s")
         if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:

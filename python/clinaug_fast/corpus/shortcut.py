@@ -81,9 +81,9 @@ def _warning(by: Mapping[str, float], chance: float, one_by_one: bool) -> str:
     return (
         f"{' and '.join(telling)} alone {verb} the label: macro-F1 {round(max(by.values()), 3):.2f}, chance "
         f"{chance:.2f}. "
-        + ("No two recordings are known to be of one subject, and those that are raise it. " if one_by_one else "")
+        + ("No two recordings are known to be of one subject; if some are, this is too high. " if one_by_one else "")
         + f"evaluate's classifier is not told {them}, but {' and '.join(shows[name] for name in telling)} may show "
-        f"{them} all the same; distrust one that does little better"
+        f"{them} all the same; trust no score that is little above this one"
     )
 
 

@@ -97,7 +97,7 @@ def evaluate(
     stored_on = _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
     _warn_of_other_machinery(stored_on, machinery(device) if missing else None, progress)
     if missing:
-        progress.start("training classifiers", len(missing) * config.steps)
+        progress.start("training classifiers, steps", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
         train, test = folds.rows(features, fold)
         clips, classes = features.clips(train), features.classes[train]

@@ -102,7 +102,7 @@ def fold_quality(
             f"fold {fold} is compared without the clips of {', '.join(map(repr, few))}: a set, the test part or half "
             "of the training part has fewer than two of them"
         )
-    progress.start(f"fold {fold}: training embedders", HALVES * config.steps)
+    progress.start(f"fold {fold}: training embedders, steps", HALVES * config.steps)
     by_half = []
     for half, ((seen, sets), n_of_label) in enumerate(zip(shown, counts, strict=True)):
         seed = derived_seed("embedder", config.seed, fold, half)
@@ -115,7 +115,7 @@ def fold_quality(
         for name, measures in by_half[0].items()
     }
     looked_at = {REAL: tested, **arms}
-    progress.start(f"fold {fold}: looking for copies", sum(len(part.clips) for part in looked_at.values()))
+    progress.start(f"fold {fold}: looking for copies, clips", sum(len(part.clips) for part in looked_at.values()))
     copied = {
         name: nearest(part.clips, training.clips, groups, on_clips=progress.advance) for name, part in looked_at.items()
     }

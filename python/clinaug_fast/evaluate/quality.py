@@ -212,6 +212,6 @@ def _draw(features: FeatureSet, synthetic: FeatureSet, pairs: Sequence[Mapping[s
     titles = []
     for pair in pairs:
         above, below = real[pair["real"]], made[pair["id"]]
-        titles.append(f"ratio {pair['ratio']:.2f}, {above if above == below else f'{above} / {below}'}")
+        titles.append(f"ratio {pair['ratio']:.2f}, {above if above == below else f'{above} above {below}'}")
     kind = synthetic.lineage["kind"]
     save_real_above(path, clips(features, "real"), clips(synthetic, "id"), titles, features.mel, kind)

@@ -48,11 +48,11 @@ def _head(about: Mapping[str, Any]) -> str:
         ("Mel contract", f"`{mel.signature}`"),
         ("Clip", f"{mel.n_mels} mels x {about['n_frames']} frames, {seconds:.2f} s, float32"),
         ("Cut", f"a clip every {clip['stride_frames']} frames; short recordings: {clip['short']}"),
-        ("In no window", f"{counts['unused_seconds'] / 3600:.3f} hours, behind the last window or between windows"),
+        ("In no clip", f"{counts['unused_seconds'] / 3600:.3f} hours, behind the last clip or between clips"),
         ("Quiet clips", quiet),
         ("Subjects", f"{counts['subjects']} known; {counted(counts['without_subject'], 'recording')} without one"),
-        ("Lineage", ", ".join(f"{key} `{value}`" for key, value in about["lineage"].items())),
-        ("Fingerprint", f"`{about['fingerprint']}`"),
+        ("Made from", ", ".join(f"{key} `{value}`" for key, value in about["lineage"].items())),
+        ("Fingerprint of the set", f"`{about['fingerprint']}`"),
     ]
     return (
         "# Log-mel feature set\n\n"
@@ -73,7 +73,16 @@ def _counts(about: Mapping[str, Any]) -> str:
     total = ("**all**", facts["recordings"], sum(counts["clips"].values()), f"{facts['hours']:.3f}")
     spread = (f"{facts['seconds']['median']:.2f}", f"{facts['rms_db']['median']:.1f}")
     rows.append((*total, *spread, facts["clipped_recordings"], f"{facts['silent_share']:.1%}"))
-    head = ("label", "recordings", "clips", "hours", "median s", "median dB", "clipped", "silent")
+    head = (
+        "label",
+        "recordings",
+        "clips",
+        "hours",
+        "median length, s",
+        "median level, dB",
+        "recordings clipped",
+        "samples silent",
+    )
     return "## By label\n\n" + _table(head, rows, "lrrrrrrr")
 
 
@@ -90,7 +99,7 @@ def _facts(about: Mapping[str, Any]) -> str:
         )
     ]
     rates = ", ".join(f"{n} at {rate} Hz" for rate, n in facts["file_rates"].items())
-    channels = ", ".join(f"{n} of {c}" for c, n in facts["channels"].items())
+    channels = ", ".join(f"{n} with {c}" for c, n in facts["channels"].items())
     origins = facts["origins"] | ({"format": facts["formats"]} if "formats" in facts else {})
     return (
         "## The audio\n\n"
@@ -178,7 +187,7 @@ def _rejected(about: Mapping[str, Any]) -> str:
         text += f"\n\nOther files seen: {ignored}. Audio outside any label's folder: {counts['unlabelled']}."
     return text + (
         "\n\n`clinaug-fast verify` on this folder recomputes every checksum and count. How fast the run was is in "
-        "`FOLDER.receipt.json` beside it: times are not the same twice, and this folder is."
+        "`FOLDER.receipt.json` beside it: times are never the same twice, the bytes of this folder are."
     )
 
 

@@ -107,9 +107,10 @@ class Folds:
             return None
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""
         unit = self.about["group_by"].replace(", else ", "s or ")
+        however = "" if unit == "recording" else ", however many recordings it has"
         return (
-            f"few test {unit}s: {', '.join(few[:5])}{more}; with fewer than {FEW} a single one moves the score, "
-            f"however many recordings it has. {'Use fewer folds or record' if len(self) > 2 else 'Record'} more"
+            f"few test {unit}s: {', '.join(few[:5])}{more}; with fewer than {FEW} a single one moves the score"
+            f"{however}. {'Use fewer folds or record' if len(self) > 2 else 'Record'} more"
         )
 
     def chosen(self, only: Iterable[int] | None) -> list[int]:

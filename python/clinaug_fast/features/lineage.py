@@ -79,7 +79,9 @@ def unseen_rows(synthetic: FeatureSet, features: FeatureSet, folds: Folds, fold:
         return _rows_of_training_part(synthetic, features, folds, fold)
     rows = np.flatnonzero(synthetic.column("fold") == fold)
     if not len(rows):
-        raise InputError(f"{synthetic.path} has no clips for fold {fold}. Generate them for every fold, or test fewer")
+        raise InputError(
+            f"{synthetic.path} has no clips for fold {fold}. Generate them for every fold, or name others with --fold"
+        )
     groups, known = synthetic.lineage["trained_on_groups"], set(features.groups)
     told = groups.get(str(fold)) if isinstance(groups, dict) else None
     if not isinstance(told, list) or not told or not all(isinstance(group, str) and group in known for group in told):

@@ -124,7 +124,7 @@ def _fingerprint(path: Path, about: dict[str, Any]) -> Iterator[tuple[str, str]]
 
 def _shards(path: Path, about: dict[str, Any], threads: int, progress: Progress) -> Iterator[tuple[str, str]]:
     entries = about["shards"]
-    progress.start("verify", len(entries))
+    progress.start("verify, shards", len(entries))
     with ThreadPoolExecutor(threads) as pool:
         for entry, problem in zip(entries, pool.map(lambda e: _shard(path, about, e), entries), strict=True):
             if problem:

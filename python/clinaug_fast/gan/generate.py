@@ -107,7 +107,7 @@ def _make(
     for fold in chosen:
         real = np.bincount(features.classes[folds.rows(features, fold)[0]], minlength=len(features.labels))
         counts[fold] = [n_per_label or int(n) for n in real]
-    progress.start("generating", sum(map(sum, counts.values())))
+    progress.start("generating, clips", sum(map(sum, counts.values())))
     shown = []
     with new_feature_set(out, features.mel, features.clip_shape[1], features.labels, lineage) as writer:
         for fold in chosen:
@@ -145,7 +145,7 @@ def _refuse_missing(run: Run, chosen: Sequence[int], n_folds: int) -> None:
     there = [fold for fold in range(n_folds) if run.folder(fold).exists()]
     instead = f", or ask for what is there: {' '.join(f'--fold {fold}' for fold in there)}" if there else ""
     raise InputError(
-        f"{run.path} has no generator for fold {', '.join(map(str, missing))} of {n_folds}. "
+        f"{run.path} has no generator for fold {' and fold '.join(map(str, missing))}; its split has {n_folds}. "
         f"Finish it with clinaug-fast train{instead}"
     )
 

@@ -88,7 +88,7 @@ def train(
         begun.trained(fold)  # or an error that tells what became of it
     trained = []
     if missing:
-        progress.start(f"training {config.model}", len(missing) * config.steps)
+        progress.start(f"training {config.model}, steps", len(missing) * config.steps)
     for fold in missing:
         _refuse_without_room(begun, features, config)
         clips, classes = features.clips(training[fold]), features.classes[training[fold]]

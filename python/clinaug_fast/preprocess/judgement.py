@@ -62,8 +62,8 @@ def judge(
         )
     if lost := sorted(set(labels) - set(about["labels"])):
         progress.warn(
-            f"no clip of {some_of(lost)} is left: all its recordings were rejected or quiet, and the set has "
-            f"{len(about['labels'])} labels, not {len(labels)}. {_where_told(out, about)}"
+            f"no clip of {some_of(lost)} is left: all recordings of such a label were rejected or quiet, and the set "
+            f"has {len(about['labels'])} labels, not {len(labels)}. {_where_told(out, about)}"
         )
     mel = MelConfig(**about["mel"])
     _warn(counts, unlabelled, mel, progress)

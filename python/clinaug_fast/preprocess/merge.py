@@ -173,7 +173,10 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
     if missing:
         named = ", ".join(f"{number}/{count}" for number in missing[:MOST_NAMED])
         named += " and more" if len(missing) > MOST_NAMED else ""
-        raise InputError(f"the parts {named} are missing; expected all {count}. Make them with --shard, or name them")
+        what, them = ("part {} is", "it") if len(missing) == 1 else ("the parts {} are", "them")
+        raise InputError(
+            f"{what.format(named)} missing; expected all {count}. Make {them} with --shard, or name {them}"
+        )
 
 
 def _warn_of_other_files(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], progress: Progress) -> None:

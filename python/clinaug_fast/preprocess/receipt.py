@@ -19,7 +19,7 @@ ADVICE = {
     "resample": "resampling; store the corpus at the contract's rate, or choose a contract at the corpus's rate",
     "mel": "the log-mel; more threads help, as does a longer hop",
     "write": "writing the shards; a faster disk helps",
-    OTHER: "what a run costs whatever its size: listing, tables, waiting for the disk to have all",
+    OTHER: "what any run costs, whatever its size: listing, tables, waiting for the disk; nothing to mend",
 }
 
 
