@@ -356,3 +356,11 @@ def test_rejected_recordings_stand_in_the_order_of_the_corpus_whichever_was_deco
     preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=2, max_bad=0.5)
     rejected = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
     assert [row["path"] for row in rejected] == ["hiss/p0_0.wav", "knock/p2_1.wav"]
+
+
+@pytest.mark.parametrize("n", [4, 18])
+def test_the_times_of_each_block_are_counted_once(tiny_corpus: Path, tmp_path: Path, monkeypatch, n: int):
+    monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", n)
+    monkeypatch.setattr(workers, "BATCH_RECORDINGS", 2)
+    made = preprocess(tiny_corpus, tmp_path / "out", MEL, CLIP)
+    assert made.receipt["audio_hours"] == round(18 * 1.2 / 3600, 4)

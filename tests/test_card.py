@@ -165,3 +165,16 @@ def test_the_code_of_the_card_opens_the_first_of_several_shards(about: dict[str,
     assert 'np.load("shards/00000.npy", mmap_mode="r")  # (clips, mels, frames), of shard 0' in card(
         tmp_path, about | {"shards": shards}
     )
+
+
+def test_times_are_those_of_samples_and_hours(about: dict[str, Any], tmp_path: Path) -> None:
+    text = card(tmp_path, about | {"counts": about["counts"] | {"unused_seconds": 5400.0}})
+    assert "| Clip | 32 mels x 32 frames, 0.25 s, float32 |" in text  # 31 hops: 0.248 s
+    assert "1.500 hours, " in text
+
+
+def test_the_audio_is_told_from_the_least_to_the_most(made: Path, about: dict[str, Any]) -> None:
+    told = {row[0]: list(map(float, row[1:])) for row in rows((made / "README.md").read_text(), "## The audio")}
+    keys, names = ("seconds", "rms_db", "peak", "clipped_share"), ("min", "p5", "median", "p95", "max")
+    for cells, key in zip(told.values(), keys, strict=True):
+        assert cells == pytest.approx([about["corpus_facts"][key][name] for name in names], abs=0.06)

@@ -222,3 +222,11 @@ def test_every_option_reaches_the_settings(cli, tmp_path, tiny_features):
     settings = json.loads((tmp_path / "out/evaluation.json").read_text())["settings"]
     assert {name: settings[name] for name in options} == options
     assert ClassifierConfig.model_fields.keys() == options.keys()
+
+
+def test_the_table_of_the_baseline_alone_compares_nothing_and_equal_folds_have_a_spread_of_zero():
+    scores = made_up_scores(3)
+    unit = {"tested": 7, "macro_f1": over_folds(0.5, 0.5, 0.5)}
+    lines = score_table(scores | {"arms": {"none": {"recording": unit, "window": unit}}}, plain=True).splitlines()
+    assert lines[1].endswith("mean ± SD")
+    assert lines[2].split() == ["none", "50.0", "50.0", "50.0", "50.0", "±", "0.0"]

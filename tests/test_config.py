@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
+from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig, whole_number
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.native import log_mel
 
@@ -166,3 +166,8 @@ def test_numbers_of_numpy_do_not_overflow():
 
 def test_short_heart_sounds_are_repeated_and_others_are_not():
     assert {name: preset.clip.short for name, preset in PRESETS.items()} == {"surgical": "pad", "heart": "tile"}
+
+
+def test_true_is_no_number():
+    with pytest.raises(SettingsError, match="folds is True; expected a whole number"):
+        whole_number("folds", True)

@@ -326,8 +326,10 @@ def test_one_label_is_nothing_to_tell_apart(tmp_path):
             clip = stripes("across", np.random.default_rng(0))
             writer.add(clip, id=name, recording=name, subject=name, label="across", start_s=0.0)
     features = FeatureSet.open(tmp_path / "one")
+    tested = [{"test_groups": [f"subject:{a}", f"subject:{b}"], "test_recordings": [2]} for a, b in ("ab", "cd")]
+    folds = Folds({"features": features.fingerprint, "group_by": "subject", "labels": LABELS[:1], "folds": tested})
     with pytest.raises(InputError, match="has one label, 'across'; expected two or more to tell apart"):
-        evaluate(features, make_folds(features, 2), {}, tmp_path / "out", CONFIG)
+        evaluate(features, folds, {}, tmp_path / "out", CONFIG)
 
 
 def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clinaug_fast.errors import InputError
 from clinaug_fast.evaluate.cross_validation import evaluate
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import make_folds
@@ -77,3 +78,11 @@ def test_split_counts_the_recordings_without_a_subject(cli, tmp_path: Path, unkn
     write(tmp_path / "set", [4] * 6, unknown)
     result = cli("split", tmp_path / "set", "--folds", 2)
     assert f"the folds keep {told} is not known" in result.stderr
+
+
+def test_a_fold_that_tests_one_of_two_labels_is_refused(tmp_path) -> None:
+    features = write(tmp_path / "set", [2] * 4, unknown=4)
+    folds = make_folds(features, 2)
+    folds.about["folds"][1]["test_groups"] = ["recording:0-0.wav"]
+    with pytest.raises(InputError, match="fold 1 has no clip of 'along' in its test part"):
+        evaluate(features, folds, {}, tmp_path / "out", ONE_STEP, only_folds=[1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from clinaug_fast.errors import InputError
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.gan.models import Critic, Generator, Residual, Sum, UpSample, parameter_count
 from clinaug_fast.ops import ResidualSE
 
@@ -43,7 +43,10 @@ def test_the_critic_halves_the_picture_and_doubles_the_channels():
     torch.testing.assert_close(critic(clips, classes), scores)
 
 
-@pytest.mark.parametrize(("shape", "advice"), [((60, 64), "64 --n-frames 64"), ((8, 100), "16 --n-frames 96")])
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [((60, 64), "64 --n-frames 64"), ((8, 100), "16 --n-frames 96"), ((0, 64), "16 --n-frames 64")],
+)
 def test_refuses_other_sizes_and_names_sizes_that_work(shape, advice):
     for build in (lambda: Generator("cwgan-gp", shape, 2, 4, 8), lambda: Critic(shape, 2, 4)):
         with pytest.raises(InputError, match=f"{shape[0]} mels x {shape[1]} frames.*--n-mels {advice}"):
@@ -110,3 +113,15 @@ def test_the_critic_judges_each_clip_alone():
     critic, clips, classes = Critic((32, 32), 2, 4), torch.randn(4, 1, 32, 32), torch.tensor([0, 1, 0, 1])
     alone = torch.cat([critic(clips[i : i + 1], classes[i : i + 1]) for i in range(4)])
     torch.testing.assert_close(critic(clips, classes), alone)
+
+
+def test_the_gate_is_on_the_body():
+    x, module = torch.randn(2, 4, 6, 6), Residual(4, ResidualSE(4, reduction=2)).eval()
+    nn.init.zeros_(module.join.w2)
+    nn.init.constant_(module.join.b2, -50.0)  # a gate of zero
+    torch.testing.assert_close(module(x), x.clamp_min(0))
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(SettingsError, match=r"model is 'gan'; expected one of .*cwgan-gp"):
+        Generator("gan", (16, 16), 2, 4, 8)

@@ -1,5 +1,6 @@
 """What a GAN's steps are given: labels, rates, seeds, and every setting."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import pytest
 import torch
 
 from clinaug_fast.config import GanConfig
+from clinaug_fast.errors import SettingsError
+from clinaug_fast.features.folds import make_folds
 from clinaug_fast.gan import generate as generating
+from clinaug_fast.gan import train as training
+from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.losses import wasserstein_estimate
 from clinaug_fast.gan.models import Generator
 from clinaug_fast.gan.train import METRICS_BYTES, train, train_fold
-from test_gan_train import SMALL
+from test_gan_train import SMALL, feature_set
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,3 +98,42 @@ def test_the_first_clips_of_each_label_are_drawn_however_many_batches_there_are(
     made = generating.generate(tmp_path / "run", tiny_features, tiny_folds, out, n_per_label=5, only_folds=[1]).features
     first = [made.clips(np.flatnonzero(made.classes == number)[:2]) for number in range(3)]
     np.testing.assert_array_equal(drawn, first)
+
+
+def test_two_training_clips_of_a_label_are_enough(tiny_features, tmp_path):
+    few = feature_set(tmp_path / "few", tiny_features.mel, 32, {"a": 4, "b": 4})
+    run = train(few, make_folds(few, 2), tmp_path / "run", SMALL.with_changes(steps=1)).run
+    assert run.state(0)["clips_per_label"] == [2, 2]
+
+
+def test_the_average_begins_with_the_first_step(monkeypatch):
+    steps = []
+    monkeypatch.setattr(training, "update_average", lambda average, generator, decay, step: steps.append(step))
+    trained()
+    assert steps == list(range(SMALL.steps))
+
+
+def test_a_training_that_diverges_ends_at_that_step():
+    with pytest.raises(SettingsError, match=r"diverged at step 1: critic loss nan"):
+        trained(critic_rate=1e30, steps=20)
+
+
+def test_the_room_that_is_asked_for_grows_with_the_steps(tiny_features, tiny_folds, tmp_path, monkeypatch):
+    def full(file: int, begin: int, n_bytes: int) -> None:
+        asked.append(n_bytes)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    asked = []
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    for steps in (1000, 3000):
+        with pytest.raises(OSError, match="No space left"):
+            train(tiny_features, tiny_folds, tmp_path / str(steps), SMALL.with_changes(steps=steps))
+    assert asked[1] - asked[0] == 2000 * METRICS_BYTES
+
+
+def test_clips_are_numbered_through_all_batches(tiny_features, tiny_folds, tmp_path, monkeypatch):
+    monkeypatch.setattr(generating, "BATCH", 2)
+    train(tiny_features, tiny_folds, tmp_path / "run", SMALL.with_changes(steps=1), only_folds=[0])
+    made = generate(tmp_path / "run", tiny_features, tiny_folds, tmp_path / "made", only_folds=[0], n_per_label=5)
+    ids = made.features.column("id").tolist()
+    assert ids == [f"fold0/{label}/{number:05d}" for label in tiny_features.labels for number in range(5)]

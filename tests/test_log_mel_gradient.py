@@ -59,3 +59,26 @@ def test_a_bad_sample_spoils_its_own_frames_alone_whatever_computes_them(bad: fl
 
     for compute in (ops.log_mel, ops.log_mel_reference, below_func):
         assert (~compute(x, config).isfinite()).any(0).sum() == 1
+
+
+def test_pcm_is_scaled_below_torch_func_too():
+    config = MelConfig(sample_rate=8000, n_fft=256, hop_length=64, n_mels=21)
+    pcm = torch.randint(-20000, 20000, (1000,), dtype=torch.int16, generator=torch.Generator().manual_seed(0))
+    y = torch.func.vjp(lambda gain: gain * ops.log_mel(pcm, config), torch.ones(()))[0]
+    torch.testing.assert_close(y, ops.log_mel(pcm, config), atol=1e-4, rtol=0)
+
+
+def test_the_gradient_of_halves_is_computed_in_the_precision_of_the_waveform():
+    config = MelConfig(sample_rate=8000, n_fft=256, hop_length=64, n_mels=21, log="db")
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    half, single = (
+        torch.autograd.grad(ops.log_mel(x, config, dtype=dtype).sum(), x)[0] for dtype in (torch.float16, None)
+    )
+    assert torch.equal(half, single)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 1000), (0, 0)])
+def test_what_is_empty_has_an_empty_gradient(shape: tuple[int, ...]):
+    x = torch.zeros(shape, requires_grad=True)
+    ops.log_mel(x, MelConfig(sample_rate=8000, n_fft=256, hop_length=64, n_mels=21)).sum().backward()
+    assert x.grad.shape == shape

@@ -241,3 +241,20 @@ def test_rows_of_waveform_and_log_mel_may_take_turns_in_one_buffer():
     np.testing.assert_array_equal(out, expected)
     with pytest.raises(ValueError, match="out overlaps x"):
         native.log_mel(x, config, out=np.ndarray((4, 40, 3), np.float32, buffer, 1596, (buffer.strides[0], 12, 4)))
+
+
+def test_double_precision_is_not_written_as_halves():
+    x = np.zeros(1000)
+    with pytest.raises(TypeError, match="out is an array of float16; expected float32 or float64 for x of float64"):
+        native.log_mel(x, SMALL, out=np.zeros((SMALL.n_mels, SMALL.n_frames(1000)), np.float16))
+
+
+def test_what_takes_too_long_to_tell_from_an_overlap_is_refused(monkeypatch):
+    def hard(*arrays, max_work):
+        raise np.exceptions.TooHardError
+
+    monkeypatch.setattr(np, "shares_memory", hard)
+    buffer = np.zeros((4, 520), np.float32)
+    out = np.ndarray((4, SMALL.n_mels, SMALL.n_frames(9)), np.float32, buffer, 1600, (buffer.strides[0], 12, 4))
+    with pytest.raises(ValueError, match="out overlaps x"):
+        native.log_mel(buffer[:, :9], SMALL, out=out)

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from clinaug_fast.augment import augment as augmenting
-from clinaug_fast.augment.augment import augment
+from clinaug_fast.augment.augment import _shown, augment
 from clinaug_fast.config import AugmentConfig, ClipConfig, GanConfig
 from clinaug_fast.errors import InputError
 from clinaug_fast.features.feature_set import FeatureSet
@@ -81,3 +81,25 @@ def test_an_audited_table_in_place_of_the_folder_is_told_as_another_corpus(tmp_p
             AugmentConfig(by="noise"),
             corpus=tmp_path / "audited.csv",
         )
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"copies": 2}, {"mask": 0.3}])
+def test_masks_of_other_settings_are_refused_by_name(tmp_path: Path, tiny_features, change):
+    config = AugmentConfig(by="specaugment")
+    augment(tiny_features, tmp_path / "out", config)
+    name = next(iter(change))
+    with pytest.raises(InputError, match=f"{name} is {getattr(config, name)} there, {change[name]} asked"):
+        augment(tiny_features, tmp_path / "out", config.with_changes(**change))
+
+
+def test_a_lost_picture_of_several_copies_is_drawn_as_it_was(tmp_path: Path, tiny_features):
+    config = AugmentConfig(by="specaugment", copies=2)
+    picture = augment(tiny_features, tmp_path / "out", config).picture
+    drawn = picture.read_bytes()
+    picture.unlink()
+    assert augment(tiny_features, tmp_path / "out", config).already_done
+    assert picture.read_bytes() == drawn
+
+
+def test_the_picture_shows_each_label_by_its_own_clips(tiny_features):
+    assert [set(tiny_features.classes[rows]) for rows in _shown(tiny_features)] == [{0}, {1}, {2}]

@@ -172,3 +172,10 @@ def test_a_file_that_is_called_as_a_preset_comes_first(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "heart").write_text(json.dumps({"mel": SMALL.model_dump()}))
     assert read_mel("heart") == SMALL
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_signal_has_what_the_higher_rate_can_hear(first: bool) -> None:
+    wide = SMALL.with_changes(sample_rate=16000, f_max=8000.0)
+    found = compare(wide, SMALL) if first else compare(SMALL, wide)
+    assert (found.a_db if first else found.b_db)[-4:].max() > -40  # 5 kHz and above

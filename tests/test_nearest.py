@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from clinaug_fast.errors import InputError
-from clinaug_fast.evaluate.nearest import nearest, relative_spread, spread
+from clinaug_fast.evaluate import fold_quality
+from clinaug_fast.evaluate.nearest import Nearest, nearest, relative_spread, spread
 
 SHAPE = (4, 5)
 
@@ -118,3 +119,8 @@ def test_exact_copies_are_ones_whatever_rounding_leaves():
     among[20:] = among[:20]
     gains = np.linspace(0.1, 9.0, 20, dtype=np.float32)[:, None, None]
     assert nearest(among[:20] + gains, among, np.arange(40)).ratios.tolist() == [0.0] * 20
+
+
+def test_of_the_copies_of_one_original_the_nearest_alone_is_told():
+    copied = Nearest(rows=np.array([3, 3, 1]), distances=np.array([2.0, 1.0, 5.0]), ratios=np.array([0.2, 0.1, 0.9]))
+    assert list(fold_quality._closest(copied, 2.0)) == [(1, 0.1, 2.0), (2, 0.9, 10.0)]

@@ -10,7 +10,7 @@ from clinaug_fast.config import MelConfig
 from clinaug_fast.evaluate import quality
 from clinaug_fast.features import pictures
 from clinaug_fast.features.feature_set import FeatureSet
-from clinaug_fast.features.pictures import save_real_above
+from clinaug_fast.features.pictures import save_real_above, to_show
 from clinaug_fast.mel import band_edges_hz
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, n_mels=8)
@@ -76,7 +76,7 @@ def test_the_nearest_pairs_are_named_by_both_labels_where_they_differ(
     other = int(np.flatnonzero(labels != labels[0])[0])
     pairs = [{"real": ids[0], "id": ids[0], "ratio": 0.5}, {"real": ids[0], "id": ids[other], "ratio": 0.123}]
     quality._draw(tiny_features, tiny_features, pairs, tmp_path / "pairs.png")
-    assert titles == [f"ratio 0.50, {labels[0]}", f"ratio 0.12, {labels[0]} / {labels[other]}"]
+    assert titles == [f"ratio 0.50, {labels[0]}", f"ratio 0.12, {labels[0]} above {labels[other]}"]
 
 
 def test_a_clip_lies_at_its_seconds_and_frequencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -102,3 +102,22 @@ def test_made_clips_of_all_labels_lie_beside_each_other(tmp_path: Path, monkeypa
     one, two = (np.random.default_rng(0).normal(size=(n, 8, 10)) for n in (1, 2))
     save_real_above(tmp_path / "picture.png", [one, two], [two, one], ["a", "b"], MEL)
     assert places == [(0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(("recordings", "shown"), [("aab", [0, 2]), ("baac", [0, 1]), ("aaa", [0, 1]), ("a", [0])])
+def test_the_first_clips_of_different_recordings_are_shown(recordings: str, shown: list[int]):
+    assert to_show(np.array(list(recordings), dtype=object)) == shown
+
+
+def test_the_colours_of_all_clips_are_those_of_the_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    limits, show = [], pictures._show
+
+    def noted(*x):
+        image = show(*x)
+        limits.append(image.get_clim())
+        return image
+
+    monkeypatch.setattr(pictures, "_show", noted)
+    real = np.linspace(0, 1, 80, dtype=np.float32).reshape(1, 8, 10)
+    save_real_above(tmp_path / "picture.png", [real], [real / 2 - 9], ["a"], MEL)
+    assert limits == [pytest.approx((0.001, 0.999), abs=1e-6)] * 2

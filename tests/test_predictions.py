@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clinaug_fast.errors import InputError
+from clinaug_fast.evaluate import cross_validation
 from clinaug_fast.evaluate.cross_validation import evaluate, score_stored
 from clinaug_fast.evaluate.predictions import Cell, _arithmetic, machinery, read_predictions
 from clinaug_fast.features.feature_set import FeatureSet
@@ -170,3 +171,19 @@ def test_cells_of_other_gpus_are_told_and_those_of_one_gpu_in_other_hosts_are_no
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ABACUS")
     assert _arithmetic(one) == of_gpu == f"torch {torch.__version__}"
     assert of_cpu != _arithmetic("1 thread of the CPU") == f"torch {torch.__version__} on ABACUS"
+
+
+def test_a_fold_that_another_process_ends_while_the_scores_are_computed_is_in_them(
+    tmp_path, features, folds, monkeypatch
+):
+    evaluate(features, folds, {}, tmp_path / "out", CONFIG.with_changes(steps=1))
+    cell, score = Cell("none", 1, 0).path(tmp_path / "out"), cross_validation.score
+    cell.rename(tmp_path / "late.parquet")
+
+    def meanwhile(*x):
+        monkeypatch.undo()
+        (tmp_path / "late.parquet").rename(cell)
+        return score(*x)
+
+    monkeypatch.setattr(cross_validation, "score", meanwhile)
+    assert score_stored(tmp_path / "out")["folds"] == [0, 1]

@@ -378,3 +378,9 @@ def test_the_command_tells_a_table_or_json(cli, tmp_path, features, folds, arms)
     assert (settings["tested"], settings["seed"], settings["width"], settings["steps"]) == ([1], 7, 2, 5)
     assert cli("quality", real, tmp_path / "none", "--folds", tmp_path / "folds.json").exit_code == 2
     assert cli("quality", arms["copies"].path, tmp_path / "none", "--synthetic", real).exit_code == 3
+
+
+def test_the_copies_of_some_recordings_are_told_by_their_own_originals(tmp_path, features, folds):
+    some = write_loud(tmp_path / "some", features, np.arange(len(features)) % 3 > 0)
+    pairs = quality(features, folds, {"loud": some}, tmp_path / "q", CONFIG.with_changes(steps=1)).about["arms"]["loud"]
+    assert [pair["id"] for pair in pairs["closest"]] == [f"gain0/{pair['real']}" for pair in pairs["closest"]]

@@ -13,6 +13,7 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.evaluate import cross_validation, predictions
 from clinaug_fast.evaluate.cross_validation import _warn_of_other_machinery, evaluate
 from clinaug_fast.evaluate.predictions import Cell
+from clinaug_fast.features.folds import Folds, make_folds, write_folds
 from clinaug_fast.gan import run_folder
 from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.run_folder import Run
@@ -231,3 +232,10 @@ def test_cells_of_several_machines_are_told_one_by_one():
         f"1 of the 4 stored cells were made on {two}, 1 on {cuda}, the others on {one}: scores differ by"
     )
     assert told(one, two).endswith("Give --threads and --device as before to avoid it")
+
+
+def test_another_split_beside_a_run_gives_way_to_its_own(run, tiny_features, tiny_folds):
+    (run / "folds.json").unlink()
+    write_folds(make_folds(tiny_features, len(tiny_folds), seed=1), run / "folds.json")
+    assert train(tiny_features, tiny_folds, run, GAN).trained == []
+    assert Folds.load(run / "folds.json") == tiny_folds

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinaug_fast.augment.transforms import masked, pitch_shifted, refuse_without_librosa, stretched, widest, with_noise
+from clinaug_fast.augment.sources import cut_again
+from clinaug_fast.augment.transforms import librosa_version, masked, pitch_shifted, stretched, widest, with_noise
 from clinaug_fast.errors import SettingsError
 
 RATE = 8000
@@ -72,7 +73,7 @@ def test_short_sounds_are_altered_without_a_word(n, rate, recwarn):
 def test_a_missing_librosa_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "librosa", None)
     with pytest.raises(SettingsError, match=r"need librosa, which cannot be loaded: .*'clinaug-fast\[augment\]'"):
-        refuse_without_librosa()
+        librosa_version()
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.floats(0.001, 0.5), st.integers(0, 1000))
@@ -115,3 +116,8 @@ def test_frames_are_masked_as_bands_are_from_the_first_to_the_last():
 @pytest.mark.parametrize(("share", "size", "expected"), [(0.29, 100, 29), (0.2, 32, 6), (0.57, 100, 57)])
 def test_a_share_of_so_many_is_so_many(share: float, size: int, expected: int):
     assert widest(share, size) == expected
+
+
+def test_a_window_that_needs_more_than_is_left_is_the_last_of_the_recording():
+    cut = cut_again(np.arange(100, dtype=np.float32), 90, 20, "pad", lambda window: window, 25)
+    assert cut.tolist() == list(range(75, 95))

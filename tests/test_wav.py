@@ -360,3 +360,9 @@ def test_a_cut_file_is_rejected_by_decode(tmp_path: Path):
     path.write_bytes(riff(fmt(), DATA)[:-2])
     with pytest.raises(Rejected, match="the header declares 240 bytes of samples, the file holds 238"):
         decode(Recording(path, path.name, "a"), RATE)
+
+
+def test_the_levels_of_pieces_add_up_to_that_of_the_whole():
+    quiet, loud = np.array([0.0, 0.5, 1.0, 0.25], np.float32), np.array([0.0, -2.0, 1.0], np.float32)
+    whole = native.level(np.concatenate([quiet, loud]))
+    assert native.level(quiet) + native.level(loud) == native.level(loud) + native.level(quiet) == whole
