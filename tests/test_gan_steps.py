@@ -1,5 +1,6 @@
 """What a GAN's steps are given: labels, rates, seeds, and every setting."""
 
+import copy
 import errno
 import os
 from pathlib import Path
@@ -137,3 +138,12 @@ def test_clips_are_numbered_through_all_batches(tiny_features, tiny_folds, tmp_p
     made = generate(tmp_path / "run", tiny_features, tiny_folds, tmp_path / "made", only_folds=[0], n_per_label=5)
     ids = made.features.column("id").tolist()
     assert ids == [f"fold0/{label}/{number:05d}" for label in tiny_features.labels for number in range(5)]
+
+
+def test_statistics_of_earlier_batches_do_not_count():
+    fresh = Generator("cwgan-gp", (16, 16), 2, 4, 8)
+    used = copy.deepcopy(fresh)
+    used.train()(torch.full((4, 8), 3.0), torch.tensor([0, 1, 0, 1]))
+    for generator in (fresh, used):
+        training.reestimate_batch_norm(generator, 4, torch.Generator().manual_seed(0))
+    assert all(torch.equal(one, other) for one, other in zip(fresh.buffers(), used.buffers(), strict=True))

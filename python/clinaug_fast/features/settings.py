@@ -12,8 +12,7 @@ from clinaug_fast.runs import refuse_changed
 def flat_settings(made_with: Mapping[str, Any]) -> dict[str, Any]:
     """A key a field: mel.n_mels, clip.n_frames, subject_pattern, ..., the corpus."""
     fields = {f"{part}.{key}": value for part in ("mel", "clip") for key, value in made_with.get(part, {}).items()}
-    fields |= {key: made_with.get(key) for key in ("subject_pattern", "max_hours", "deidentified")}
-    fields["device"] = made_with.get("device", "cpu")
+    fields |= {key: made_with.get(key) for key in ("subject_pattern", "max_hours", "deidentified", "device")}
     fields["arithmetic, which CLINAUG_ISA and the build choose,"] = made_with.get("arithmetic")
     return fields | {"the corpus's fingerprint": made_with["lineage"].get("corpus")}
 
