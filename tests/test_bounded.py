@@ -33,7 +33,7 @@ def test_altered_recordings_wait_for_their_turn_in_small_numbers(monkeypatch) ->
     for number, made in enumerate(parts):
         assert made == number
         assert len(begun) <= number + 2 * 3 + 1
-    assert begun == list(range(100))
+    assert sorted(begun) == list(range(100))  # threads are not as orderly as what they make
 
 
 def test_no_more_threads_begin_batches_than_memory_has_room_for(tiny_corpus: Path, tmp_path: Path, monkeypatch) -> None:

@@ -130,7 +130,7 @@ def test_missing_folds_are_named(run, tiny_features, tiny_folds, tmp_path):
     part = tmp_path / "part"
     shutil.copytree(run, part)
     shutil.rmtree(part / "fold_1")
-    with pytest.raises(InputError, match=r"no generator for fold 1 of 3\..*--fold 0 --fold 2"):
+    with pytest.raises(InputError, match=r"no generator for fold 1; its split has 3\..*--fold 0 --fold 2"):
         generate(part, tiny_features, tiny_folds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not generate(part, tiny_features, tiny_folds, tmp_path / "out", only_folds=[0, 2]).already_done

@@ -23,6 +23,7 @@ from clinaug_fast.audit.flat_sound import read_flat
 from clinaug_fast.config import whole_number
 from clinaug_fast.corpus.misread import warn_of_misreading
 from clinaug_fast.corpus.overlaps import ROUNDING_S
+from clinaug_fast.corpus.read_faults import refuse_lost_folder
 from clinaug_fast.corpus.recordings import Corpus, Recording, read_corpus, some_of
 from clinaug_fast.corpus.spellings import as_a_person
 from clinaug_fast.corpus.verdicts import Rejected
@@ -194,6 +195,9 @@ def audit(
     if read.left_out:
         progress.warn(f"folders, hidden or links to others in the corpus, are left out: {some_of(read.left_out)}")
     sounds, verdicts = _read(read.recordings, threads, progress)
+    for row in np.flatnonzero(read.table.column("bytes").fill_null(0).to_numpy() > 0):  # those that the listing saw
+        if sounds[row] is None:
+            refuse_lost_folder(str(read.recordings[row].path))
     counted = dict(sorted(Counter(verdicts).items()))
     if len(verdicts) == len(sounds):
         raise InputError(

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import sys
@@ -365,13 +366,19 @@ def closed_output(ended: SystemExit) -> SystemExit:
 def _told(error: OSError) -> ClinaugError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" ({error.filename})" if error.filename and str(error.filename) not in str(error.strerror) else ""
-        mend = "Raise the limit on a file's size (ulimit -f)" if error.errno == errno.EFBIG else "Make room"
+        mend = "Make room"
+        if error.errno == errno.EFBIG:
+            is_limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+            mend = "Raise the limit on a file's size (ulimit -f)" if is_limited else "Name an output on another disk"
         return ResourceError(f"{error.strerror}{where}. {mend}, then run the same command again")
     if error.errno == errno.ENOMEM:
         return _out_of_memory(error)
     if error.errno in SHORTAGES:
         told = _words(error)
         return ResourceError(f"{told}. Raise the limit on open files (ulimit -n), then run the same command again")
+    if error.errno == errno.EXDEV:  # of a folder in a lower layer
+        told = "It may have come with a container's image: remove it, or put a copy in its place"
+        return InputError(f"{_words(error)}. {told}")
     return InputError(f"{_words(error)}. Check the path, its rights and its disk")
 
 

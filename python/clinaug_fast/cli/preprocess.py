@@ -193,7 +193,10 @@ def preprocess(
             say.note(found, even_if_quiet=True)
         key = None if deidentify is None else read_or_make_key(deidentify, out)
         if key is not None and deidentify.stat().st_mode & 0o077:
-            say.warn(f"{deidentify} may be read by others than its owner, who could undo the hashes: chmod 600 it")
+            say.warn(
+                f"{deidentify} may be read by others than its owner, who could undo the hashes: chmod 600 it, or keep "
+                "it on a disk that knows rights"
+            )
         if as_json:
             say.note(f"mel: {mel.signature}")
         result = make(

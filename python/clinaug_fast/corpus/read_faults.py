@@ -12,11 +12,24 @@ from typing import TypeVar
 from clinaug_fast.corpus.frames import RECENT_FILES, stamp_of
 from clinaug_fast.corpus.recordings import FOREIGN_SUFFIXES, Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected, looked_at
+from clinaug_fast.errors import InputError
+from clinaug_fast.shown import shown
 
 BLOCK_BYTES = 1 << 20
 DOUBTFUL = (Code.UNREADABLE, Code.TRUNCATED, Code.EMPTY)  # what a read that fails is told as, or taken for
 
 Made = TypeVar("Made")
+
+
+def refuse_lost_folder(path: str) -> None:
+    """Of a file that the listing saw and that cannot be looked at: InputError where its folder is gone, too. A disk or
+    share that has gone is no verdict on its files."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise InputError(
+            f"{shown(folder)} is gone since the corpus was listed, maybe with its disk; expected it to stay. Bring it "
+            "back and run the same command again"
+        )
 
 
 class WatchedFile(io.FileIO):

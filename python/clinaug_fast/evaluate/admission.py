@@ -1,5 +1,6 @@
 """What may take part in a comparison: the checks before anything is trained."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def admitted_rows(
     """`unseen_rows` of each arm and fold. Names that can be a folder's; clips of the same kind as the real ones, that
     each fold may train on; numbers."""
     rows: dict[str, dict[int, np.ndarray]] = {}
+    folders = {BASELINE: BASELINE}  # on a disk that takes capital and small letters for one
     for arm, made in synthetic.items():
         if arm == BASELINE:
             raise SettingsError(f"an arm is named {arm!r}, which is the one without generated clips. Name it otherwise")
@@ -52,6 +54,11 @@ def admitted_rows(
             raise SettingsError(
                 f"an arm is named {arm!r}, which has {len(arm.encode())} bytes; expected at most {LONGEST_NAME}, as a "
                 "folder gets its name. Shorten it"
+            )
+        if (twin := folders.setdefault(unicodedata.normalize("NFC", arm).casefold(), arm)) != arm:
+            raise SettingsError(
+                f"arms are named {twin!r} and {arm!r}; expected names that differ in more than capitals and the way "
+                "accents are written: folders get them. Name one otherwise"
             )
         rows[arm] = {fold: unseen_rows(made, features, folds, fold) for fold in chosen}
         seen = np.zeros(len(made), bool)  # altered copies are in most folds

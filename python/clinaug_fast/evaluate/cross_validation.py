@@ -20,7 +20,7 @@ from clinaug_fast.computing import as_torch_begins, chosen_device
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.evaluate.admission import admitted_rows, check_real
-from clinaug_fast.evaluate.predictions import Cell, machinery, read_predictions, write_predictions
+from clinaug_fast.evaluate.predictions import Cell, machinery, make_folders, read_predictions, write_predictions
 from clinaug_fast.evaluate.scores import BASELINE, score
 from clinaug_fast.evaluate.training import log_probabilities, train_classifier
 from clinaug_fast.features.feature_set import FeatureSet
@@ -97,6 +97,7 @@ def evaluate(
     stored_on = _check_stored(out, arms, len(folds), config.seeds, evaluation, features.labels)
     _warn_of_other_machinery(stored_on, machinery(device) if missing else None, progress)
     if missing:
+        make_folders(out, arms)
         progress.start("training classifiers, steps", len(missing) * config.steps)
     for (fold, arm), its_cells in groupby(missing, key=lambda cell: (cell.fold, cell.arm)):
         train, test = folds.rows(features, fold)

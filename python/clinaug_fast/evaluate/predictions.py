@@ -3,7 +3,8 @@
 Training leaves these files and nothing else; every score is computed from them.
 """
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from clinaug_fast.errors import InputError, cannot_be_read, is_shortage
+from clinaug_fast.errors import InputError, SettingsError, cannot_be_read, is_shortage
 from clinaug_fast.features.feature_set import NO_THREADS, FeatureSet, heard_as_one
 from clinaug_fast.runs import atomic_file, fingerprint, regular
 
@@ -63,6 +64,21 @@ class Cell:
         return out / "cells" / self.arm / f"fold_{self.fold}_seed_{self.seed}.parquet"
 
 
+def make_folders(out: Path, arms: Iterable[str]) -> None:
+    """Where the cells of each arm will lie; SettingsError for a name that the disk does not take."""
+    for arm in arms:
+        folder = Cell(arm, 0, 0).path(out).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG):
+                raise
+            raise SettingsError(
+                f"an arm is named {arm!r}, of which this disk makes no folder ({error.strerror}: {folder}). Name it "
+                "otherwise"
+            ) from None
+
+
 def write_predictions(
     out: Path,
     cell: Cell,
@@ -83,9 +99,7 @@ def write_predictions(
     made = {"made_on": made_on, "arithmetic": _arithmetic(made_on)}
     made |= {} if trained_on is None else {"trained_on": str(trained_on)}
     table = table.replace_schema_metadata(_about(cell, evaluation, table) | made)
-    path = cell.path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as draft:
+    with atomic_file(cell.path(out)) as draft:
         pq.write_table(table, draft)
 
 

@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from clinaug_fast.shown import shown
 
 SETTINGS = "a draft's settings.json"
 LOCK = "lock"
+OTHER_EACH_TIME = 100  # that a file gets another number each time it is asked is the file system's way then
 LONGEST_NAME = 255 - len(".receipt.json")  # of what is made, in bytes
 
 
@@ -123,6 +125,8 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_UN)  # or a child that was forked meanwhile would keep it
         os.close(lock)
+        with contextlib.suppress(OSError):  # there, or not empty; shares and FUSE keep an open file's folder
+            os.rmdir(folder)
 
 
 def _says(stored: Path, settings: Mapping[str, Any]) -> bool:
@@ -174,7 +178,7 @@ def draft_of(out: Path) -> Path:
 
 def _lock(out: Path, folder: Path) -> int:
     """An open file that is locked for as long as this process lives."""
-    while True:
+    for tried in count():
         with contextlib.suppress(FileExistsError):  # which mkdir's own exist_ok looks at, when it may be gone again
             folder.mkdir()
         path = folder / LOCK
@@ -184,7 +188,7 @@ def _lock(out: Path, folder: Path) -> int:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.stat(path).st_ino == os.fstat(lock).st_ino:
+            if os.stat(path).st_ino == os.fstat(lock).st_ino or tried >= OTHER_EACH_TIME:
                 return lock
         except BlockingIOError:
             os.close(lock)

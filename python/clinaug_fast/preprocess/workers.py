@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from clinaug_fast import native
 from clinaug_fast.config import MelConfig
+from clinaug_fast.corpus.read_faults import refuse_lost_folder
 from clinaug_fast.corpus.verdicts import Unopened
 from clinaug_fast.errors import RejectedError, SettingsError
 from clinaug_fast.features.shards import Shard
@@ -220,17 +221,19 @@ class _Block:
             if sink.device is not None:
                 sink.device.drop()
             raise
-        if job.gone is not None:
-            self._refuse_unseen(rows, job.gone)
+        self._refuse_unseen(rows)
         if job.fail_at_first:
             self._refuse_rejected(rows)
         self._hand_in(batch, numbers, turn.pending, sink.seconds)
 
-    def _refuse_unseen(self, rows: range, gone: frozenset[str]) -> None:
+    def _refuse_unseen(self, rows: range) -> None:
+        """What the listing saw and this machine does not: see `Job.gone`; InputError where a folder is gone."""
         rejected = {row: self.verdicts.rejected.get(row) for row in rows if self.recordings.n_bytes[row] > 0}
         unseen = {self.recordings.paths[row]: r.reason for row, r in rejected.items() if isinstance(r, Unopened)}
-        if unseen.keys() - gone:
+        if self.job.gone is not None and unseen.keys() - self.job.gone:
             raise Unseen(unseen)
+        for path in unseen:
+            refuse_lost_folder(path)
 
     def _refuse_rejected(self, rows: range) -> None:
         for row in rows:
