@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from clinaug_fast.errors import InputError
 from clinaug_fast.features import feature_set
-from clinaug_fast.features.feature_set import FeatureSet, cut_from, feature_set_fingerprint, new_feature_set
+from clinaug_fast.features.feature_set import (
+    FeatureSet,
+    cut_from,
+    feature_set_fingerprint,
+    fingerprint_with,
+    new_feature_set,
+)
 from clinaug_fast.features.folds import make_folds
 from conftest import MEL, files
 
@@ -175,3 +181,12 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path, limit: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_words_of_a_warning_are_no_part_of_the_fingerprint():
+    def of(warning: str | None, macro_f1: float = 0.9, hours: float = 1.0) -> str:
+        facts = {"shortcut": {"macro_f1": macro_f1, "warning": warning}, "by_label": {"warning": {"hours": hours}}}
+        return fingerprint_with("an index", {"corpus_facts": facts})
+
+    assert of("distrust it") == of("trust no score") == of(None)
+    assert len({of("x"), of("x", macro_f1=0.8), of("x", hours=2.0)}) == 3  # a label may have that name

@@ -55,8 +55,9 @@ def test_what_is_not_sound_says_nothing_of_the_tilt(poison, instruction_set):
     assert np.array_equal(lanes(bad, SMALL, instruction_set)[..., 2:], in_double(x, instruction_set)[..., 2:])
 
 
-def test_what_lies_beside_a_clip_says_nothing_of_its_tilt(instruction_set):
-    x = beside_noise(65, CHORD)
+@pytest.mark.parametrize("turns", [CHORD, [0.2]])
+def test_what_lies_beside_a_clip_says_nothing_of_its_tilt(turns, instruction_set):
+    x = beside_noise(65, turns)
     loud = np.full((1, x.shape[1] + 2), 1e6, np.float32)
     loud[:, 1:-1] = x
     assert np.array_equal(lanes(loud[:, 1:-1], SMALL, instruction_set), lanes(x, SMALL, instruction_set))

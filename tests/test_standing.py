@@ -9,7 +9,7 @@ from clinaug_fast.augment.augment import augment
 from clinaug_fast.config import AugmentConfig, ClassifierConfig, ClipConfig, GanConfig
 from clinaug_fast.errors import InputError, RejectedError, SettingsError
 from clinaug_fast.evaluate.cross_validation import evaluate
-from clinaug_fast.features.feature_set import FeatureSet
+from clinaug_fast.features.feature_set import FeatureSet, feature_set_fingerprint
 from clinaug_fast.features.folds import Folds, write_folds
 from clinaug_fast.gan.train import train
 from clinaug_fast.preprocess.draft import LONGEST_NAME
@@ -103,4 +103,10 @@ def test_clips_that_librosa_altered_tell_its_version(
     assert made.lineage["librosa"] == version
     monkeypatch.setattr(librosa, "__version__", "0.1")
     with pytest.raises(InputError, match=rf"was made with librosa {version}; expected 0.1, which is installed"):
+        augment(features, out, faster, corpus=tiny_corpus)
+    about = json.loads((out / "features.json").read_text())
+    del about["lineage"]["librosa"]  # as an earlier build made it
+    about["fingerprint"] = feature_set_fingerprint(about, out / "index.parquet")
+    (out / "features.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="was made by a build or on a processor whose altered clips are others"):
         augment(features, out, faster, corpus=tiny_corpus)

@@ -21,9 +21,12 @@ TESTS = (
     "tests/test_log_mel_loud.py",
     "tests/test_large_sums.py",
     "tests/test_residual_se.py",
+    "tests/test_residual_se_memory.py",
     "tests/test_residual_se_passes.py",
     "tests/test_residual_se_phases.py",
     "tests/test_wav.py",
+    "tests/test_wav_edges.py",
+    "tests/test_listing.py",
     "tests/test_audio.py",
     "tests/test_corpus.py",
 )

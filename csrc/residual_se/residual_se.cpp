@@ -90,7 +90,7 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   grad_logits.resize(batch * width);
   grad_hiddens.resize(hidden * batch);
   exciteds.resize(hidden * batch);
-  // Of each sample: dL/dlogit (batch, width); dL/dhidden and relu(hidden), (hidden, batch).
+  // Of each sample: dL/dlogit (batch, width), of which nobody reads what follows the channels; dL/dhidden and relu(hidden), (hidden, batch).
   Real *const grad_logit = grad_logits.data(), *const grad_hidden = grad_hiddens.data(), *const excited = exciteds.data();
 
   const auto squeeze = [&](Index b, Index slab, State& state) {
@@ -100,7 +100,6 @@ void residual_se_backward(const ResidualSeParams& params, const ResidualSeBackwa
   const auto gate = [&](Index b, State& state) {
     state.total(layout, slabs.count(), Real{1}, state.mean);  // dL/dgate
     Real* const logits = grad_logit + b * width;
-    std::fill(logits + channels, logits + width, Real{0});
     for (Index c = 0; c < channels; ++c) {
       const Real g = arrays.gate[b * channels + c];
       state.gate[c] = g;

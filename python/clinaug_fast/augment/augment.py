@@ -108,15 +108,16 @@ def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> Au
     made.refuse_all_but("augmented")
     theirs, ours = ({key: of[key] for key in {*of} - {*BUILD, "librosa"}} for of in (made.lineage, lineage))
     refuse_changed(out, theirs, ours)
-    if any(made.lineage.get(key) != lineage.get(key) for key in BUILD):
+    tells_of_librosa = "librosa" in made.lineage
+    if any(made.lineage.get(key) != lineage.get(key) for key in BUILD) or tells_of_librosa != ("librosa" in lineage):
         raise InputError(
             f"{out} was made by a build or on a processor whose altered clips are others; expected the same one. Name "
             "another output folder, or remove it"
         )
-    if made.lineage.get("librosa") != lineage.get("librosa"):
+    if tells_of_librosa and made.lineage["librosa"] != lineage["librosa"]:
         raise InputError(
-            f"{out} was made with librosa {made.lineage.get('librosa', 'of an unknown version')}; expected "
-            f"{lineage['librosa']}, which is installed. Install the other, name another output folder, or remove it"
+            f"{out} was made with librosa {made.lineage['librosa']}; expected {lineage['librosa']}, which is "
+            "installed. Install the other, name another output folder, or remove it"
         )
     made.refuse_lost_shards()
     if not (out / PICTURE).exists():

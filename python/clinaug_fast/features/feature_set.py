@@ -97,8 +97,8 @@ class FeatureSet:
         if about.get("fingerprint") != digest:
             raise InputError(
                 f"{path} has the fingerprint {about.get('fingerprint')}; expected {digest}: features.json or "
-                "index.parquet was changed after it was made, or an earlier build made it. Restore them, or make the "
-                "feature set anew"
+                "index.parquet was changed after it was made, or an earlier build made it. Restore them, or remove the "
+                "folder and make it anew"
             )
         if problem := next(misplaced(about, index, INDEX_SCHEMA), None):
             raise InputError(f"{path / 'index.parquet'} is not as it was made: {problem}. {MEND}")
@@ -332,10 +332,19 @@ def feature_set_fingerprint(about: Mapping[str, Any], index: Path) -> str:
 
 
 def fingerprint_with(index: str, about: Mapping[str, Any]) -> str:
-    """Over the index's digest and all of features.json but itself, the versions and the digest of the rejected, whose
-    reasons a library words; the shards are there by their digests."""
+    """Over the index's digest and all of features.json but itself, the versions and words: warnings, which a later
+    build may word otherwise, and the digest of the rejected, whose reasons a library words. The shards are there by
+    their digests."""
     made = {key: value for key, value in about.items() if key not in ("fingerprint", "provenance", "rejected")}
-    return fingerprint(made, index)
+    return fingerprint(_without_warnings(made), index)
+
+
+def _without_warnings(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: None if key == "warning" and isinstance(of, str) else _without_warnings(of) for key, of in value.items()
+    }
 
 
 @contextlib.contextmanager

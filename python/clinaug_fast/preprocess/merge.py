@@ -163,7 +163,10 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
         fields = sorted(key for key in mine if mine[key] != other.get(key))
         if fields:
             listed = "; ".join(f"{key} is {other.get(key)!r} there, {mine[key]!r} in {parts[0]}" for key in fields)
-            raise InputError(f"{part} is a part of another feature set: {listed}. Leave it out, or make it anew")
+            raise InputError(
+                f"{part} is a part of another feature set: {listed}. Leave it out, or remove the older one and make it "
+                "anew"
+            )
     doubled = [number for number, n in Counter(about["number"] for about in abouts).items() if n > 1]
     if doubled:
         names = [str(part) for part, about in zip(parts, abouts, strict=True) if about["number"] == doubled[0]]

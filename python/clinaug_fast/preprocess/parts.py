@@ -137,7 +137,7 @@ def write_part(folder: Path, part: Part, n_blocks: int, made_with: Mapping[str, 
 
 def read_part(folder: Path) -> dict[str, Any]:
     what = "a part's part.json (clinaug-fast preprocess --shard I/N makes one)"
-    path, mend = folder / "part.json", "Make the part anew"
+    path, mend = folder / "part.json", "Make the part anew, after removing what is there"
     about = read_versioned(path, what, SCHEMA_VERSION, mend, ABOUT)
     if told := misfit(about, {"made_with": MADE_WITH}):
         raise InputError(f"{path} is not {what}: {told}. {mend}")
