@@ -84,6 +84,12 @@ def test_an_audit_does_not_pass_over_what_its_disk_took_away(tmp_path: Path, mon
         audit(corpus, threads=1)
 
 
+def test_an_audit_passes_over_a_folder_whose_name_is_not_utf_8(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    os.rename(corpus / "hiss", os.fsencode(corpus / "hiss") + b"\xff")
+    assert audit(corpus, threads=1).not_compared == {"NAME": 6}
+
+
 def test_arms_that_some_disks_take_for_one_are_refused(tmp_path: Path, features, folds):
     made = write_generated(tmp_path / "made", features, folds)
     for arms, told in (

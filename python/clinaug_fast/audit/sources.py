@@ -194,10 +194,11 @@ def audit(
         progress.warn(f"audio that lies in no label's sub-folder is left out: {some_of(read.unlabelled)}")
     if read.left_out:
         progress.warn(f"folders, hidden or links to others in the corpus, are left out: {some_of(read.left_out)}")
-    sounds, verdicts = _read(read.recordings, threads, progress)
+    recordings = read.recordings
+    sounds, verdicts = _read(recordings, threads, progress)
     for row in np.flatnonzero(read.table.column("bytes").fill_null(0).to_numpy() > 0):  # those that the listing saw
-        if sounds[row] is None:
-            refuse_lost_folder(str(read.recordings[row].path))
+        if sounds[row] is None and recordings[row].refused is None:
+            refuse_lost_folder(str(recordings[row].path))
     counted = dict(sorted(Counter(verdicts).items()))
     if len(verdicts) == len(sounds):
         raise InputError(

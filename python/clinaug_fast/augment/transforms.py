@@ -54,7 +54,7 @@ def widest(share: float, size: int) -> int:
 
 
 def librosa_version() -> str:
-    """SettingsError where it cannot be loaded."""
+    """Of the one that is installed; SettingsError where there is none."""
     return _librosa().__version__
 
 

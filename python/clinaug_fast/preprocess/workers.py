@@ -228,8 +228,9 @@ class _Block:
 
     def _refuse_unseen(self, rows: range) -> None:
         """What the listing saw and this machine does not: see `Job.gone`; InputError where a folder is gone."""
-        rejected = {row: self.verdicts.rejected.get(row) for row in rows if self.recordings.n_bytes[row] > 0}
-        unseen = {self.recordings.paths[row]: r.reason for row, r in rejected.items() if isinstance(r, Unopened)}
+        found = ((row, self.verdicts.rejected.get(row)) for row in rows)
+        unopened = [(row, verdict) for row, verdict in found if isinstance(verdict, Unopened)]
+        unseen = {self.recordings.paths[row]: it.reason for row, it in unopened if self.recordings.n_bytes[row] > 0}
         if self.job.gone is not None and unseen.keys() - self.job.gone:
             raise Unseen(unseen)
         for path in unseen:
