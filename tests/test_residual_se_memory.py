@@ -4,24 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from clinaug_fast import _native, ops
+from clinaug_fast import ops
 from clinaug_fast.ops import residual_se_cpu
-
-LAYOUTS = [torch.contiguous_format, torch.channels_last]
-
-
-@pytest.fixture(params=_native.instruction_sets)
-def instruction_set(request, monkeypatch) -> str:
-    monkeypatch.setattr(residual_se_cpu, "_KERNEL", _native.ResidualSe(request.param))
-    return request.param
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from test_residual_se_passes import LAYOUTS, instruction_set  # noqa: F401
 
 
 def outputs(shape, hidden, dtype, layout, fill=None):
@@ -37,7 +22,8 @@ def outputs(shape, hidden, dtype, layout, fill=None):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_what_an_earlier_call_left_in_memory_is_in_no_later_one(one_thread, layout, dtype, instruction_set):
+@pytest.mark.usefixtures("instruction_set", "one_thread")
+def test_what_an_earlier_call_left_in_memory_is_in_no_later_one(layout, dtype):
     before = outputs((2, 21, 3, 4), 3, dtype, layout)
     outputs((3, 40, 5, 4), 30, dtype, layout, fill=torch.nan)
     after = outputs((2, 21, 3, 4), 3, dtype, layout)
@@ -45,7 +31,8 @@ def test_what_an_earlier_call_left_in_memory_is_in_no_later_one(one_thread, layo
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_a_hidden_unit_of_zero_has_no_gradient_as_in_torch(instruction_set):
+@pytest.mark.usefixtures("instruction_set")
+def test_a_hidden_unit_of_zero_has_no_gradient_as_in_torch():
     """Of silent channels and biases that are zero yet."""
     draw = torch.Generator().manual_seed(0)
     x = torch.zeros(2, 5, 3, 3, dtype=torch.float64)
@@ -65,7 +52,8 @@ def test_a_hidden_unit_of_zero_has_no_gradient_as_in_torch(instruction_set):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_large_output_whose_rows_fill_no_vector_is_its_samples(instruction_set, layout):
+@pytest.mark.usefixtures("instruction_set")
+def test_a_large_output_whose_rows_fill_no_vector_is_its_samples(layout):
     """Past the caches go only rows of whole vectors; of others the processor would end the process."""
     draw = torch.Generator().manual_seed(0)
     shape = (5, 7, 187, 181)  # 4.5 MiB
@@ -83,7 +71,8 @@ def test_a_large_output_whose_rows_fill_no_vector_is_its_samples(instruction_set
             assert torch.equal(all_of_them[b : b + 1], own)
 
 
-def test_a_large_output_may_lie_anywhere(instruction_set):
+@pytest.mark.usefixtures("instruction_set")
+def test_a_large_output_may_lie_anywhere():
     n = 1 << 20
     x = np.random.default_rng(0).standard_normal(n + 1).astype(np.float32)[1:]
     w = np.ones(1, np.float32)
