@@ -106,18 +106,18 @@ def _standing(features: FeatureSet, out: Path, lineage: Mapping[str, Any]) -> Au
     """What is at `out`, which an earlier or another process made; InputError where it was made otherwise."""
     made = FeatureSet.open(out)
     made.refuse_all_but("augmented")
-    theirs, ours = ({key: of[key] for key in {*of} - {*BUILD, "librosa"}} for of in (made.lineage, lineage))
-    refuse_changed(out, theirs, ours)
-    tells_of_librosa = "librosa" in made.lineage
-    if any(made.lineage.get(key) != lineage.get(key) for key in BUILD) or tells_of_librosa != ("librosa" in lineage):
+    settings = ({key: of[key] for key in {*of} - {*BUILD, "librosa"}} for of in (made.lineage, lineage))
+    refuse_changed(out, *settings)
+    theirs, ours = (of.get("librosa") for of in (made.lineage, lineage))  # none where an earlier build made it
+    if any(made.lineage.get(key) != lineage.get(key) for key in BUILD) or (ours and not theirs):
         raise InputError(
             f"{out} was made by a build or on a processor whose altered clips are others; expected the same one. Name "
             "another output folder, or remove it"
         )
-    if tells_of_librosa and made.lineage["librosa"] != lineage["librosa"]:
+    if theirs != ours:
         raise InputError(
-            f"{out} was made with librosa {made.lineage['librosa']}; expected {lineage['librosa']}, which is "
-            "installed. Install the other, name another output folder, or remove it"
+            f"{out} was made with librosa {theirs}; expected {ours}, which is installed. Install the other, name "
+            "another output folder, or remove it"
         )
     made.refuse_lost_shards()
     if not (out / PICTURE).exists():

@@ -52,10 +52,10 @@ NO_USE_OF_GPU = (
 OTHER_LACKS = ("not permitted", "ermission denied", "static TLS")  # of a loader that is in want of no memory
 BAR_AWAY = "\r\x1b[2K\x1b[?25h"  # and the cursor back
 IMPORTING = "<frozen importlib._bootstrap>"  # as Python calls the file of it
-BEGIN_ANEW = ("audit", "augment", "generate", "quality", "verify")  # of what takes a while
-IN_HAND = {  # what of the work is lost
-    "train": " with the generator that was in hand, from its start",
-    "evaluate": " with the classifier that was in hand, from its start",
+AGAIN = {  # what the same command does after a stop, where it does not simply go on
+    **dict.fromkeys(("audit", "augment", "generate", "quality", "verify"), ""),  # they begin anew
+    "train": " to go on with the generator that was in hand, from its start",
+    "evaluate": " to go on with the classifier that was in hand, from its start",
 }
 MOST_THREADS = 1024  # of torch, which starts as many as it is told
 
@@ -277,8 +277,8 @@ def _sentence(error: Exception, command: str) -> ClinaugError:
 
 def _stopped(came: Sequence[int], command: str) -> StoppedError:
     word, exit_code = ENDINGS[came[0] if came else signal.SIGINT]
-    again = "Run the same command again" + ("" if command in BEGIN_ANEW else " to go on" + IN_HAND.get(command, ""))
-    return StoppedError(f"{word}: nothing half-written was left. {again}", exit_code)
+    again = AGAIN.get(command, " to go on")
+    return StoppedError(f"{word}: nothing half-written was left. Run the same command again{again}", exit_code)
 
 
 class _Terminated(BaseException):

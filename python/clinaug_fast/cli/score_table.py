@@ -10,18 +10,18 @@ from clinaug_fast.cli.fitting import Fitting, numbers_lines, numbers_table, plai
 from clinaug_fast.evaluate.scores import BASELINE
 from clinaug_fast.shown import counted, shown, spanned
 
-UNITS = {"recording": "macro-F1 x 100 by recording", "window": "macro-F1 x 100 by clip"}
+WORDS = {"recording": "recording", "window": "clip"}  # of the units of scores.json
 FOLD_COLUMNS = 5  # what 80 columns hold; of more folds the lowest and the highest are shown
 
 
 def score_table(scores: dict[str, Any], *, plain: bool) -> Group | str:
     """`scores.json` as a rich renderable, or as plain aligned text for a pipe."""
     blocks: list[Any] = []
-    for unit, title in UNITS.items():
+    for unit, word in WORDS.items():
         forms = [_cells(scores, unit, one_by_one) for one_by_one in (True, False)]
         tables = [numbers_table("arm", *form, plain=plain) for form in forms]
         fitting = Fitting(tables, scores["arms"], numbers_lines(*forms[-1]))
-        blocks += [title, tables[0] if plain else fitting, ""]
+        blocks += [f"macro-F1 x 100 by {word}", tables[0] if plain else fitting, ""]
     group = Group(*blocks, *map(Text, _sentences(scores)))
     return plain_text(group) if plain else group
 
@@ -68,10 +68,7 @@ def _added(scores: dict[str, Any]) -> str | None:
 def _sentences(scores: dict[str, Any]) -> Sequence[str]:
     folds, seeds = len(scores["folds"]), scores["seeds"]
     baseline = scores["arms"][BASELINE]
-    recordings, clips = (
-        counted(baseline["recording"]["tested"], "recording"),
-        counted(baseline["window"]["tested"], "clip"),
-    )
+    recordings, clips = (counted(baseline[unit]["tested"], word) for unit, word in WORDS.items())
     yield (
         f"{folds} of {scores['n_folds']} folds, grouped by {scores['group_by']}; a fold's score is the mean over "
         f"{counted(seeds, 'classifier')}. {BASELINE} trains on real clips alone."
@@ -89,6 +86,6 @@ def _sentences(scores: dict[str, Any]) -> Sequence[str]:
             yield (
                 "± is the standard deviation over folds. In parentheses is the 95 % interval of the mean difference "
                 "(Nadeau and Bengio's corrected t): one that holds 0 cannot tell a gain or a loss from "
-                f"chance. Each stands for one comparison, of {len(UNITS) * (len(scores['arms']) - 1)} in these tables; "
+                f"chance. Each stands for one comparison, of {len(WORDS) * (len(scores['arms']) - 1)} in these tables; "
                 "they are not corrected for that. A difference without an interval is the same in every fold."
             )
