@@ -215,7 +215,7 @@ def test_a_file_is_one_recording_by_whatever_path(tmp_path: Path):
     touch(tmp_path / "here", "x.wav", "y.wav")
     (tmp_path / "link").symlink_to(tmp_path / "here")
     path = table(tmp_path / "here", f"path,label\n{tmp_path}/link/x.wav,a\ny.wav,b\nx.wav,b\n")
-    with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):
+    with pytest.raises(InputError, match=r"row 4 of .* repeats row 2: x\.wav"):
         read_corpus(path)
 
 
@@ -247,20 +247,20 @@ def test_a_pattern_gives_a_tables_subjects_unless_it_has_them(tmp_path: Path):
         ("path,label\n", "has no rows"),
         ("file,label\nx.wav,a\n", r"has the columns file, label; expected path and label.*Add path"),
         ("file;class\nx.wav;a\n", r"Add path and label"),
-        ("path,label\nx.wav,a\n,b\n", "row 2 of .* has no path and the label 'b'"),
-        ("path,label\nx.wav,\ny.wav,b\n", "row 1 of .* has the path 'x.wav' and no label"),
-        ("path,label\nx.wav,a\ny.wav,b\nx.wav,b\n", "row 3 of .* repeats row 1: x.wav"),
-        ("path,label\nx.wav,a\ny.wav,b\n../corpus/./x.wav,b\n", "row 3 of .* repeats row 1: x.wav"),
-        ("path,label,start_s,end_s\nx.wav,a,0,1\nx.wav,b,0,1\n", "row 2 of .* repeats row 1: x.wav@0.0-1.0"),
-        ("path,label,start_s,end_s\nx.wav,a,2,1\ny.wav,b,0,1\n", "row 1 of .* goes from 2.0 to 1.0 s"),
-        ("path,label,start_s,end_s\nx.wav,a,2,2\ny.wav,b,0,1\n", "row 1 of .* goes from 2.0 to 2.0 s"),
+        ("path,label\nx.wav,a\n,b\n", "row 3 of .* has no path and the label 'b'"),
+        ("path,label\nx.wav,\ny.wav,b\n", "row 2 of .* has the path 'x.wav' and no label"),
+        ("path,label\nx.wav,a\ny.wav,b\nx.wav,b\n", "row 4 of .* repeats row 2: x.wav"),
+        ("path,label\nx.wav,a\ny.wav,b\n../corpus/./x.wav,b\n", "row 4 of .* repeats row 2: x.wav"),
+        ("path,label,start_s,end_s\nx.wav,a,0,1\nx.wav,b,0,1\n", "row 3 of .* repeats row 2: x.wav@0.0-1.0"),
+        ("path,label,start_s,end_s\nx.wav,a,2,1\ny.wav,b,0,1\n", "row 2 of .* goes from 2.0 to 1.0 s"),
+        ("path,label,start_s,end_s\nx.wav,a,2,2\ny.wav,b,0,1\n", "row 2 of .* goes from 2.0 to 2.0 s"),
         ("path,label,start_s\nx.wav,a,-1\ny.wav,b,0\n", "goes from -1.0 to None s"),
         ("path,label,end_s\nx.wav,a,nan\ny.wav,b,inf\n", "goes from None to nan s"),
-        ("path,label,end_s\nx.wav,a,1\ny.wav,b,inf\n", "row 2 of .* goes from None to inf s"),
+        ("path,label,end_s\nx.wav,a,1\ny.wav,b,inf\n", "row 3 of .* goes from None to inf s"),
         ("path,label,start_s\nx.wav,a,soon\n", "cannot be read as a table.*soon"),
         ("path,label\nx.wav,a\ny.wav,a\n", "has one label, 'a'"),
         ("path,label,label\nx.wav,a,a\n", "has label more than once; expected each column once"),
-        ("path,label\nx\0.wav,a\ny.wav,b\n", r"row 1 of .* has the path 'x\\x00.wav'"),
+        ("path,label\nx\0.wav,a\ny.wav,b\n", r"row 2 of .* has the path 'x\\x00.wav'"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_row(tmp_path: Path, text: str, sentence: str):
@@ -272,7 +272,7 @@ def test_a_start_of_zero_without_an_end_is_the_whole_file(tmp_path: Path):
     (tmp_path / "table.csv").write_text("path,label,start_s,end_s\nx.wav,a,0,\ny.wav,b,,\n")
     assert [recording.id for recording in read_corpus(tmp_path / "table.csv").recordings] == ["x.wav", "y.wav"]
     (tmp_path / "table.csv").write_text("path,label,start_s,end_s\nx.wav,a,,\ny.wav,b,,\nx.wav,a,0,\n")
-    with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):
+    with pytest.raises(InputError, match=r"row 4 of .* repeats row 2: x\.wav"):
         read_corpus(tmp_path / "table.csv")
 
 

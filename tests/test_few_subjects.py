@@ -68,16 +68,24 @@ def test_of_many_labels_of_few_subjects_five_are_named(tmp_path: Path, n_folds: 
 
 
 @pytest.mark.parametrize(
-    ("unknown", "told"),
+    ("unknown", "told", "give"),
     [
-        (1, "each patient together who is known, else each recording: the subject of 4 of 24"),
-        (6, "each recording together, not each patient: the subject of 24 of 24"),
+        (
+            1,
+            "each patient together who is known, else each recording: the subject of 4 of 24",
+            "a table whose subject ",
+        ),
+        (
+            6,
+            "each recording together, not each patient: the subject of 24 of 24",
+            "--subject-pattern, or a table with ",
+        ),
     ],
 )
-def test_split_counts_the_recordings_without_a_subject(cli, tmp_path: Path, unknown: int, told: str) -> None:
+def test_split_counts_the_recordings_without_a_subject(cli, tmp_path: Path, unknown: int, told: str, give: str) -> None:
     write(tmp_path / "set", [4] * 6, unknown)
     result = cli("split", tmp_path / "set", "--folds", 2)
-    assert f"the folds keep {told} is not known" in result.stderr
+    assert f"the folds keep {told} is not known. Give preprocess {give}" in result.stderr
 
 
 def test_a_fold_that_tests_one_of_two_labels_is_refused(tmp_path) -> None:

@@ -60,7 +60,7 @@ def test_what_leads_up_from_a_link_is_where_the_link_leads(tmp_path: Path):
     assert os.path.realpath(path["b"]) == os.path.realpath(tmp_path / "corpus/x.wav")
     assert sorted(corpus.table.column("bytes").to_pylist()) == [8, 12]
     table.write_text("path,label\nlink/../x.wav,a\n../elsewhere/x.wav,b\n")
-    with pytest.raises(InputError, match=r"row 2 of .* repeats row 1: \.\./elsewhere/x\.wav"):
+    with pytest.raises(InputError, match=r"row 3 of .* repeats row 2: \.\./elsewhere/x\.wav"):
         read_corpus(table)
 
 
@@ -92,7 +92,7 @@ def test_a_path_up_from_the_table_and_through_a_link_keeps_its_name(tmp_path: Pa
     table.write_text("path,label\n../data/x.wav,a\n./../data/y.wav,b\n")
     assert [recording.relative for recording in read_corpus(table).recordings] == ["../data/x.wav", "../data/y.wav"]
     table.write_text("path,label\n../data/x.wav,a\n../../proj/data/x.wav,b\n")
-    with pytest.raises(InputError, match=r"row 2 of .* repeats row 1"):
+    with pytest.raises(InputError, match=r"row 3 of .* repeats row 2"):
         read_corpus(table)
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_named_by_two_ways_outside_is_refused(tmp_path: Path):
     (tmp_path / "tables").mkdir()
     table = tmp_path / "tables/table.csv"
     table.write_text("path,label\n../real/x.wav,a\n../link/x.wav,b\n")
-    with pytest.raises(InputError, match=r"row 2 of .* names \.\./link/x\.wav, which is the file \.\./real/x\.wav"):
+    with pytest.raises(InputError, match=r"row 3 of .* names \.\./link/x\.wav, which is the file \.\./real/x\.wav"):
         read_corpus(table)
     table.write_text("path,label,start_s,end_s\n../link/x.wav,a,0,1\n../link/x.wav,b,1,2\n")
     assert len(read_corpus(table)) == 2

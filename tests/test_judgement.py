@@ -4,7 +4,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import Result
 
 from clinaug_fast.config import PRESETS, MelConfig
@@ -173,6 +175,32 @@ def test_a_table_whose_paths_all_lead_nowhere_is_to_be_corrected(cli: Cli, tmp_p
     cure = "no such file. Correct the table's paths, which start at its folder and are spelled as the files are"
     assert result.stderr.rstrip().endswith(cure + told)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("subjects", "told"),
+    [
+        (
+            ("p1", ""),
+            "the subject of 1 of 2 recordings is not known, so clips of one patient may land on both sides of a "
+            "split. Fill in the subject column where it is empty\n",
+        ),
+        (
+            ("", ""),
+            "the subject of 2 of 2 recordings is not known, so clips of one patient may land on both sides of a "
+            "split. Give --subject-pattern, or a table with a subject column; clinaug-fast audit finds what is alike\n",
+        ),
+        (("p1", "p2"), ""),
+    ],
+)
+def test_a_table_with_subjects_is_to_be_filled(cli: Cli, tmp_path: Path, subjects: tuple[str, str], told: str):
+    rows = [f"{label}.wav,{label},{subject}" for label, subject in zip("ab", subjects, strict=True)]
+    for label in "ab":
+        soundfile.write(tmp_path / f"{label}.wav", np.sin(np.arange(16000) * ord(label)), 8000)
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,subject", *rows]))
+    result = cli("preprocess", tmp_path / "table.csv", tmp_path / "out", *MEL_OPTIONS, "--n-frames", 32)
+    assert told in result.stderr
+    assert ("is not known" in result.stderr) == bool(told)
 
 
 def test_files_that_are_there_are_to_be_repaired(cli: Cli, tmp_path: Path):

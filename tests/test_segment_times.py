@@ -35,14 +35,14 @@ def test_decimal_commas_are_read_where_columns_are_separated_otherwise(
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ('path,label,start_s\nx.wav,a,"0,50"\ny.wav,b,1\n', "in row 1 its start_s is '0,50', a decimal comma"),
-        ("path,label,end_s\nx.wav,a,1\ny.wav,b,00:01\n", "in row 2 its end_s is '00:01', no number"),
-        ("path,label,end_s\nx.wav,a,n/a\ny.wav,b,1_0\n", "in row 1 its end_s is 'n/a', no number"),
-        ("path,label,end_s\nx.wav,a,1\ny.wav,b,1_0\n", "in row 2 its end_s is '1_0', no number"),
+        ('path,label,start_s\nx.wav,a,"0,50"\ny.wav,b,1\n', "in row 2 its start_s is '0,50', a decimal comma"),
+        ("path,label,end_s\nx.wav,a,1\ny.wav,b,00:01\n", "in row 3 its end_s is '00:01', no number"),
+        ("path,label,end_s\nx.wav,a,n/a\ny.wav,b,1_0\n", "in row 2 its end_s is 'n/a', no number"),
+        ("path,label,end_s\nx.wav,a,1\ny.wav,b,1_0\n", "in row 3 its end_s is '1_0', no number"),
         ("path;label;end_s\nx.wav;a;1,5\ny.wav;b;1.234,5\n", "a decimal comma, or one behind thousands"),
         ("path;label;start_s;end_s\nx.wav;a;0,5;1.234\ny.wav;b;;\n", "its start_s is '0,5', a decimal comma, or one"),
-        ('path\tlabel\tend_s\nx.wav\ta\t900\ny.wav\tb\t"1,234"\n', "in row 2 its end_s is '1,234', a decimal comma"),
-        ("path;label;end_s\nx.wav;a;1,2,3\ny.wav;b;2\n", "in row 1 its end_s is '1,2,3'"),
+        ('path\tlabel\tend_s\nx.wav\ta\t900\ny.wav\tb\t"1,234"\n', "in row 3 its end_s is '1,234', a decimal comma"),
+        ("path;label;end_s\nx.wav;a;1,2,3\ny.wav;b;2\n", "in row 2 its end_s is '1,2,3'"),
     ],
 )
 def test_a_time_that_is_no_number_or_may_be_another_is_refused(tmp_path: Path, text: str, wrong: str):

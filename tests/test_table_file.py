@@ -173,7 +173,7 @@ def test_a_header_with_spaces_names_what_is_expected(tmp_path: Path):
 
 @pytest.mark.parametrize("blank", [" ", "\t", "  ", "\u00a0", "\u3000"])
 def test_a_blank_cell_counts_as_empty(tmp_path: Path, blank: str):
-    with pytest.raises(InputError, match=r"row 1 of .* has the path 'x\.wav' and no label\. Correct it"):
+    with pytest.raises(InputError, match=r"row 2 of .* has the path 'x\.wav' and no label\. Correct it"):
         read_corpus(saved(tmp_path, f"path,label\nx.wav,{blank}\ny.wav,b\n"))
     corpus = read_corpus(saved(tmp_path, f"path,label,subject,device\nx.wav,a,{blank},{blank}\ny.wav,b,p,d\n"))
     assert [(recording.subject, recording.device) for recording in corpus.recordings] == [(None, None), ("p", "d")]
@@ -182,9 +182,9 @@ def test_a_blank_cell_counts_as_empty(tmp_path: Path, blank: str):
 def test_rows_without_anything_are_passed_by(tmp_path: Path):
     corpus = read_corpus(saved(tmp_path, "path,label,start_s\nx.wav,a,\n,,\ny.wav,b,1\n, ,\n,,\n"))
     assert names(corpus) == ["x.wav", "y.wav"]
-    with pytest.raises(InputError, match=r"row 3 of .* repeats row 1: x\.wav"):  # and are counted
+    with pytest.raises(InputError, match=r"row 4 of .* repeats row 2: x\.wav"):  # and are counted
         read_corpus(saved(tmp_path, "path,label\nx.wav,a\n,\nx.wav,a\n"))
-    with pytest.raises(InputError, match=r"row 2 of .* has no path and the label 'b'"):
+    with pytest.raises(InputError, match=r"row 3 of .* has no path and the label 'b'"):
         read_corpus(saved(tmp_path, "path,label\nx.wav,a\n,b\n"))
     with pytest.raises(InputError, match="has no rows"):
         read_corpus(saved(tmp_path, "path,label\n,\n,\n"))
@@ -195,10 +195,10 @@ def test_a_repeated_row_of_another_label_tells_both_and_what_is_not_used(tmp_pat
         read_corpus(saved(tmp_path, "path,label,from,to\ny.wav,b,0,1\nx.wav,a,0,1\nx.wav,b,1,2\n"))
     told = str(caught.value)
     assert told.startswith(
-        f"row 3 of {tmp_path / 'table.csv'} repeats row 2: x.wav, with the label 'b' in place of 'a'"
+        f"row 4 of {tmp_path / 'table.csv'} repeats row 3: x.wav, with the label 'b' in place of 'a'"
     )
     assert "tell segments by columns named start_s and end_s; not used are from, to" in told
-    with pytest.raises(InputError, match=r"row 2 of .* repeats row 1: x\.wav\. Remove one of them$"):
+    with pytest.raises(InputError, match=r"row 3 of .* repeats row 2: x\.wav\. Remove one of them$"):
         read_corpus(saved(tmp_path, "path,label\nx.wav,a\nx.wav,a\n"))
 
 
@@ -366,3 +366,12 @@ def test_the_limit_of_the_process_on_cells_stays(tmp_path: Path):
     before = csv.field_size_limit()
     read_corpus(saved(tmp_path, 'path,label\n"x.wav",a\ny.wav,b\n'))
     assert csv.field_size_limit() == before
+
+
+def test_rows_are_counted_as_a_spreadsheet_shows_them_and_of_parquet_from_one(tmp_path: Path):
+    table = pa.table({"path": ["x.wav", "y.wav"], "label": ["a", None]})
+    (tmp_path / "table.csv").write_text("path,label\nx.wav,a\ny.wav,\n")
+    pq.write_table(table, tmp_path / "table.parquet")
+    for name, row in (("table.csv", 3), ("table.parquet", 2)):
+        with pytest.raises(InputError, match=f"^row {row} of .*{name} has the path 'y.wav' and no label"):
+            read_corpus(tmp_path / name)

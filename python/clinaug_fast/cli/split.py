@@ -39,12 +39,11 @@ def split(
             recordings, subjects = real.index.column("recording"), real.index.column("subject")
             unknown, n = len(recordings.filter(subjects.is_null()).unique()), len(recordings.unique())
             kept = "each recording together, not each patient"
+            give = "--subject-pattern, or a table with a subject column; clinaug-fast audit finds what is alike"
             if unknown < n:
                 kept = "each patient together who is known, else each recording"
-            say.warn(
-                f"the folds keep {kept}: the subject of {unknown} of {n} is not known. Give preprocess "
-                "--subject-pattern, or a table with a subject column; clinaug-fast audit finds what is alike"
-            )
+                give = "a table whose subject column is filled where it is empty now"
+            say.warn(f"the folds keep {kept}: the subject of {unknown} of {n} is not known. Give preprocess {give}")
         if uneven := made.uneven():
             say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")
         if few := made.few_tested(real, range(len(made))):

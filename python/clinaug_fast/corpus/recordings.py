@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from clinaug_fast import native
 from clinaug_fast.corpus.segment_times import refuse_half_of_a_segment
 from clinaug_fast.corpus.spellings import as_a_person, as_it_is_seen, refuse_two_spellings
-from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, read_table
+from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, first_row, read_table
 from clinaug_fast.errors import InputError, SettingsError, is_shortage
 from clinaug_fast.runs import AnyPath, fingerprint
 from clinaug_fast.shown import shown
@@ -295,7 +295,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
     seen: dict[str, int] = {}  # the row of each id
     outside: dict[str, str] = {}  # files that lie there: the path that each was given
     root, real = os.path.realpath(path.parent), lru_cache(os.path.realpath)
-    for number, row in enumerate(_rows(table), start=1):
+    for number, row in enumerate(_rows(table), start=first_row(path)):
         if not any(row.values()):  # as spreadsheets end
             continue
         where = f"row {number} of {path}"

@@ -63,9 +63,10 @@ def _refuse(path: Path, names: Sequence[str], cells: dict[int, pa.ChunkedArray],
             first[number] = int(np.argmax(is_wrong))
     number = min(first, key=first.__getitem__)
     row, cell = first[number], cells[number][first[number]].as_py()
+    row += 2  # the names of the columns are in row 1
     what = "a decimal comma, or one behind thousands" if "," in cell else "no number"
     raise InputError(
-        f"{path} cannot be read as a table: in row {row + 1} its {names[number]} is {cell!r}, {what}; "
+        f"{path} cannot be read as a table: in row {row} its {names[number]} is {cell!r}, {what}; "
         "expected seconds with a decimal point, such as 12.5. Correct it, and others like it"
     )
 

@@ -90,6 +90,11 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     return table, unused
 
 
+def first_row(path: Path) -> int:
+    """The number of a table's first recording, as spreadsheets count: the names of a CSV's columns are in row 1."""
+    return 2 if path.suffix.lower() == ".csv" else 1
+
+
 def _read_parquet(path: Path) -> pa.Table:
     # Without Arrow's threads: where none can be had it would wait for them, and no signal would end it.
     return pa.parquet.read_table(path, use_threads=False, pre_buffer=False)

@@ -126,10 +126,12 @@ def _warn(counts: Counts, unlabelled: Sequence[str], mel: MelConfig, progress: P
             lost = f"{counts.unlabelled} audio files lie in no label's sub-folder and are left out"
         progress.warn(lost + named)
     if counts.without_subject:
+        give = "Give --subject-pattern, or a table with a subject column; clinaug-fast audit finds what is alike"
+        if counts.without_subject < counts.kept:
+            give = "Fill in the subject column where it is empty"
         progress.warn(
             f"the subject of {counts.without_subject} of {counts.kept} recordings is not known, so clips of one "
-            "patient may land on both sides of a split. Give --subject-pattern, or a table with a subject column; "
-            "clinaug-fast audit finds what is alike"
+            f"patient may land on both sides of a split. {give}"
         )
     low = {int(rate): n for rate, n in counts.file_rates.items() if int(rate) / 2 < mel.f_max}
     if low:
