@@ -191,7 +191,7 @@ def test_what_is_left_out_is_told(cli: Cli, corpus: Path) -> None:
     cut(corpus / ".hidden/x.wav", 31)
     done = cli("audit", corpus, "--quiet")
     assert "audio that lies in no label's sub-folder is left out: stray.wav" in done.stderr
-    assert "folders, hidden or links to others in the corpus, are left out: .hidden" in done.stderr
+    assert "the folder .hidden, hidden or a link to another in the corpus, is left out" in done.stderr
 
 
 def test_paths_behind_links_lead_to_the_same_files(cli: Cli, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def made_up_scores(n_folds: int) -> dict:
     unit = {"tested": 7, "macro_f1": over_folds(*none[:n_folds])}
     gain = over_folds(*np.subtract(se, none)[:n_folds]) | {"interval": [-0.123, 0.123] if n_folds > 1 else None}
     arms = {"none": unit, "[se]": unit | {"macro_f1": over_folds(*se[:n_folds]), "difference": gain}}
-    about = {"folds": list(range(n_folds)), "n_folds": n_folds, "seeds": 1, "group_by": "subject"}
+    about = {"folds": list(range(n_folds)), "n_folds": n_folds, "seeds": 1, "group_by": "subject", "trained_on": {}}
     return about | {"arms": {arm: {"recording": scores, "window": scores} for arm, scores in arms.items()}}
 
 

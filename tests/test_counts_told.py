@@ -165,7 +165,13 @@ def test_quality_warns_where_no_subject_is_known(tmp_path: Path, tiny_features, 
 def test_the_path_of_a_picture_is_shown_without_its_escapes(tmp_path: Path) -> None:
     number = {"mean": 1.0, "sd": None}
     measured = dict.fromkeys(("frechet", "kernel", "spread", "near_copies"), number)
-    about = {"settings": {"tested": [0]}, "near_limit": 0.4, "real": measured, "arms": {"x\x1b[31m": measured}}
+    about = {
+        "settings": {"tested": [0]},
+        "compared": [6],
+        "near_limit": 0.4,
+        "real": measured,
+        "arms": {"x\x1b[31m": measured},
+    }
     for plain in (True, False):
         made = quality_table(about, tmp_path / "a\x9b31m", plain=plain)
         assert not set("\x1b\x9b") & set(made if plain else printed(made))

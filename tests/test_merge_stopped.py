@@ -64,12 +64,8 @@ def test_a_task_that_makes_a_part_of_another_number_says_so(corpus: Path, tmp_pa
     assert any("out.part-0-of-3 is there, of another number of parts than this one, 1/2" in w for w in heard.warnings)
 
 
-@pytest.mark.parametrize("of_an_earlier_version", [False, True])
 def test_what_a_merge_has_moved_of_its_first_block_is_kept(
-    corpus: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    of_an_earlier_version: bool,
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Where the disk was full midway, say: the shard lies in the draft alone."""
     monkeypatch.setattr(blocks, "BLOCK_RECORDINGS", 4)
@@ -85,10 +81,6 @@ def test_what_a_merge_has_moved_of_its_first_block_is_kept(
         patch.setattr(blocks.os, "rename", full)
         with pytest.raises(OSError, match="No space left"):
             merge(parts, out)
-    settings = tmp_path / ".out.draft/settings.json"
-    if of_an_earlier_version:
-        stored = json.loads(settings.read_text())
-        settings.write_text(json.dumps({key: stored[key] for key in stored if key not in ("shard", "block")}))
     with pytest.raises(InputError, match=r"out\.draft was made with other settings.* run clinaug-fast merge again"):
         preprocess(corpus, out, MEL.with_changes(n_mels=24), CLIP, max_bad=0.5)
     with pytest.raises(InputError, match=r"out\.part-0-of-2/shards/00000\.npy is missing"):

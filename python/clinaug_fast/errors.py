@@ -59,8 +59,11 @@ class UnreadableError(InputError):
     """A file that the system does not give: nothing is told of what it holds."""
 
 
-def cannot_be_read(path: object, error: Exception, mend: str) -> InputError:
-    """What to raise of a file where reading it raised `error`; `mend`: what to do where it is damaged."""
+def cannot_be_read(path: object, error: Exception, mend: str) -> Exception:
+    """What to raise of a file where reading it raised `error`, a shortage as it is; `mend`: what to do where the file
+    is damaged."""
+    if is_shortage(error):
+        return error
     if is_of_the_system(error):
         return UnreadableError(
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. Check its rights and its disk"

@@ -119,7 +119,7 @@ def write_in_draft(path: Path, text: str) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A name beside `path` for a draft that is flushed to disk and becomes `path` when the block ends well, and
     vanishes when it does not. What a killed process of this machine left for the same `path` is removed first."""
-    draft = _draft_of(path)
+    draft = new_draft(path)
     try:
         with naming(path):
             yield draft
@@ -138,7 +138,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(out):  # a link to nothing does
         raise InputError(f"{out} exists already; expected a new folder. Name another")
-    draft = _draft_of(out)
+    draft = new_draft(out)
     draft.mkdir()
     try:
         yield draft
@@ -192,12 +192,12 @@ def flush(path: Path) -> None:
 
 def try_to_write(path: Path) -> None:
     """OSError where `path` could not be written: its folder cannot be, or the name is too long."""
-    draft = _draft_of(path)
+    draft = new_draft(path)
     draft.touch()
     draft.unlink()
 
 
-def _draft_of(path: Path) -> Path:
+def new_draft(path: Path) -> Path:
     """A hidden name beside `path` that no other thread, process or machine has."""
     sweep(path)
     return path.with_name(f"{_drafts_of(path)}{os.getpid()}-{_PROCESS}-{next(_DRAFTS)}.draft")
@@ -248,7 +248,7 @@ def _alive(pid: int) -> bool:
 def claim(path: Path, text: str, mode: int = 0o666) -> bool:
     """Write a file that appears whole and is on disk then, unless it is there or another process is first: False, and
     nothing is written. `mode`: its rights, as far as the umask goes."""
-    draft = _draft_of(path)
+    draft = new_draft(path)
     if path.exists():
         return False
     try:

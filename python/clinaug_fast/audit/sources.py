@@ -192,8 +192,6 @@ def audit(
     warn_of_misreading(read, progress)
     if read.unlabelled:
         progress.warn(f"audio that lies in no label's sub-folder is left out: {some_of(read.unlabelled)}")
-    if read.left_out:
-        progress.warn(f"folders, hidden or links to others in the corpus, are left out: {some_of(read.left_out)}")
     recordings = read.recordings
     sounds, verdicts = _read(recordings, threads, progress)
     for row in np.flatnonzero(read.table.column("bytes").fill_null(0).to_numpy() > 0):  # those that the listing saw

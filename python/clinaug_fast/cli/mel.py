@@ -148,10 +148,13 @@ def _show_bands(config: Any, advice: Any, rows: list[dict[str, Any]]) -> str:
             f"  {number:>4}  {row['from_hz']:>9.1f}  {row['centre_hz']:>9.1f}  {row['to_hz']:>9.1f}  "
             f"{row['width_hz']:>9.1f}  {row['fft_bins']:>8}{mark}"
         )
-    notes = [
-        "  width: at half the band's height; empty: no FFT bin lies inside, so the band is the floor whatever the sound"
+    lines += [
+        "",
+        "  width: at half the band's height",
+        "  empty: no FFT bin lies inside, so the band is the floor whatever the sound",
+        "  --json lists every band",
     ]
-    return "\n".join([*lines, "", *notes, "  --json lists every band"])
+    return "\n".join(lines)
 
 
 def _spread(n: int, most: int = 17) -> list[int]:

@@ -170,7 +170,7 @@ def preprocess(
 ) -> None:
     """Cut recordings into clips and turn them into log-mels: the feature set that every other command reads."""
     with stage("preprocess", as_json, quiet) as say:
-        from clinaug_fast.config import CONVENTIONS, PRESETS, ClipConfig, MelConfig
+        from clinaug_fast.config import PRESETS, ClipConfig, MelConfig
         from clinaug_fast.errors import SettingsError
         from clinaug_fast.native import allowed_threads
         from clinaug_fast.preprocess.deidentify import read_or_make_key
@@ -184,9 +184,8 @@ def preprocess(
         if on_error not in ("skip", "fail"):
             raise SettingsError(f"on_error is {on_error!r}; expected skip or fail")
         given = {name: value for name, value in context.params.items() if value is not None}
-        conventions = CONVENTIONS.get(like, {"like": like})
         options = {name: given[name] for name in MelConfig.model_fields if name in given}
-        mel = PRESETS[preset].mel.with_changes(**conventions | options)
+        mel = PRESETS[preset].mel.with_changes(like=like, **options)
         clip = PRESETS[preset].clip.with_changes(**{name: given.get(name) for name in ClipConfig.model_fields})
         part, found = part_asked_for(shard)
         if found:

@@ -53,9 +53,8 @@ def _sentences(about: Mapping[str, Any]) -> Iterator[str]:
     folds = len(about["settings"]["tested"])
     if folds > 1:
         yield f"± is the standard deviation over {folds} folds."
-    if compared := about.get("compared"):  # none: an older build measured
-        n, a_fold = spanned(compared), " a fold" if folds > 1 else ""
-        yield f"Each distance rests on {n} clips of a set{a_fold}, or a few more: as many of a label as every set has."
+    n, a_fold = spanned(about["compared"]), " a fold" if folds > 1 else ""
+    yield f"Each distance rests on {n} clips of a set{a_fold}, or a few more: as many of a label as every set has."
     yield (
         "Fréchet and kernel distance are to clips of test subjects, in the features of classifiers that were trained "
         "on other subjects; smaller is nearer, and the first row is what real clips of other subjects reach; a kernel "

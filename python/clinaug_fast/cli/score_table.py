@@ -56,7 +56,7 @@ def _gain(difference: dict[str, Any]) -> str:
 
 def _added(scores: dict[str, Any]) -> str | None:
     """How many clips the arms have that the baseline has not."""
-    clips = scores.get("trained_on", {})
+    clips = scores["trained_on"]
     if len(clips) < 2 or any(n is None for by_fold in clips.values() for n in by_fold):
         return None
     real = clips[BASELINE]

@@ -30,6 +30,12 @@ def warn_of_misreading(corpus: Corpus, progress: Progress) -> None:
             f"links that lead nowhere are left out, and all behind them: {some_of(corpus.dead_links)}. Mount or "
             "mend what they point to, or remove them"
         )
+    if left_out := corpus.left_out:
+        progress.warn(
+            f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {some_of(left_out)}"
+            if len(left_out) > 1
+            else f"the folder {shown(left_out[0])}, hidden or a link to another in the corpus, is left out"
+        )
     if corpus.same_folders:
         progress.warn(
             f"each label's folder has the same sub-folders: {some_of(corpus.same_folders)}. If these are subjects, "

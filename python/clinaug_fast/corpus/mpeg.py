@@ -48,7 +48,7 @@ class Stream:
 
     @property
     def layer(self) -> int:
-        return _layer(self.header)
+        return 4 - (self.header[1] >> 1 & 3)
 
     @property
     def n_samples(self) -> int:
@@ -144,10 +144,6 @@ class Told(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _layer(header: bytes) -> int:
-    return 4 - (header[1] >> 1 & 3)
 
 
 def _kind(header: bytes) -> tuple[int, dict[bytes, int]] | None:

@@ -24,7 +24,7 @@ from clinaug_fast import native
 from clinaug_fast.corpus.segment_times import refuse_half_of_a_segment
 from clinaug_fast.corpus.spellings import as_a_person, as_it_is_seen, refuse_two_spellings
 from clinaug_fast.corpus.table_file import COLUMNS, TABLE_SUFFIXES, first_row, read_table
-from clinaug_fast.errors import InputError, SettingsError, is_shortage
+from clinaug_fast.errors import InputError, SettingsError
 from clinaug_fast.runs import AnyPath, fingerprint
 from clinaug_fast.shown import shown
 
@@ -206,8 +206,6 @@ def _read_folder(root: Path, pattern: re.Pattern[str] | None, threads: int) -> C
     try:
         found = native.list_audio(root, sorted(AUDIO_SUFFIXES | FOREIGN_SUFFIXES), threads)
     except OSError as error:
-        if is_shortage(error):
-            raise
         if error.errno != errno.EACCES:
             raise
         raise InputError(f"{error}. Make the folder readable, or move it out of the corpus") from None
@@ -302,7 +300,6 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
         if not row["path"] or not row["label"] or "\0" in row["path"]:
             has = " and ".join(f"the {name} {row[name]!r}" if row[name] else f"no {name}" for name in ("path", "label"))
             raise InputError(f"{where} has {has}. Correct it")
-        row |= {name: row.get(name) or None for name in ("subject", "site", "device")}
         start_s, end_s = row.get("start_s"), row.get("end_s")
         if not 0.0 <= (start_s or 0.0) < (sys.maxsize if end_s is None else end_s) <= sys.maxsize:
             told = f"{row['path']!r}: it goes from {start_s} to {end_s} s"
@@ -313,7 +310,7 @@ def _read_table(path: Path, pattern: re.Pattern[str] | None) -> Corpus:
             there = posixpath.join(real(folder), name)
             if (other := outside.setdefault(there, relative)) != relative:
                 raise InputError(f"{where} names {relative}, which is the file {other}. Give it one path")
-        row["subject"] = _subject(pattern, relative) or row["subject"]
+        row["subject"] = _subject(pattern, relative) or row.get("subject")
         row |= {"path": relative, "id": _id(relative, start_s, end_s)}
         if row["id"] in seen:
             label = columns["label"][columns["id"].index(row["id"])]

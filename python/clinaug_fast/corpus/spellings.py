@@ -29,14 +29,9 @@ def refuse_two_spellings(path: Path, what: str, names: Sequence[str | None], pla
             )
 
 
-def composed(name: str) -> str:
-    """With letters and their accents in one, as macOS does not write them."""
-    return unicodedata.normalize("NFC", name)
-
-
 def as_it_is_seen(name: str) -> str:
     """Composed, one kind of white space between words, and without what is not seen, such as a space of no width."""
-    seen = name if name.isascii() else "".join(c for c in composed(name) if _is_seen(c))
+    seen = name if name.isascii() else "".join(c for c in unicodedata.normalize("NFC", name) if _is_seen(c))
     return " ".join(seen.split())
 
 

@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from clinaug_fast.errors import InputError, SettingsError, cannot_be_read, is_shortage
+from clinaug_fast.errors import InputError, SettingsError, cannot_be_read
 from clinaug_fast.features.feature_set import NO_THREADS, FeatureSet, heard_as_one
 from clinaug_fast.runs import atomic_file, fingerprint, regular
+from clinaug_fast.shown import counted
 
 GPU = "cuda"  # how the `machinery` of one begins
 CELL_SCHEMA = pa.schema(
@@ -107,8 +108,7 @@ def machinery(device: torch.device) -> str:
     """What rounding depends on besides `_arithmetic`, as a cell tells it."""
     if device.type == "cuda":
         return f"{GPU} {torch.cuda.get_device_name(device)}"
-    n = torch.get_num_threads()
-    return f"{n} thread{'s' if n > 1 else ''} of the CPU"
+    return f"{counted(torch.get_num_threads(), 'thread')} of the CPU"
 
 
 def _arithmetic(made_on: str) -> str:
@@ -133,8 +133,6 @@ def read_predictions(out: Path, cell: Cell, evaluation: str, labels: Sequence[st
         classes = [number[label] for label in of_each]
         log_probabilities = _values(table).reshape(len(classes), len(labels))
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        if is_shortage(error):
-            raise
         raise cannot_be_read(path, error, "Remove it and evaluate again") from None
     expected = _about(cell, evaluation, table)
     told = {name: about.get(name.encode(), b"").decode("utf-8", "replace") for name in expected}

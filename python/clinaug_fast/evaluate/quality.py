@@ -40,6 +40,7 @@ FEW = 2  # times fewer clips than there could be
 ABOUT = {
     "settings": dict,
     "near_limit": float,
+    "compared": [int],
     "real": dict,
     "arms": dict,
     "fingerprint": str,

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import MelConfig, whole_number
-from clinaug_fast.errors import InputError, cannot_be_read, is_shortage
+from clinaug_fast.errors import InputError, cannot_be_read
 from clinaug_fast.features.index_digest import index_digest
 from clinaug_fast.features.places import misplaced
 from clinaug_fast.features.shards import Shard
@@ -91,8 +91,6 @@ class FeatureSet:
             index = pq.read_table(path / "index.parquet", schema=INDEX_SCHEMA, **NO_THREADS)
             index.validate(full=True)
         except (OSError, KeyError, pa.ArrowException) as error:  # KeyError: a column that is there twice
-            if is_shortage(error):
-                raise
             raise cannot_be_read(path / "index.parquet", error, MEND) from None
         if about.get("fingerprint") != digest:
             raise InputError(
@@ -166,8 +164,6 @@ class FeatureSet:
         except InputError:
             raise
         except Exception as error:  # numpy's reader of headers raises whatever comes
-            if is_shortage(error):
-                raise
             raise cannot_be_read(path, error, MEND) from None
         expected = (entry["rows"], *self.clip_shape)
         if shard.shape != expected or shard.dtype != np.float32:

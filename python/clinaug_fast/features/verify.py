@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinaug_fast.config import whole_number
-from clinaug_fast.errors import InputError, UnreadableError, cannot_be_read, is_of_the_system, is_shortage
+from clinaug_fast.errors import InputError, UnreadableError, cannot_be_read, is_of_the_system
 from clinaug_fast.features.card import CARD
 from clinaug_fast.features.feature_set import (
     INDEX_SCHEMA,
@@ -109,7 +109,7 @@ def verify(path: AnyPath, *, threads: int = 1, progress: Progress = Silent()) ->
 
 def _refuse_unreadable(file: Path, error: Exception) -> None:
     """What the system does not give may be whole."""
-    if is_shortage(error) or isinstance(error, UnreadableError):
+    if isinstance(error, UnreadableError):
         raise error
     if is_of_the_system(error):
         raise cannot_be_read(file, error, "") from None

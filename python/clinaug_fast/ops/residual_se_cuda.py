@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from clinaug_fast import _native
-from clinaug_fast.ops.residual_se_inputs import CHANNELS_LAST, computed_in
+from clinaug_fast.ops.residual_se_inputs import CHANNELS_LAST, empty_state
 from clinaug_fast.ops.residual_se_inputs import layout as layout_of
 
 
@@ -67,13 +67,11 @@ def run_forward(kernels: Kernels, target: tuple[int, int], x, w1, b1, w2, b2, sk
     layout = layout_of(x)
     x, skip = _dense(x, layout), _dense(skip, layout)
     w1, b1, w2, b2 = (w.contiguous() for w in (w1, b1, w2, b2))
-    real = computed_in(x.dtype)
     y = torch.empty_like(x, memory_format=layout)
-    mean, gate = (x.new_empty(x.shape[:2], dtype=real) for _ in range(2))
-    hidden = x.new_empty((x.shape[0], w1.shape[0]), dtype=real)
+    mean, hidden, gate = empty_state(x, w1)
     if x.shape[0] > 0:
         call = _call(x, w1, layout, act, slope, target)
-        scratch = x.new_empty(kernels.residual_se_cuda_scratch(call, False), dtype=real)
+        scratch = mean.new_empty(kernels.residual_se_cuda_scratch(call, False))
         kernels.residual_se_cuda_forward(call, _addresses(x, w1, b1, w2, b2, skip, y, mean, hidden, gate, scratch))
     return y, mean, hidden, gate
 

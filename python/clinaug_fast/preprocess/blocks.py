@@ -6,7 +6,6 @@ here waits for the disk: `is_whole` tells a block that power cut short, and a fi
 """
 
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from clinaug_fast.errors import InputError, is_of_the_system
 from clinaug_fast.features.feature_set import REPEATING
 from clinaug_fast.features.shards import fingerprint_shard
 from clinaug_fast.json_files import misfit, read_record, write_json_lines
-from clinaug_fast.runs import fingerprint_file, naming, regular
+from clinaug_fast.runs import fingerprint_file, naming, new_draft, regular
 
 BLOCK_BYTES = 128 << 20  # of files
 BLOCK_RECORDINGS = 4096
@@ -138,7 +137,7 @@ class BlockFiles:
     @contextmanager
     def draft_of_shard(self, number: int) -> Iterator[tuple[Path, BinaryIO]]:
         """A hidden file that no other process or machine has; gone at the end unless it was renamed."""
-        draft = self._work / f".{number:05d}.{platform.node()}.{os.getpid()}.draft"
+        draft = new_draft(self._work / f"{number:05d}")
         try:
             with open(draft, "w+b") as file:
                 yield draft, file

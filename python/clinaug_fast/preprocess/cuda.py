@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from clinaug_fast import _native
+from clinaug_fast.computing import chosen_device
 from clinaug_fast.config import MelConfig
 from clinaug_fast.errors import SettingsError
 from clinaug_fast.ops.log_mel import log_mel
@@ -20,10 +21,7 @@ _DTYPES = {np.dtype(np.int16): torch.int16, np.dtype(np.float32): torch.float32}
 
 def refuse_without_gpu() -> None:
     """Raise SettingsError where no GPU can be used, and say why."""
-    if not torch.cuda.is_available():
-        raise SettingsError(
-            "device is cuda, but torch sees no CUDA device; expected a GPU and a CUDA build of torch. Give --device cpu"
-        )
+    chosen_device("cuda")
     if not _native.cuda_compiler:
         raise SettingsError(
             "device is cuda, but this build has no CUDA kernels. Put nvcc on PATH and install clinaug-fast again, or "

@@ -111,8 +111,8 @@ def open_draft(out: Path, settings: Mapping[str, Any]) -> Iterator[Draft | None]
         stored = folder / "settings.json"
         if stored.exists() and _has_blocks(folder):
             again = "run clinaug-fast merge again, which has moved shards there"
-            before = {"shard": MERGED, "block": settings.get("block")} | read_record(stored, SETTINGS, {})
-            refuse_changed(folder, before, settings, again if before["shard"] == MERGED else f"remove {folder}")
+            before = read_record(stored, SETTINGS, {})
+            refuse_changed(folder, before, settings, again if before.get("shard") == MERGED else f"remove {folder}")
         elif not _says(stored, settings):
             for left in {"set", "blocks"} & set(names(folder)):  # a block that was being put in place
                 shutil.rmtree(folder / left, ignore_errors=True)
@@ -138,7 +138,7 @@ def _says(stored: Path, settings: Mapping[str, Any]) -> bool:
 def is_of_merge(folder: Path) -> bool:
     """Whether a draft holds what a merge has moved."""
     with contextlib.suppress(InputError):
-        return read_record(folder / "settings.json", SETTINGS, {}).get("shard", MERGED) == MERGED
+        return read_record(folder / "settings.json", SETTINGS, {}).get("shard") == MERGED
     return False
 
 

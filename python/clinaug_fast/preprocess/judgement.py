@@ -16,7 +16,6 @@ from clinaug_fast.errors import RejectedError
 from clinaug_fast.mel import advise_bands, empty_bands
 from clinaug_fast.preprocess.assemble import Counts, cure
 from clinaug_fast.runs import Progress
-from clinaug_fast.shown import shown
 
 RATES = 5  # that are told
 
@@ -46,20 +45,13 @@ def judge(
     progress: Progress,
     labels: Sequence[str],
     unlabelled: Sequence[str] = (),
-    left_out: Sequence[str] = (),
 ) -> None:
     """Warn of what makes the set `out`, of the features.json `about`, less than it seems; RejectedError where more than
     the fraction `max_bad` of its recordings was rejected.
 
-    labels: the corpus's; unlabelled, left_out: as in `Corpus`, where they are known.
+    labels: the corpus's; unlabelled: as in `Corpus`, where it is known.
     """
     counts = Counts(**about["counts"])
-    if left_out:
-        progress.warn(
-            f"{len(left_out)} folders, hidden or links to others in the corpus, are left out: {some_of(left_out)}"
-            if len(left_out) > 1
-            else f"the folder {shown(left_out[0])}, hidden or a link to another in the corpus, is left out"
-        )
     if lost := sorted(set(labels) - set(about["labels"])):
         progress.warn(
             f"no clip of {some_of(lost)} is left: all recordings of such a label were rejected or quiet, and the set "
@@ -73,11 +65,10 @@ def judge(
     facts = about["corpus_facts"]
     if warning := warning_of_cancelled(facts):
         progress.warn(warning)
-    for origins in (*facts.get("origins", {}).values(), facts.get("formats")):  # none: an older build made the set
-        if origins and origins["warning"]:
+    for origins in (*facts["origins"].values(), facts["formats"]):
+        if origins["warning"]:
             progress.warn(origins["warning"])
-    found = facts.get("copies")
-    if found and (warning := copies.warning(found)):
+    if warning := copies.warning(facts["copies"]):
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out, _where_told(out, about))
 

@@ -52,7 +52,7 @@ def merge(parts: Sequence[AnyPath], out: AnyPath, progress: Progress = Silent())
     if made_before:
         write_lost_card(out, features.about)
         _refuse_to_lose(parts, out, progress)
-    labels = abouts[0]["made_with"]["corpus"].get("labels", ()) if abouts else ()
+    labels = abouts[0]["made_with"]["corpus"]["labels"] if abouts else ()
     try:
         judge(out, features.about, min((about["max_bad"] for about in abouts), default=1.0), progress, labels)
     except RejectedError as error:
@@ -184,18 +184,13 @@ def _refuse_misfits(parts: Sequence[Path], abouts: Sequence[dict[str, Any]]) -> 
 
 def _warn_of_other_files(parts: Sequence[Path], abouts: Sequence[dict[str, Any]], progress: Progress) -> None:
     """They are no part of the corpus's fingerprint, since they change no clip."""
-    differing = [
-        part for part, about in zip(parts, abouts, strict=True) if _other_files(about) != _other_files(abouts[0])
-    ]
+    seen = [about["made_with"]["corpus"] for about in abouts]
+    differing = [part for part, of in zip(parts, seen, strict=True) if of != seen[0]]
     if differing:
         progress.warn(
             f"{differing[0]} saw other files beside the recordings than {parts[0]} did, whose counts the feature set "
             "tells; the clips are not concerned"
         )
-
-
-def _other_files(about: Mapping[str, Any]) -> Any:
-    return about["made_with"].get("corpus")
 
 
 def _described(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from clinaug_fast.config import MelConfig, whole_number
 from clinaug_fast.errors import InputError, SettingsError
-from clinaug_fast.json_files import misfit, read_versioned, write_json
+from clinaug_fast.json_files import read_versioned, write_json
 from clinaug_fast.preprocess.blocks import BlockFiles, cutting
 
 SCHEMA_VERSION = 5
@@ -21,15 +21,14 @@ ABOUT = {  # what part.json tells
     "count": int,
     "n_blocks": int,
     "block": str,
-    "made_with": dict,
+    "made_with": {
+        "mel": dict,
+        "n_frames": int,
+        "lineage": dict,
+        "clip": dict,
+        "corpus": {"ignored": dict, "unlabelled": int, "labels": [str]},
+    },
     "max_bad": (int, float),
-}
-MADE_WITH = {
-    "mel": dict,
-    "n_frames": int,
-    "lineage": dict,
-    "clip": dict,
-    "corpus": {"ignored": dict, "unlabelled": int},
 }
 MOST_DIGITS = 9
 SLURM, WHOLE = "slurm", "none"
@@ -139,8 +138,6 @@ def read_part(folder: Path) -> dict[str, Any]:
     what = "a part's part.json (clinaug-fast preprocess --shard I/N makes one)"
     path, mend = folder / "part.json", "Make the part anew, after removing what is there"
     about = read_versioned(path, what, SCHEMA_VERSION, mend, ABOUT)
-    if told := misfit(about, {"made_with": MADE_WITH}):
-        raise InputError(f"{path} is not {what}: {told}. {mend}")
     if not (0 <= about["number"] < about["count"] and about["n_blocks"] > 0 and 0 <= about["max_bad"] <= 1):
         told = {name: about[name] for name in ("number", "count", "n_blocks", "max_bad")}
         raise InputError(f"{path} tells {told}, which no part is. {mend}")

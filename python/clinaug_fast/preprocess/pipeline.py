@@ -111,7 +111,7 @@ def preprocess(
     with Stopper() as stop, frugal_arrow():
         source = read_corpus(corpus, subject_pattern, threads)
         refuse_shared_sound(source.table, source.root)
-        unlabelled, left_out = source.unlabelled, source.left_out
+        unlabelled = source.unlabelled
         warn_of_misreading(source, progress)
         made_with = _made_with(source, settings, max_hours, subject_pattern, device, arithmetic, deidentify_key)
         out = with_a_name(Path(out))
@@ -165,7 +165,7 @@ def preprocess(
                 draft.remove()
     if counts is not None:
         about = read_json(out / "features.json", "a feature set's")
-        judge(out, about, max_bad, progress, made_with["corpus"]["labels"], unlabelled, left_out)
+        judge(out, about, max_bad, progress, made_with["corpus"]["labels"], unlabelled)
     return PreprocessResult(out, counts, already_done, receipt)
 
 
