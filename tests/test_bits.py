@@ -11,7 +11,7 @@ import pytest
 from clinaug_fast import _native, native
 from clinaug_fast.config import MelConfig
 
-BITS = 11
+BITS = 12
 DIGESTS = {"x86-64-v3": "0cfe682132109374", "baseline x86_64": "52c3651cf27600d3"}
 SIZES = [(2048, 512, 64), (512, 128, 64), (1024, 256, 80), (400, 160, 80), (480, 480, 24), (1021, 300, 40)]
 

@@ -19,7 +19,7 @@ from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds
 from clinaug_fast.features.lineage import generated_lineage
 
-FAST = ("--width", 2, "--steps", 3, "--batch-size", 4, "--seeds", 2, "-j", 1)
+FAST = ("--width", 2, "--steps", 3, "--batch-size", 12, "--seeds", 2, "-j", 1)
 
 
 def write_generated(path: Path, features: FeatureSet, folds: Folds, **changes) -> Path:

@@ -245,3 +245,104 @@ def test_what_goes_on_behind_a_size_left_open_is_no_fault(tmp_path: Path, size: 
         n_bytes = file.seek(0, 1)
         file.seek(0)
         assert cut(file, n_bytes) is None
+
+
+def sphere(fields: bytes, size: bytes = b"   1024\n") -> bytes:
+    return (b"NIST_1A\n" + size + fields + b"end_head\n").ljust(1024)
+
+
+SPHERE = b"channel_count -i 1\nsample_count -i 1000000\nsample_n_bytes -i 2\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (sphere(SPHERE) + bytes(5000), "the header declares 2000000 bytes of samples, the file holds 5000"),
+        (sphere(SPHERE)[:500], "the header declares 2000000 bytes of samples, the file holds 0"),
+        (sphere(SPHERE + b"sample_coding -s26 pcm,embedded-shorten-v2.00\n") + bytes(5000), None),  # packed
+        (sphere(b"channel_count -i 1\nsample_n_bytes -i 2\n") + b"\nsample_count -i 1000000\n", None),  # of the sound
+        (sphere(SPHERE, b"     no\n"), None),
+        (b"NIST_1A\n", None),
+    ],
+)
+def test_a_sphere_file_is_judged_by_what_its_header_alone_tells(data: bytes, expected: str | None):
+    assert verdict(data) == expected
+
+
+@pytest.mark.parametrize(("kind", "begin"), [("wav", 44), ("rf64", None), ("aiff", None), ("w64", None)])
+def test_a_file_cut_right_behind_the_header_of_its_samples_holds_none(kind: str, begin: int | None):
+    data = encoded(CHUNKED[kind])
+    name, chunks = HEADERS.get({"aiff": "aifc", "rf64": "wav"}.get(kind, kind))
+    behind = data.index(name, chunks.begin) + chunks.header.size
+    assert begin in (None, behind)
+    if kind == "rf64":
+        assert verdict(data[:behind]).endswith("the file holds 0")
+    else:
+        assert verdict(data[:behind]) == f"the header declares {len(data) - behind} bytes of samples, the file holds 0"
+
+
+def test_an_au_file_cut_within_its_header_holds_nothing():
+    data = encoded(CHUNKED["au"])
+    assert data[4:8] == struct.pack(">I", 24)
+    assert verdict(data[:20]) == f"the header declares {len(data) - 24} bytes of samples, the file holds 0"
+
+
+def test_a_file_that_shrinks_while_it_is_looked_at_is_left_to_who_reads_it():
+    data = encoded(CHUNKED["wav"])
+    for n_bytes in (13, 19, 38, 43):
+        assert cut(io.BytesIO(data[:n_bytes]), len(data)) is None
+
+
+def test_the_large_form_of_wav_has_two_names_and_two_places_for_a_size():
+    """EBU's RF64 and ITU's BW64; the size in ds64 counts where that of the chunk is left open."""
+    data = encoded(CHUNKED["rf64"])
+    at = data.index(b"data", 12)
+    n_bytes = struct.unpack_from("<Q", data, data.index(b"ds64") + 16)[0]
+    assert data[at + 4 : at + 8] == b"\xff" * 4
+    for whole in (
+        b"BW64" + data[4:],
+        data[: at + 4] + struct.pack("<I", n_bytes) + data[at + 8 :],
+        data.replace(struct.pack("<Q", n_bytes), bytes(8))[: at + 4] + struct.pack("<I", n_bytes) + data[at + 8 :],
+    ):
+        assert verdict(whole) is None
+        told = f"the header declares {n_bytes} bytes of samples, the file holds {n_bytes - 5000}"
+        assert verdict(whole[: at + 8 + n_bytes - 5000]) == told
+
+
+@pytest.mark.parametrize("kind", sorted(HEADERS))
+@pytest.mark.parametrize("n_bytes", [100, 1000])
+def test_a_recorder_that_was_switched_off_soon_is_told_too(kind: str, n_bytes: int):
+    data, name, chunks = encoded(CHUNKED[kind]), *HEADERS[kind]
+    begin = data.index(name, chunks.begin)
+    header = chunks.header.pack(name, chunks.header.size if chunks.counts_header else 0)
+    samples = data[begin + len(header) :][:n_bytes]
+    assert f"declares 0 bytes of samples, {n_bytes} more follow" in verdict(data[:begin] + header + samples)
+
+
+def test_a_chunk_is_none_that_is_longer_than_what_follows_the_samples():
+    """Four letters in the sound; the file as a whole would have room for it."""
+    data, (name, chunks) = encoded(CHUNKED["wav"]), HEADERS["wav"]
+    head = data[: data.index(name, chunks.begin)] + chunks.header.pack(name, 3000) + b"x" * 3000
+    behind = bytes(range(256)) * 12
+    assert verdict(head + b"abcd" + struct.pack("<I", 2000) + behind) is None
+    assert "3080 more follow" in verdict(head + b"abcd" + struct.pack("<I", 4000) + behind)
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK"])
+def test_a_known_chunk_that_was_cut_itself_is_no_sound(name: bytes):
+    data, (samples, chunks) = encoded(CHUNKED["wav"]), HEADERS["wav"]
+    head = data[: data.index(samples, chunks.begin)] + chunks.header.pack(samples, 3000) + b"x" * 3000
+    assert verdict(head + name + struct.pack("<I", 9000) + bytes(range(256)) * 9) is None
+
+
+def test_what_reads_like_a_chunk_is_sound_where_there_are_none():
+    data = encoded(CHUNKED["au"])
+    head = data[:8] + struct.pack(">I", 3000) + data[12:3024]
+    assert "2312 more follow" in verdict(head + b"LIST" + struct.pack(">I", 2304) + bytes(range(256)) * 9)
+
+
+def test_samples_of_a_size_left_open_end_with_the_file():
+    data = encoded(CHUNKED["wav"])
+    piped = data[:40] + b"\xff" * 4 + data[44:]
+    assert containers.place_of_samples(io.BytesIO(piped), len(piped)) == (44, len(piped))
+    assert containers.place_of_samples(io.BytesIO(data + b"TAG" + bytes(125)), len(data) + 128) == (44, len(data))

@@ -13,7 +13,8 @@ from clinaug_fast.cli.quality_table import quality_table
 from clinaug_fast.cli.score_table import score_table
 from clinaug_fast.config import ClassifierConfig
 from clinaug_fast.errors import InputError
-from clinaug_fast.evaluate import fold_quality
+from clinaug_fast.evaluate import cross_validation, fold_quality
+from clinaug_fast.evaluate.classifier import ResNet18
 from clinaug_fast.evaluate.cross_validation import evaluate
 from clinaug_fast.evaluate.fold_quality import FoldQuality
 from clinaug_fast.evaluate.quality import _summary, quality
@@ -51,6 +52,40 @@ def printed(renderable: object) -> str:
     console = Console(width=200, file=StringIO())
     console.print(renderable)
     return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arms", "steps", "told"),
+    [
+        ((), 8, None),
+        ((), 7, ("14 clips of a label, and the arm 'none' has 16 of 'across'", "Raise --steps to 8,")),
+        (("of 3", "of 16"), 16, None),
+        (
+            ("of 3", "of 16"),
+            15,
+            ("30 clips of a label, and the arm 'of 16' has 32 of 'across'", "Add fewer clips, or raise --steps to 16,"),
+        ),
+    ],
+)
+def test_clips_that_no_classifier_is_shown_are_told(tmp_path: Path, made, monkeypatch, arms, steps, told) -> None:
+    features, folds, sets = made
+    progress = Recorder()
+    monkeypatch.setattr(cross_validation, "train_classifier", lambda *x, **y: ResNet18(len(LABELS), 2).eval())
+    evaluate(
+        features,
+        folds,
+        {arm: sets[arm] for arm in arms},
+        tmp_path / "out",
+        CONFIG.with_changes(steps=steps),
+        progress=progress,
+    )
+    expected = []
+    if told:
+        expected = [
+            f"a classifier is shown {told[0]} in fold 0: some are never shown, real ones among them. {told[1]} "
+            "in another output folder"
+        ]
+    assert [text for text in progress.warnings if "never shown" in text] == expected
 
 
 @pytest.mark.parametrize(("arms", "warned"), [(("of 3", "of 6"), False), (("of 3", "of 7"), True), (("of 3",), False)])

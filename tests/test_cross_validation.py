@@ -334,7 +334,7 @@ def test_one_label_is_nothing_to_tell_apart(tmp_path):
 
 def test_warns_of_thin_folds_and_of_unknown_subjects(tmp_path):
     quiet, enough = Recorder(), write_real(tmp_path / "enough", subjects=10)  # five a label and fold
-    config = CONFIG.with_changes(steps=1, seeds=1)
+    config = CONFIG.with_changes(steps=5, seeds=1)
     evaluate(enough, make_folds(enough, 2), {}, tmp_path / "fine", config, progress=quiet)
     assert quiet.warnings == []
 

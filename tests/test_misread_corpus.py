@@ -258,3 +258,33 @@ def test_a_code_that_reads_like_a_number_is_another_subject(tmp_path: Path):
     path = tmp_path / "table.csv"
     path.write_text("path,label,subject\nx.wav,a,1e5\ny.wav,b,100000\n")
     assert [recording.subject for recording in read_corpus(path).recordings] == ["1e5", "100000"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("s-1", f"s{dash}1") for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58"),
+        *(("\u845b", f"\u845b{selector}") for selector in "\ufe00\ufe0f\U000e0100\U000e01ef"),
+        ("\u30ab1", "\uff761"),  # half as wide
+        ("\u0f0b1", "\u0f0c1"),  # Tibetan's mark that breaks no line
+    ],
+)
+def test_every_dash_selector_and_width_is_one_spelling(tmp_path: Path, one: str, other: str):
+    path = tmp_path / "table.csv"
+    path.write_text(f"path,label,subject\nx.wav,a,{one}\ny.wav,b,P1\nz.wav,a,{other}\n")
+    with pytest.raises(InputError, match=re.escape(f"has the subjects {one!a} and {other!a}; expected one spelling")):
+        read_corpus(path)
+
+
+def test_letters_that_have_no_other_case_are_told_by_what_stands_for_them(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text("path,label,subject\nx.wav,a,Strau\u00df\ny.wav,b,STRAUSS\n")
+    with pytest.raises(InputError, match="has the subjects 'Strau\u00df' and 'STRAUSS'; expected one spelling of each"):
+        read_corpus(path)
+
+
+def test_labels_that_differ_in_their_ends_are_shown_as_they_are_written(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text("path,label\nx.wav,t\u00f6n\ny.wav,b\nz.wav,t\u00f6n \n")
+    with pytest.raises(InputError, match="has the labels 't\u00f6n' and 't\u00f6n '; expected one spelling of each"):
+        read_corpus(path)

@@ -124,3 +124,27 @@ def test_exact_copies_are_ones_whatever_rounding_leaves():
 def test_of_the_copies_of_one_original_the_nearest_alone_is_told():
     copied = Nearest(rows=np.array([3, 3, 1]), distances=np.array([2.0, 1.0, 5.0]), ratios=np.array([0.2, 0.1, 0.9]))
     assert list(fold_quality._closest(copied, 2.0)) == [(1, 0.1, 2.0), (2, 0.9, 10.0)]
+
+
+def test_a_clip_that_is_nearly_a_copy_keeps_its_distance():
+    among = clips(6, 20)
+    near = among[[2]] + np.float32(4e-4) * (clips(1, 21) + 8)
+    found = nearest(near, among, np.arange(6))
+    assert found.distances[0] == pytest.approx(distance(near[0], among[2]), rel=1e-6)
+    assert 0 < found.ratios[0] < 1e-3
+
+
+def test_what_varies_by_little_has_contrast_and_what_rounding_leaves_has_none():
+    among = -9 + np.float32(0.025) * (clips(6, 22) + 8)  # by 0.05
+    assert nearest(among[[4]], among, np.arange(6)).ratios.tolist() == [0.0]
+    steady = -23 + np.float32(1e-4) * (clips(1, 23) + 8)  # by 2e-4
+    assert nearest(steady, among, np.arange(6)).ratios.tolist() == [1.0]
+    among[4] = steady[0]
+    smooth = -9 + np.float32(1e-3) * (clips(4, 24) + 8)
+    assert 4 not in nearest(smooth, among, np.arange(6)).rows
+
+
+def test_every_clip_that_was_looked_at_is_told_once():
+    told = []
+    nearest(clips(600, 25), clips(4, 26), np.arange(4), on_clips=told.append)
+    assert told == [256, 256, 88]

@@ -179,3 +179,39 @@ def test_streams_that_begin_together_are_not_joined():
     """As Skeleton's does, whose pages hold no sound (RFC 3533): all first pages come before any other."""
     beside, data = encoded("OPUS", 1), encoded("VORBIS", 2)
     assert lost(beside[: pages(beside)[1]] + data) is None
+
+
+def with_checksums(data: bytes, changes: dict[int, tuple[int, int]]) -> bytes:
+    """Pages by their byte, with another place where their sound ends and another number."""
+    changed, ends = bytearray(data), [*pages(data)[1:], len(data)]
+    for begin, stop in zip(pages(data), ends, strict=True):
+        if begin in changes:
+            place, number = changes[begin]
+            changed[begin + 6 : begin + 14] = place.to_bytes(8, "little", signed=True)
+            changed[begin + 18 : begin + 22] = number.to_bytes(4, "little")
+            changed[begin + 22 : begin + 26] = bytes(4)
+            changed[begin + 22 : begin + 26] = _by_the_book(bytes(changed[begin:stop])).to_bytes(4, "little")
+    return bytes(changed)
+
+
+def test_a_long_header_of_a_broadcast_that_was_recorded_from_its_middle_is_no_sound():
+    """A page on which no packet ends has no place, -1: of a header, say, that holds a picture."""
+    data = encoded("VORBIS", 2)
+    begins = pages(data)
+    place = {begin: int.from_bytes(data[begin + 6 : begin + 14], "little", signed=True) for begin in begins}
+    sound = [begin for begin in begins if place[begin] > 0]
+    later = {begin: (place[begin], 1000 + number) for number, begin in enumerate(sound)}
+    assert lost(with_checksums(data, {begins[1]: (-1, 1)} | later)) is None
+    later[sound[1]] = (place[sound[1]], 5000)
+    assert lost(with_checksums(data, later)) == (
+        f"before its page at byte {sound[1]} others are missing: it has the number 5000"
+    )
+
+
+def test_pages_of_streams_side_by_side_are_counted_each_by_their_own_numbers():
+    one, other = encoded("OPUS", 1), encoded("VORBIS", 2)
+    (a, b), (c, d) = ((pages(data)[1], pages(data)[3]) for data in (one, other))
+    together = one[:a] + other[:c] + one[a:b] + other[c:d] + one[b:] + other[d:]
+    assert lost(together) is None
+    next_page = pages(other)[4]
+    assert "others are missing" in lost(one[:a] + other[:c] + one[a:b] + other[c:d] + one[b:] + other[next_page:])

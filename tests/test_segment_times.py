@@ -43,6 +43,7 @@ def test_decimal_commas_are_read_where_columns_are_separated_otherwise(
         ("path;label;start_s;end_s\nx.wav;a;0,5;1.234\ny.wav;b;;\n", "its start_s is '0,5', a decimal comma, or one"),
         ('path\tlabel\tend_s\nx.wav\ta\t900\ny.wav\tb\t"1,234"\n', "in row 3 its end_s is '1,234', a decimal comma"),
         ("path;label;end_s\nx.wav;a;1,2,3\ny.wav;b;2\n", "in row 2 its end_s is '1,2,3'"),
+        ('path,label,end_s\nx.wav,a,"9,5"\ny.wav,b,"1,5"\n', "in row 2 its end_s is '9,5', a decimal comma"),
     ],
 )
 def test_a_time_that_is_no_number_or_may_be_another_is_refused(tmp_path: Path, text: str, wrong: str):
@@ -82,3 +83,24 @@ def test_one_open_begin_and_one_open_end_of_a_file_are_taken(tmp_path: Path):
     assert sorted(times(tmp_path, text), key=str) == sorted(
         [(None, 2.0), (2.0, 4.0), (4.0, None), (5.0, None), (1.5, None), (None, None)], key=str
     )
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_comma_before_two_digits_stands_behind_no_thousands(tmp_path: Path, separator: str):
+    text = "path;label;start_s;end_s\nx.wav;a;1,25;2,50\ny.wav;b;3,75;\n".replace(";", separator)
+    assert times(tmp_path, text) == [(1.25, 2.5), (3.75, None)]
+    with pytest.raises(InputError, match="in row 3 its end_s is '123,456', a decimal comma, or one behind thousands"):
+        times(tmp_path, "path;label;end_s\nx.wav;a;900\ny.wav;b;123,456\n".replace(";", separator))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("path;label;end_s\nx.wav;a;  \ny.wav;b;1_0\n", "in row 3 its end_s is '1_0', no number"),  # spaces are none
+        ("path;label;end_s\nx.wav;a;1,5\ny.wav;b;n/a\n", "in row 3 its end_s is 'n/a', no number"),
+        ("path;label;start_s;end_s\nx.wav;a;0;n/a\ny.wav;b;n/a;1\n", "in row 2 its end_s is 'n/a', no number"),
+    ],
+)
+def test_the_first_row_with_a_time_that_is_no_number_is_told(tmp_path: Path, text: str, wrong: str):
+    with pytest.raises(InputError, match=re.escape(wrong)):
+        times(tmp_path, text)

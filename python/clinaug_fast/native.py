@@ -40,7 +40,7 @@ SEGMENT_OVERHANG_S: float = _native.segment_overhang_s  # that a segment may end
 
 # Counts up where a change changes bits, of the kernels, of what is decoded or rejected, or of what is measured of a
 # recording.
-BITS = 11
+BITS = 12
 
 
 def arithmetic(instruction_set: str, compiler: str) -> str:

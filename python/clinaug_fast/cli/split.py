@@ -45,7 +45,7 @@ def split(
                 give = "a table whose subject column is filled where it is empty now"
             say.warn(f"the folds keep {kept}: the subject of {unknown} of {n} is not known. Give preprocess {give}")
         if uneven := made.uneven():
-            say.warn(f"{uneven}. The interval that evaluate gives is too narrow then")
+            say.warn(f"{uneven}. evaluate counts each fold's score alike, and its intervals are made for equal folds")
         if few := made.few_tested(real, range(len(made))):
             say.warn(few)
         state = "is written" if written else "was made before with these settings: nothing to do"

@@ -105,7 +105,7 @@ def _formats(column: dict[str, np.ndarray]) -> pa.ChunkedArray:
 
 def warning_of_cancelled(facts: dict[str, Any]) -> str | None:
     """Of recordings whose channels cancel in their mean, which is what is transformed."""
-    if not (lost := facts["cancelled"]):
+    if not (lost := facts.get("cancelled")):  # none: an older build made the set
         return None
     n, each = sum(lost.values()), ", ".join(f"{shown(label)} {of}" for label, of in lost.items())
     verb, their = ("lose", "their clips") if n > 1 else ("loses", "its clips")

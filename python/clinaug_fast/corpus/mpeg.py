@@ -73,6 +73,7 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     is_tag, told = _tag(first)
     if is_tag:
         begin += len(first)
+    heard = begin == (begin := _behind_tags(file, begin))  # libsndfile takes no length from a frame that a tag follows
     at, n_frames, lost = begin, 0, None
     file.seek(at)
     while at < stop:
@@ -104,7 +105,7 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     other = _next_frame(file, at, stop) if lost is None else None  # what else follows the last one does no harm
     if other is not None:
         lost = f"at byte {other} frames of another kind begin, which would not be read. {mend}"
-    return Stream(begin, at, header, n_frames, frame_samples, told, lost)
+    return Stream(begin, at, header, n_frames, frame_samples, told if heard else None, lost)
 
 
 class Told(io.RawIOBase):

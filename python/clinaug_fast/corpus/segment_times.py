@@ -31,10 +31,10 @@ def in_seconds(path: Path, table: pa.Table, separator: str) -> pa.Table:
     at = [number for number, name in enumerate(table.column_names) if name in TIMES]
     cells = {number: pc.utf8_trim_whitespace(table.column(number)) for number in at}
     different = {text for column in cells.values() for text in pc.drop_null(pc.unique(column)).to_pylist()}
-    if with_comma := sorted(text for text in different if "," in text):
+    if with_comma := {text for text in different if "," in text}:
         maybe_thousands = all(MAYBE_THOUSANDS.fullmatch(text) for text in with_comma)
         if separator == "," or maybe_thousands or any("." in text for text in different):
-            _refuse(path, table.column_names, cells, {with_comma[0]})
+            _refuse(path, table.column_names, cells, with_comma)
     for number, column in cells.items():
         filled = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), pc.replace_substring(column, ",", "."))
         try:

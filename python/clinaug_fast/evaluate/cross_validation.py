@@ -74,7 +74,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Compare the arm `none`, the real clips of a fold's training part, with one arm for each set in `synthetic`.
 
-    An arm trains on the same real clips and on all clips that its set has for the fold, for as many gradient
+    An arm draws its batches from the same real clips and all clips that its set has for the fold, for as many gradient
     steps and with the same seeds as `none`. `only_folds` trains these folds now; the scores cover every fold of which
     all cells are stored, so folds may be run one by one.
 
@@ -88,7 +88,11 @@ def evaluate(
     admitted = admitted_rows(features, folds, synthetic, chosen)
     evaluation = _begin(out, features, folds, synthetic, config)
     _warn(features, folds, chosen, progress)
-    for warning in (*_lacking(features.labels, synthetic, admitted), *_unequal(admitted)):
+    for warning in (
+        *_unseen(features, folds, synthetic, admitted, chosen, config),
+        *_lacking(features.labels, synthetic, admitted),
+        *_unequal(admitted),
+    ):
         progress.warn(warning)
 
     arms = [BASELINE, *synthetic]
@@ -190,6 +194,35 @@ def _unequal(admitted: Mapping[str, Mapping[int, np.ndarray]]) -> Iterator[str]:
         )
 
 
+def _unseen(
+    features: FeatureSet,
+    folds: Folds,
+    synthetic: Mapping[str, FeatureSet],
+    admitted: Mapping[str, Mapping[int, np.ndarray]],
+    chosen: Sequence[int],
+    config: ClassifierConfig,
+) -> Iterator[str]:
+    """What to warn of: clips that no classifier is shown, where an arm or the corpus has more than the steps take."""
+    n_labels, most = len(features.labels), (0, BASELINE, 0, 0)
+    for fold in chosen:
+        real = np.bincount(features.classes[folds.rows(features, fold)[0]], minlength=n_labels)
+        added = {
+            arm: np.bincount(synthetic[arm].classes[by_fold[fold]], minlength=n_labels)
+            for arm, by_fold in admitted.items()
+        }
+        for arm, n in ((BASELINE, real), *((arm, real + n) for arm, n in added.items())):
+            most = max(most, (int(n.max()), arm, fold, int(n.argmax())), key=lambda told: told[0])
+    n, arm, fold, label = most
+    taken = config.steps * config.batch_size // n_labels
+    if n > taken:
+        yield (
+            f"a classifier is shown {taken} clips of a label, and the arm {arm!r} has {n} of "
+            f"{features.labels[label]!r} in fold {fold}: some are never shown, real ones among them. "
+            f"{'Raise' if arm == BASELINE else 'Add fewer clips, or raise'} --steps to "
+            f"{-(-n * n_labels // config.batch_size)}, in another output folder"
+        )
+
+
 def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: Progress) -> None:
     if folds.about["group_by"] != "subject":
         progress.warn(
@@ -199,7 +232,7 @@ def _warn(features: FeatureSet, folds: Folds, chosen: Sequence[int], progress: P
     if few := folds.few_tested(features, chosen):
         progress.warn(few)
     if uneven := folds.uneven():
-        progress.warn(f"{uneven}, so the interval of a difference is too narrow")
+        progress.warn(f"{uneven}. Each fold's score counts alike, and intervals are made for equal folds")
 
 
 def _warn_of_other_machinery(stored_on: Sequence[str], here: str | None, progress: Progress) -> None:

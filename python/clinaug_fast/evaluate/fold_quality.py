@@ -30,14 +30,16 @@ PAIRS = 6  # nearest clips of a set that are told
 
 @dataclass(frozen=True)
 class Part:
-    """Clips (n, n_mels, n_frames) float32 and their classes (n,) int64; `stream` names what is drawn of them."""
+    """Clips (n, n_mels, n_frames) float32, their classes (n,) int64 and origins (n,) int64, which copies of one clip
+    share; `stream` names what is drawn of them."""
 
     clips: np.ndarray
     classes: np.ndarray
+    origins: np.ndarray
     stream: str
 
     def of(self, rows: np.ndarray) -> "Part":
-        return Part(self.clips[rows], self.classes[rows], self.stream)
+        return Part(self.clips[rows], self.classes[rows], self.origins[rows], self.stream)
 
 
 @dataclass(frozen=True)
@@ -76,23 +78,25 @@ def fold_quality(
             "Split into fewer folds, or record more"
         )
     training, tested = (
-        Part(features.clips(rows), features.classes[rows], stream)
+        Part(features.clips(rows), features.classes[rows], np.arange(len(rows)), stream)
         for rows, stream in ((train, "training part"), (test, "test part"))
     )
-    arms, ids, copied_from = {}, {}, {}
+    arms, ids, augmented = {}, {}, []
     for arm, made in synthetic.items():
         rows = admitted[arm]
-        arms[arm], ids[arm] = Part(made.clips(rows), made.classes[rows], made.fingerprint), made.column("id")[rows]
+        ids[arm], origins = made.column("id")[rows], np.arange(len(rows))
         if made.lineage["kind"] == "augmented":
+            augmented.append(arm)
             at = {name: row for row, name in enumerate(real_ids)}
-            copied_from[arm] = np.array([at[original_id(name)] for name in ids[arm]])
+            origins = np.array([at[original_id(name)] for name in ids[arm]])
+        arms[arm] = Part(made.clips(rows), made.classes[rows], origins, made.fingerprint)
 
     _refuse_nothing_to_compare(_counts_in_all([training, tested, *arms.values()], len(features.labels)), fold)
     shown, counts, of_real = [], [], []
     for seen, unseen in _halves(training.classes, groups, derived_seed("halves", config.seed, fold)):
         sets = {REAL: training.of(unseen), **arms}
-        for arm, originals in copied_from.items():
-            sets[arm] = arms[arm].of(np.isin(originals, unseen))
+        for arm in augmented:
+            sets[arm] = arms[arm].of(np.isin(arms[arm].origins, unseen))
         shown.append((training.of(seen), sets))
         counts.append(_counts_in_all([tested, *sets.values()], len(features.labels)))
         of_real.append(_counts_in_all([tested, sets[REAL]], len(features.labels)))
@@ -198,21 +202,36 @@ def _distances(
 ) -> dict[str, dict[str, float]]:
     """frechet and kernel of each of `sets`, of so many clips of each label that has two or more."""
 
-    def drawn(part: Part) -> Part:
-        rng = np.random.default_rng(derived_seed(f"clips of {part.stream}", seed))
-        chosen = (rng.permutation(np.flatnonzero(part.classes == c))[:n] for c, n in enumerate(n_of_label) if n >= 2)
-        return part.of(np.concatenate(list(chosen)))
-
-    real = drawn(tested)
+    real = drawn(tested, n_of_label, seed)
     embedded = _embedded(model, real.clips, device)
     found = {}
     for name, part in sets.items():
-        other = _embedded(model, drawn(part).clips, device)
+        other = _embedded(model, drawn(part, n_of_label, seed).clips, device)
         found[name] = {
             "frechet": frechet_distance(embedded, other),
             "kernel": kernel_distance_by_label(embedded, other, real.classes),
         }
     return found
+
+
+def drawn(part: Part, n_of_label: np.ndarray, seed: int) -> Part:
+    """So many clips of each label that has two or more. A second copy of a clip comes after the first of all others:
+    copies lie together, and a set of fewer originals lies farther from everything."""
+    rng, rows = np.random.default_rng(derived_seed(f"clips of {part.stream}", seed)), []
+    for label, n in enumerate(n_of_label):
+        if n >= 2:
+            order = rng.permutation(np.flatnonzero(part.classes == label))
+            rows.append(order[np.argsort(_seen_before(part.origins[order]), kind="stable")][:n])
+    return part.of(np.concatenate(rows))
+
+
+def _seen_before(origins: np.ndarray) -> np.ndarray:
+    """(n,) int64: how often each came before."""
+    order = np.argsort(origins, kind="stable")
+    _, first, counts = np.unique(origins[order], return_index=True, return_counts=True)
+    seen = np.empty_like(order)
+    seen[order] = np.arange(len(order)) - np.repeat(first, counts)
+    return seen
 
 
 @torch.inference_mode()

@@ -35,7 +35,7 @@ from clinaug_fast.runs import (
     refuse_changed,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FEW = 2  # times fewer clips than there could be
 ABOUT = {
     "settings": dict,

@@ -100,7 +100,7 @@ def _facts(about: Mapping[str, Any]) -> str:
     ]
     rates = ", ".join(f"{n} at {rate} Hz" for rate, n in facts["file_rates"].items())
     channels = ", ".join(f"{n} with {c}" for c, n in facts["channels"].items())
-    origins = facts["origins"] | {"format": facts["formats"]}
+    origins = facts["origins"] | ({"format": facts["formats"]} if "formats" in facts else {})
     return (
         "## The audio\n\n"
         f"Recordings by sample rate: {rates}. By channels: {channels}.\n"
@@ -118,7 +118,7 @@ def _facts(about: Mapping[str, Any]) -> str:
 
 
 def _cancelled(facts: Mapping[str, Any]) -> str:
-    if not (lost := facts["cancelled"]):
+    if not (lost := facts.get("cancelled")):
         return ""
     each = ", ".join(f"{_escape(label)} {n}" for label, n in lost.items())
     return (

@@ -65,10 +65,11 @@ def judge(
     facts = about["corpus_facts"]
     if warning := warning_of_cancelled(facts):
         progress.warn(warning)
-    for origins in (*facts["origins"].values(), facts["formats"]):
-        if origins["warning"]:
+    for origins in (*facts.get("origins", {}).values(), facts.get("formats")):  # none: an older build made the set
+        if origins and origins["warning"]:
             progress.warn(origins["warning"])
-    if warning := copies.warning(facts["copies"]):
+    found = facts.get("copies")
+    if found and (warning := copies.warning(found)):
         progress.warn(warning)
     _refuse_too_many_bad(counts, max_bad, out, _where_told(out, about))
 
