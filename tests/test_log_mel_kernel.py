@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import signals
 from clinaug_fast import MelConfig, _device_phases, _native, native, ops
+from lanes_cases import exact, noise
 from tolerance import FLOAT32_LOG, FLOAT32_LOUD, worst
 
 SIZES = tuple(_native.log_mel_cuda_sizes)
@@ -34,14 +35,6 @@ def on_a_gpu(x: np.ndarray, config: MelConfig, dtype: type = np.float32) -> np.n
 @pytest.fixture(params=["phases", pytest.param("gpu", marks=pytest.mark.cuda)])
 def kernel(request: pytest.FixtureRequest) -> Callable[..., np.ndarray]:
     return on_a_gpu if request.param == "gpu" else on_the_cpu
-
-
-def exact(x: np.ndarray, config: MelConfig) -> np.ndarray:
-    return native.log_mel(x.astype(np.float64) / (32768 if x.dtype == np.int16 else 1), config)
-
-
-def noise(*shape: int) -> np.ndarray:
-    return signals.make("noise", int(np.prod(shape))).reshape(shape).astype(np.float32)
 
 
 def test_the_sizes_are_those_that_we_promise():
