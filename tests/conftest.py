@@ -22,6 +22,7 @@ from clinaug_fast.cli.main import app
 from clinaug_fast.config import MelConfig
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds, write_folds
+from clinaug_fast.runs import Silent
 
 # Properties are tried on the same examples every time, and leave no database in the checkout.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=60)
@@ -37,6 +38,26 @@ SUBJECT_PATTERN = r"/(p\d)_"
 MEL = MelConfig(sample_rate=RATE, n_fft=256, hop_length=64, n_mels=32)
 MEL_OPTIONS = ("--sample-rate", "8000", "--n-fft", "256", "--hop-length", "64", "--n-mels", "32")
 CORPORA = Path(os.environ.get("CLINAUG_CORPORA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+class Recorder(Silent):
+    """A Progress that remembers: the steps of each phase, those done by their notes, and what was warned of."""
+
+    def __init__(self):
+        self.totals, self.notes, self.warnings = [], Counter(), []
+
+    @property
+    def done(self) -> int:
+        return sum(self.notes.values())
+
+    def start(self, title: str, total: int) -> None:
+        self.totals.append(total)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.notes[note] += steps
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 # What CI systems and clusters set would change what the commands print, or which part of the work they do.

@@ -15,8 +15,7 @@ from clinaug_fast.features.card import CARD
 from clinaug_fast.features.feature_set import feature_set_fingerprint
 from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess.pipeline import preprocess
-from conftest import MEL, SUBJECT_PATTERN
-from test_merge import Heard
+from conftest import MEL, SUBJECT_PATTERN, Recorder
 
 CLIP = ClipConfig(n_frames=32)
 
@@ -106,7 +105,7 @@ def corpus(tiny_corpus: Path, tmp_path: Path) -> Path:
 
 def preprocessed(corpus: Path, out: Path, key: bytes | None = None) -> tuple[dict, str]:
     """The facts on copies, and the one warning of them."""
-    heard = Heard()
+    heard = Recorder()
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, deidentify_key=key, progress=heard)
     (told,) = [text for text in heard.warnings if "same sound" in text]
     return json.loads((out / "features.json").read_text())["corpus_facts"]["copies"], told
@@ -150,6 +149,6 @@ def test_a_set_of_an_older_build_is_told_nothing(corpus: Path, tmp_path: Path) -
     del about["corpus_facts"]["copies"]
     about["fingerprint"] = feature_set_fingerprint(about, out / "index.parquet")
     (out / "features.json").write_text(json.dumps(about))
-    heard = Heard()
+    heard = Recorder()
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, progress=heard)
     assert not [text for text in heard.warnings if "same sound" in text]

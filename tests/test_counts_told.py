@@ -21,7 +21,8 @@ from clinaug_fast.evaluate.quality import _summary, quality
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
 from clinaug_fast.features.lineage import generated_lineage
-from test_cross_validation import LABELS, MEL, SIZE, Recorder, stripes, write_real
+from conftest import Recorder
+from test_cross_validation import LABELS, MEL, SIZE, stripes, write_real
 
 CONFIG = ClassifierConfig(width=2, steps=3, batch_size=4, seeds=1)
 pytestmark = pytest.mark.usefixtures("one_thread")

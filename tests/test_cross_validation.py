@@ -1,6 +1,5 @@
 """The evaluation as a whole: the same training in every arm, stored predictions, resume, and the guard before it."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from clinaug_fast.evaluate.training import train_classifier
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
 from clinaug_fast.features.lineage import generated_lineage
-from conftest import files
+from conftest import Recorder, files
 
 LABELS = ["across", "along"]
 MEL = MelConfig(sample_rate=8000, n_fft=256, n_mels=16, f_max=4000)
@@ -95,22 +94,6 @@ def generated(tmp_path_factory, features, folds) -> FeatureSet:
 def identity_of(cell: Path) -> str:
     """Of the evaluation that a stored cell belongs to."""
     return pq.read_metadata(cell).metadata[b"evaluation"].decode()
-
-
-class Recorder:
-    """A Progress that remembers."""
-
-    def __init__(self):
-        self.totals, self.notes, self.warnings = [], Counter(), []
-
-    def start(self, title: str, total: int) -> None:
-        self.totals.append(total)
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self.notes[note] += steps
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 def test_every_arm_gets_the_same_steps(tmp_path, features, folds, generated, steps_of):

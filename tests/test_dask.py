@@ -25,8 +25,8 @@ from clinaug_fast.preprocess.clips import ClipSettings
 from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.preprocess.receipt import show_receipt
 from clinaug_fast.preprocess.workers import Job
-from conftest import MEL, files, write_corpus
-from test_preprocess import CLIP, Listener
+from conftest import MEL, Recorder, files, write_corpus
+from test_preprocess import CLIP
 
 distributed = pytest.importorskip("distributed", reason="the extra clinaug-fast[dask] is not installed")
 dask = pytest.importorskip("dask")
@@ -50,7 +50,7 @@ def test_a_cluster_makes_the_same_bytes_though_a_worker_is_killed(
     victims = [worker.pid for worker in cluster.workers.values()]
     killed = []
 
-    class Killer(Listener):
+    class Killer(Recorder):
         def advance(self, steps: int = 1, note: str = "") -> None:
             super().advance(steps, note)
             if self.done == 3:
@@ -62,7 +62,7 @@ def test_a_cluster_makes_the_same_bytes_though_a_worker_is_killed(
     address = cluster.scheduler_address
     result = preprocess(corpus, out, MEL, CLIP, max_bad=0.5, dask=address, progress=listener)
     assert killed
-    assert listener.done == listener.total == result.counts.found == 18
+    assert listener.done == sum(listener.totals) == result.counts.found == 18
     assert files(out) == files(tmp_path / "here")
     assert sorted(tmp_path.glob(".*")) == []
     assert result.receipt["threads"] is result.receipt["peak_memory_mib"] is None  # of the workers, not of this process
@@ -78,7 +78,7 @@ def test_an_address_where_nobody_answers_is_refused(tiny_corpus: Path, tmp_path:
 
 
 def test_a_cluster_without_workers_is_told_and_can_be_left(tiny_corpus: Path, tmp_path: Path, monkeypatch):
-    class Leaver(Listener):
+    class Leaver(Recorder):
         def start(self, title: str, total: int) -> None:  # signals are caught from here on
             super().start(title, total)
             timer.start()
@@ -123,7 +123,7 @@ LOST = r"connection to the Dask scheduler at 'tcp.*was lost"
 def test_a_scheduler_lost_before_a_worker_came_is_told(scheduler, tiny_corpus: Path, tmp_path: Path):
     process, address = scheduler
 
-    class Killer(Listener):
+    class Killer(Recorder):
         def start(self, title: str, total: int) -> None:
             super().start(title, total)
             timer.start()
@@ -138,7 +138,7 @@ def test_a_lost_scheduler_is_told_and_the_run_goes_on_later(scheduler, tmp_path:
     corpus, out = write_corpus(tmp_path / "corpus", seconds=20.0), tmp_path / "out"
     process, address = scheduler
 
-    class Killer(Listener):
+    class Killer(Recorder):
         def advance(self, steps: int = 1, note: str = "") -> None:
             super().advance(steps, note)
             process.kill()
@@ -179,7 +179,7 @@ def test_a_worker_that_does_not_see_a_file_ends_the_run(cluster, tmp_path: Path,
     aside = tmp_path / "aside.wav"
     address, out = cluster.scheduler_address, tmp_path / "out"
 
-    class Hider(Listener):
+    class Hider(Recorder):
         """The file is gone once it was listed, and for this process is there."""
 
         def start(self, title: str, total: int) -> None:
@@ -204,7 +204,7 @@ def test_a_worker_is_not_believed_about_the_others_where_one_file_is_gone(cluste
     corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
     gone = min((corpus / "hum").iterdir())
 
-    class Unmounted(Listener):
+    class Unmounted(Recorder):
         """Workers see nothing; this process sees all but one file."""
 
         def start(self, title: str, total: int) -> None:

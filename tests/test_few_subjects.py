@@ -9,7 +9,8 @@ from clinaug_fast.errors import InputError
 from clinaug_fast.evaluate.cross_validation import evaluate
 from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import make_folds
-from test_cross_validation import CONFIG, LABELS, MEL, SIZE, Recorder, stripes
+from conftest import Recorder
+from test_cross_validation import CONFIG, LABELS, MEL, SIZE, stripes
 
 ONE_STEP = CONFIG.with_changes(steps=1, seeds=1)
 

@@ -13,8 +13,7 @@ from clinaug_fast.evaluate import fold_quality as module
 from clinaug_fast.evaluate import quality as whole
 from clinaug_fast.evaluate.fold_quality import FoldQuality, Part
 from clinaug_fast.evaluate.nearest import Nearest
-from conftest import MEL
-from test_cross_validation import Recorder
+from conftest import MEL, Recorder
 
 CPU = torch.device("cpu")
 

@@ -26,6 +26,7 @@ from clinaug_fast.gan.train import (
     wasserstein_course,
 )
 from clinaug_fast.json_files import write_json
+from clinaug_fast.runs import Silent
 from conftest import files
 
 SMALL = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=2, seed=5)
@@ -87,22 +88,16 @@ class KilledError(Exception):
     pass
 
 
-class KillAt:
+class KillAt(Silent):
     """A Progress that kills the run at a step."""
 
     def __init__(self, step: int):
         self.left = step
 
-    def start(self, title, total):
-        pass
-
-    def advance(self, steps=1, note=""):
+    def advance(self, steps: int = 1, note: str = "") -> None:
         self.left -= steps
         if self.left == 0:
             raise KilledError
-
-    def warn(self, text):
-        pass
 
 
 def test_a_killed_run_keeps_its_folds_and_ends_as_an_uninterrupted_one(tiny_features, tiny_folds, tmp_path):

@@ -20,8 +20,7 @@ from clinaug_fast.preprocess import blocks
 from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
-from clinaug_fast.runs import Silent
-from conftest import MEL, MEL_OPTIONS, files, write_corpus
+from conftest import MEL, MEL_OPTIONS, Recorder, files, write_corpus
 from test_preprocess import CLIP
 
 SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
@@ -40,14 +39,6 @@ def corpus(tmp_path: Path) -> Path:
     (corpus / "hum/p1_1.wav").write_bytes(b"")
     (corpus / "notes.txt").write_text("x")
     return corpus
-
-
-class Heard(Silent):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 def make_parts(corpus: Path, out: Path, count: int, **how) -> list[Path]:
@@ -77,7 +68,7 @@ def test_other_files_that_came_while_the_parts_were_made_are_told_of(corpus: Pat
         (corpus / "late.txt").write_text("x")
         preprocess(corpus, tmp_path / name, MEL, CLIP, part=Part(1, 2), max_bad=0.5)
         (corpus / "late.txt").unlink()
-        heard = Heard()
+        heard = Recorder()
         merge(parts[::order], tmp_path / name, heard)
         told = f"{parts[1]} saw other files beside the recordings than {parts[0]} did"
         assert sum(text.startswith(told) for text in heard.warnings) == 1
@@ -149,7 +140,7 @@ def test_a_merge_onto_another_disk_is_refused(
 
 
 def test_a_merge_judges_as_one_run_would(corpus: Path, tmp_path: Path):
-    one, merged = Heard(), Heard()
+    one, merged = Recorder(), Recorder()
     preprocess(corpus, tmp_path / "one", MEL, CLIP, max_bad=0.5, progress=one)
     out = tmp_path / "out"
     parts = [preprocess(corpus, out, MEL, CLIP, part=Part(k, 2), max_bad=0.5 - 0.5 * k).out for k in (0, 1)]

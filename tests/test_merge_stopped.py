@@ -15,8 +15,8 @@ from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.merge import merge
 from clinaug_fast.preprocess.parts import Part
 from clinaug_fast.preprocess.pipeline import preprocess
-from conftest import MEL, files, write_corpus
-from test_merge import Heard, make_parts
+from conftest import MEL, Recorder, files, write_corpus
+from test_merge import make_parts
 from test_preprocess import CLIP
 
 
@@ -56,7 +56,7 @@ def test_a_merge_that_was_begun_is_named_to_whoever_does_something_else(corpus: 
 
 
 def test_a_task_that_makes_a_part_of_another_number_says_so(corpus: Path, tmp_path: Path):
-    out, heard = tmp_path / "out", Heard()
+    out, heard = tmp_path / "out", Recorder()
     make_parts(corpus, out, 3)
     preprocess(corpus, out, MEL, CLIP, max_bad=0.5, part=Part(1, 3), progress=heard)
     assert not any("another number of parts" in warning for warning in heard.warnings)
@@ -108,7 +108,7 @@ def test_a_part_that_a_merge_used_up_is_not_done(corpus: Path, tmp_path: Path, m
 
 
 def test_other_things_that_are_named_like_parts_are_none(corpus: Path, tmp_path: Path):
-    heard = Heard()
+    heard = Recorder()
     (tmp_path / "out.part-0-of-2.bak").mkdir()
     (tmp_path / "out.part-0-of-3").write_text("no folder")
     preprocess(corpus, tmp_path / "out", MEL, CLIP, max_bad=0.5, part=Part(0, 2), progress=heard)

@@ -22,7 +22,7 @@ from clinaug_fast.features.feature_set import FeatureSet
 from clinaug_fast.preprocess import workers
 from clinaug_fast.preprocess.clips import cut
 from clinaug_fast.preprocess.pipeline import PreprocessResult, preprocess
-from conftest import CORPORA, LABELS, MEL, SUBJECT_PATTERN, files, sound, write_corpus
+from conftest import CORPORA, LABELS, MEL, SUBJECT_PATTERN, Recorder, files, sound, write_corpus
 
 CLIP = ClipConfig(n_frames=32)
 
@@ -215,28 +215,12 @@ def test_quiet_clips_are_dropped_and_counted(tmp_path: Path):
     assert run(corpus, tmp_path / "all", clip=CLIP.with_changes(quiet_db=80.0)).counts.quiet_clips == 0
 
 
-class Listener:
-    """A Progress that remembers."""
-
-    def __init__(self):
-        self.total, self.done, self.warnings = 0, 0, []
-
-    def start(self, title: str, total: int) -> None:
-        self.total += total
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self.done += steps
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
 def test_threads_work_at_once_and_only_a_few_batches_ahead(
     tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     work, pairs, begun, ahead = workers.clips_of_batch, threading.Barrier(2), itertools.count(1), []
 
-    class Slow(Listener):
+    class Slow(Recorder):
         def advance(self, steps: int = 1, note: str = "") -> None:
             super().advance(steps)
             time.sleep(0.01)  # long enough for the threads to run away
@@ -255,7 +239,7 @@ def test_threads_work_at_once_and_only_a_few_batches_ahead(
 
 
 def test_a_second_run_has_nothing_to_do_but_warns_as_the_first(tiny_corpus: Path, tmp_path: Path):
-    first, second = Listener(), Listener()
+    first, second = Recorder(), Recorder()
     corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
     shutil.copy(corpus / "hum/p0_0.wav", corpus / "loose.wav")
     for path in corpus.glob("*/*.wav"):
@@ -269,7 +253,7 @@ def test_a_second_run_has_nothing_to_do_but_warns_as_the_first(tiny_corpus: Path
     again = run(corpus, tmp_path / "out", mel, progress=second)
     assert (made.already_done, again.already_done) == (False, True)
     assert made.counts == again.counts
-    assert (first.total, first.done, second.total) == (18, 18, 0)
+    assert (sum(first.totals), first.done, sum(second.totals)) == (18, 18, 0)
     assert files(tmp_path / "out") == before
     assert first.warnings == second.warnings
     assert [warning.split(" ", 1)[1][:30] for warning in first.warnings] == [
@@ -293,7 +277,7 @@ def test_a_set_is_on_disk_before_it_appears(tiny_corpus: Path, tmp_path: Path, m
 
 
 def test_subjects_known_and_rates_high_enough_give_no_warning(tiny_corpus: Path, tmp_path: Path):
-    listener = Listener()
+    listener = Recorder()
     run(tiny_corpus, tmp_path / "out", subject_pattern=SUBJECT_PATTERN, progress=listener)
     low = MEL.with_changes(sample_rate=16000, f_max=4000.0)
     run(tiny_corpus, tmp_path / "low", low, subject_pattern=SUBJECT_PATTERN, progress=listener)
@@ -301,7 +285,7 @@ def test_subjects_known_and_rates_high_enough_give_no_warning(tiny_corpus: Path,
 
 
 def test_several_low_rates_are_told_one_by_one(tmp_path: Path):
-    corpus, listener = write_corpus(tmp_path / "corpus"), Listener()
+    corpus, listener = write_corpus(tmp_path / "corpus"), Recorder()
     for number, rate in enumerate((4000, 6000, 6000)):
         soundfile.write(corpus / f"hum/p0_{number}_low.wav", sound("hum", number, rate=rate), rate)
     run(corpus, tmp_path / "out", subject_pattern=SUBJECT_PATTERN, progress=listener)

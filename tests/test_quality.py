@@ -18,8 +18,8 @@ from clinaug_fast.features.feature_set import FeatureSet, new_feature_set
 from clinaug_fast.features.folds import Folds, make_folds
 from clinaug_fast.features.lineage import altered_id, augmented_lineage, generated_lineage
 from clinaug_fast.runs import Silent
-from conftest import files
-from test_cross_validation import LABELS, MEL, SIZE, Recorder, stripes, write_generated, write_real
+from conftest import Recorder, files
+from test_cross_validation import LABELS, MEL, SIZE, stripes, write_generated, write_real
 
 CONFIG = ClassifierConfig(width=2, steps=12, batch_size=4)
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -26,8 +26,8 @@ from clinaug_fast.preprocess.blocks import BlockFiles
 from clinaug_fast.preprocess.pipeline import preprocess
 from clinaug_fast.preprocess.stopping import Stopper
 from clinaug_fast.runs import Silent
-from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, files, write_corpus
-from test_preprocess import CLIP, Listener
+from conftest import MEL, MEL_OPTIONS, SUBJECT_PATTERN, Recorder, files, write_corpus
+from test_preprocess import CLIP
 
 OPTIONS = (*MEL_OPTIONS, "--n-frames", "32", "--subject-pattern", SUBJECT_PATTERN, "-j", "2")
 KILLS = int(os.environ.get("CLINAUG_KILLS", "6"))
@@ -130,9 +130,9 @@ def test_a_signal_finishes_the_blocks_in_hand(
     done = len(list(tmp_path.glob(".out.draft/blocks/*.json")))
     assert 1 <= done < 9
     assert sorted(tmp_path.glob(".out.draft/blocks/.*")) == []
-    listener = Listener()
+    listener = Recorder()
     preprocess(corpus, out, MEL, CLIP, subject_pattern=SUBJECT_PATTERN, max_bad=0.5, progress=listener)
-    assert listener.total == listener.done == 18 - 2 * done
+    assert sum(listener.totals) == listener.done == 18 - 2 * done
     assert files(out) == expected
 
 
@@ -169,7 +169,7 @@ def test_a_write_that_failed_late_is_told_although_a_second_flush_succeeds(corpu
 
 
 def test_who_waits_for_the_blocks_in_hand_is_told_so(corpus: Path, tmp_path: Path):
-    class Impatient(Listener):
+    class Impatient(Recorder):
         def advance(self, steps: int = 1, note: str = "") -> None:
             super().advance(steps)
             notes.append(note)
@@ -181,7 +181,7 @@ def test_who_waits_for_the_blocks_in_hand_is_told_so(corpus: Path, tmp_path: Pat
         preprocess(corpus, tmp_path / "out", MEL, CLIP, threads=2, progress=listener)
     assert notes[:2] == ["", ""]
     assert set(notes[2:]) == {"finishing the blocks in hand"}
-    assert listener.done < listener.total
+    assert listener.done < sum(listener.totals)
 
 
 def test_a_second_signal_stops_at_once(corpus: Path, tmp_path: Path):

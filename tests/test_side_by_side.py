@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,29 +20,24 @@ from clinaug_fast.gan.generate import generate
 from clinaug_fast.gan.run_folder import Run
 from clinaug_fast.gan.train import train
 from clinaug_fast.runs import claim
-from conftest import files
+from conftest import Recorder, files
 
 GAN = GanConfig(width=2, latent_dim=8, steps=3, batch_size=6, n_critic=1)
 CLASSIFIER = ClassifierConfig(width=2, steps=2, batch_size=4, seeds=1)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Recorder:
-    """A Progress that remembers, and lets another process act at the first step."""
+class Beside(Recorder):
+    """Lets another process act at the first step."""
 
-    def __init__(self, meanwhile=None):
-        self.steps, self.warnings, self._meanwhile = 0, [], meanwhile
+    def __init__(self, meanwhile: Callable[[], object]):
+        super().__init__()
+        self._meanwhile = meanwhile
 
-    def start(self, title, total):
-        pass
-
-    def advance(self, steps=1, note=""):
-        if not self.steps and self._meanwhile:
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        if not self.done:
             self._meanwhile()
-        self.steps += steps
-
-    def warn(self, text):
-        self.warnings.append(text)
+        super().advance(steps, note)
 
 
 @pytest.fixture(scope="module")
@@ -107,17 +103,17 @@ def test_of_two_evaluations_that_begin_at_once_the_second_is_refused(tiny_featur
     recorder = Recorder()
     with pytest.raises(InputError, match="steps is 1 there, 2 asked"):
         evaluate(tiny_features, tiny_folds, {}, tmp_path / "out", CLASSIFIER, progress=recorder)
-    assert not recorder.steps
+    assert not recorder.done
     assert evaluate(tiny_features, tiny_folds, {}, tmp_path / "out", other, only_folds=[0]).trained == 0
 
 
 def test_a_set_that_another_process_generates_meanwhile_is_taken(trained, tiny_features, tiny_folds, tmp_path):
     asked = (trained, tiny_features, tiny_folds)
     generate(*asked, tmp_path / "whole")
-    recorder = Recorder(lambda: shutil.copytree(tmp_path / "whole", tmp_path / "out"))
+    recorder = Beside(lambda: shutil.copytree(tmp_path / "whole", tmp_path / "out"))
     assert generate(*asked, tmp_path / "out", progress=recorder).already_done
     assert files(tmp_path / "out") == files(tmp_path / "whole")
-    recorder = Recorder(lambda: shutil.copytree(tmp_path / "whole", tmp_path / "other"))
+    recorder = Beside(lambda: shutil.copytree(tmp_path / "whole", tmp_path / "other"))
     with pytest.raises(InputError, match="seed is 0 there, 1 asked"):
         generate(*asked, tmp_path / "other", seed=1, progress=recorder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out", "whole"]
@@ -168,7 +164,7 @@ def test_a_full_disk_is_told_before_a_fold_is_trained(tiny_features, tiny_folds,
     recorder = Recorder()
     with pytest.raises(OSError, match="no space left"):
         train(tiny_features, tiny_folds, tmp_path / "run", GAN, progress=recorder)
-    assert not recorder.steps
+    assert not recorder.done
     monkeypatch.undo()
     train(tiny_features, tiny_folds, tmp_path / "run", GAN, only_folds=[0])
     held = sum(path.stat().st_size for path in (tmp_path / "run/fold_0").iterdir())
