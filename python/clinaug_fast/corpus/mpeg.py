@@ -73,7 +73,8 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     is_tag, told = _tag(first)
     if is_tag:
         begin += len(first)
-    heard = begin == (begin := _behind_tags(file, begin))  # libsndfile takes no length from a frame that a tag follows
+    behind = _behind_tags(file, begin)
+    heard, begin = behind == begin, behind  # libsndfile takes no length from a frame that a tag follows
     at, n_frames, lost = begin, 0, None
     file.seek(at)
     while at < stop:
