@@ -11,6 +11,7 @@ from clinaug_fast import native
 from clinaug_fast.config import ClipConfig
 from clinaug_fast.corpus import audio
 from clinaug_fast.corpus.audio import decode, open_audio, refuse_too_long
+from clinaug_fast.corpus.containers import W64_DATA, W64_RIFF
 from clinaug_fast.corpus.recordings import Recording
 from clinaug_fast.corpus.verdicts import Code, Rejected
 from conftest import MEL, sound
@@ -101,3 +102,28 @@ def test_a_file_of_much_else_is_not_read_into_memory(
     with_picture(path)
     taken = decode(recording(path), RATE, file=open_audio(recording(path)))
     np.testing.assert_array_equal(taken.samples, expected)
+
+
+def w64(sub_format: int, samples: np.ndarray) -> bytes:
+    """Mono at RATE, of the extensible format, as ffmpeg writes it."""
+    guid = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # behind each chunk's name
+    of_sub_format = bytes.fromhex("000000001000800000aa00389b71")
+    size, bits = samples.itemsize, 8 * samples.itemsize
+    fmt = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, RATE, RATE * size, size, bits, 22, bits, 4, sub_format) + of_sub_format
+    body = b"wave" + guid + b"fmt " + guid + struct.pack("<Q", 24 + len(fmt)) + fmt
+    body += W64_DATA + struct.pack("<Q", 24 + samples.nbytes) + samples.tobytes()
+    return W64_RIFF + struct.pack("<Q", 24 + len(body)) + body
+
+
+def test_a_w64_of_floats_is_not_taken_for_whole_numbers(tmp_path: Path) -> None:
+    """libsndfile does not look at its sub-format, and floats read as int32 are loud noise."""
+    whole = (sound("hum", 0) * 32767).astype("<i2")
+    (tmp_path / "whole.w64").write_bytes(w64(1, whole))
+    np.testing.assert_array_equal(decode(recording(tmp_path / "whole.w64"), RATE).samples, whole)
+    for sub_format, samples in ((3, whole.astype("<f4") / 32768), (7, whole.astype("u1"))):
+        (tmp_path / "other.w64").write_bytes(w64(sub_format, samples))
+        with pytest.raises(
+            Rejected, match=r"its samples are no PCM, for which W64 is taken\. Encode it as WAV"
+        ) as caught:
+            decode(recording(tmp_path / "other.w64"), RATE)
+        assert caught.value.code == Code.UNREADABLE

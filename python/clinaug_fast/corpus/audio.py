@@ -117,6 +117,8 @@ def open_audio(recording: Recording) -> AudioFile:
     try:
         if sound.format not in FORMATS:
             raise Rejected(Code.UNREADABLE, f"{sound.format_info} is not read. Encode it as WAV or FLAC")
+        if _takes_for_pcm(sound):
+            raise Rejected(Code.UNREADABLE, "its samples are no PCM, for which W64 is taken. Encode it as WAV or FLAC")
         if _takes_faults_for_zeros(sound) and not _is_tagged(recording.path):
             sound.close()
             with looked_at():
@@ -179,6 +181,12 @@ def _counted(sound: Onward, path: Path | str) -> tuple[Onward, int]:
     counted = _onward(told)
     sound.close()
     return counted, counted.frames
+
+
+def _takes_for_pcm(sound: soundfile.SoundFile) -> bool:
+    """Whether libsndfile, which does not look at the sub-format of a W64, takes other samples for whole numbers."""
+    told = sound.extra_info
+    return sound.format == "W64" and "WAVE_FORMAT_EXTENSIBLE" in told and "esf_field1 : 0x1\n" not in told
 
 
 def _takes_faults_for_zeros(sound: soundfile.SoundFile) -> bool:
