@@ -10,7 +10,7 @@ import pytest
 
 from clinaug_fast.corpus import mpeg
 from clinaug_fast.corpus.audio import decode
-from clinaug_fast.corpus.verdicts import Unopened
+from clinaug_fast.corpus.verdicts import Rejected, Unopened
 from test_mpeg import BIT_RATES, DELAY, counted, encoded, recording, untold
 from test_read_faults import Failing, failing, reads_as_before  # noqa: F401
 
@@ -131,6 +131,18 @@ def test_a_tag_behind_the_frame_that_tells_the_length_hides_no_sound(bit_rate: s
     tag = b"ID3\x04\0\0" + bytes([0, 0, 0, size]) + bytes(size)
     found = decode(recording(tmp_path / "x.mp3", data[:begin] + tag + data[begin:]), 44100).samples
     np.testing.assert_array_equal(found, decode(recording(tmp_path / "y.mp3", data[begin:]), 44100).samples)
+
+
+@pytest.mark.parametrize("bit_rate", BIT_RATES)
+def test_what_a_frame_before_a_tag_tells_counts_for_nothing(bit_rate: str, tmp_path: Path):
+    data, tag = encoded(bit_rate=bit_rate), b"ID3\x04\0\0\0\0\0\x64" + bytes(100)
+    begin = counted(data).begin
+    teller, whole = data[:begin], decode(recording(tmp_path / "whole.mp3", data), 44100).samples
+    for before in (teller + tag, 3 * (teller + tag), tag + teller + 2 * tag):
+        found = decode(recording(tmp_path / "again.mp3", before + data), 44100).samples
+        np.testing.assert_array_equal(found, whole)
+        with pytest.raises(Rejected, match=r"its last frame, at byte \d+, is not whole"):
+            decode(recording(tmp_path / "cut.mp3", before + data[begin:-50]), 44100)
 
 
 @pytest.mark.parametrize("rate", [22050, 24000])

@@ -108,10 +108,17 @@ def refuse_empty_bands(config: MelConfig) -> None:
 
 
 def _advice(config: MelConfig) -> str:
-    advice = advise_bands(config)
-    options = [f"n_mels {advice.largest_n_mels}"] if advice.largest_n_mels else []
-    if advice.smallest_n_fft and advice.smallest_n_fft <= 64 * config.n_fft:
-        options.append(f"n_fft {advice.smallest_n_fft}")
+    options = []
+    for n_mels in range(config.n_mels - 1, 0, -1):
+        if not empty_bands(config.with_changes(n_mels=n_mels)):
+            options.append(f"n_mels {n_mels}")
+            break
+    n_fft = 1 << config.n_fft.bit_length()
+    while n_fft <= min(N_FFT_MAX, 64 * config.n_fft):
+        if not empty_bands(config.with_changes(n_fft=n_fft)):
+            options.append(f"n_fft {n_fft}")
+            break
+        n_fft *= 2
     if options:
         return " or ".join(options)
     if 2 * config.f_max < config.sample_rate:

@@ -65,16 +65,17 @@ def has_free_rate(file: BinaryIO, begin: int) -> bool:
 def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     """The frames from one byte of a file to another, which may begin behind tags and up to LOOKED_AT bytes of something
     else; None where none with sound begins, and of free bit rates (`has_free_rate`)."""
-    if (begin := _first_frame(file, _behind_tags(file, begin), stop)) is None:
-        return None
-    header = _at(file, begin, 4)
-    frame_samples, sizes = _kind(header)
-    first = _at(file, begin, sizes[header[:3]])
-    is_tag, told = _tag(first)
-    if is_tag:
-        begin += len(first)
-    behind = _behind_tags(file, begin)
-    heard, begin = behind == begin, behind  # libsndfile takes no length from a frame that a tag follows
+    told_in_vain = True
+    while told_in_vain:
+        if (begin := _first_frame(file, _behind_tags(file, begin), stop)) is None:
+            return None
+        header = _at(file, begin, 4)
+        frame_samples, sizes = _kind(header)
+        first = _at(file, begin, sizes[header[:3]])
+        is_tag, told = _tag(first)
+        if is_tag:
+            begin += len(first)
+        told_in_vain = is_tag and _behind_tags(file, begin) != begin  # libsndfile looks for another behind the tags
     at, n_frames, lost = begin, 0, None
     file.seek(at)
     while at < stop:
@@ -106,7 +107,7 @@ def count(file: BinaryIO, begin: int, stop: int) -> Stream | None:
     other = _next_frame(file, at, stop) if lost is None else None  # what else follows the last one does no harm
     if other is not None:
         lost = f"at byte {other} frames of another kind begin, which would not be read. {mend}"
-    return Stream(begin, at, header, n_frames, frame_samples, told if heard else None, lost)
+    return Stream(begin, at, header, n_frames, frame_samples, told, lost)
 
 
 class Told(io.RawIOBase):

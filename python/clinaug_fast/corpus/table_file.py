@@ -91,7 +91,8 @@ def read_table(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
 
 
 def first_row(path: Path) -> int:
-    """The number of a table's first recording, as spreadsheets count: the names of a CSV's columns are in row 1."""
+    """The number of a table's first recording, as spreadsheets count, but for empty lines: the names of a CSV's columns
+    are in row 1."""
     return 2 if path.suffix.lower() == ".csv" else 1
 
 

@@ -203,9 +203,10 @@ def _unseen(
     config: ClassifierConfig,
 ) -> Iterator[str]:
     """What to warn of: clips that no classifier is shown, where an arm or the corpus has more than the steps take."""
-    n_labels, most = len(features.labels), (0, BASELINE, 0, 0)
+    n_labels, most, most_real = len(features.labels), (0, BASELINE, 0, 0), 0
     for fold in chosen:
         real = np.bincount(features.classes[folds.rows(features, fold)[0]], minlength=n_labels)
+        most_real = max(most_real, int(real.max()))
         added = {
             arm: np.bincount(synthetic[arm].classes[by_fold[fold]], minlength=n_labels)
             for arm, by_fold in admitted.items()
@@ -217,8 +218,8 @@ def _unseen(
     if n > taken:
         yield (
             f"a classifier is shown {taken} clips of a label, and the arm {arm!r} has {n} of "
-            f"{features.labels[label]!r} in fold {fold}: some are never shown, real ones among them. "
-            f"{'Raise' if arm == BASELINE else 'Add fewer clips, or raise'} --steps to "
+            f"{features.labels[label]!r} in fold {fold}: some may never be shown, real ones among them. "
+            f"{'Raise' if most_real > taken else 'Add fewer clips, or raise'} --steps to "
             f"{-(-n * n_labels // config.batch_size)}, in another output folder"
         )
 
