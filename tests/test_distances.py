@@ -15,7 +15,6 @@ from clinaug_fast.evaluate.distances import (
     kernel_distance_by_label,
     refuse_without_torchmetrics,
 )
-from clinaug_fast.evaluate.fold_quality import Part, drawn
 
 
 def embedded(n: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -80,25 +79,6 @@ def test_without_torchmetrics_a_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
     with pytest.raises(SettingsError, match=r"pip install 'clinaug-fast\[quality\]'"):
         refuse_without_torchmetrics()
-
-
-@pytest.mark.parametrize("n", [2, 5, 6, 7, 12, 17, 18])
-def test_copies_of_one_clip_are_drawn_after_all_other_clips(n: int):
-    """Of 18 clips of a label, three copies of each of six."""
-    origins = np.repeat(np.arange(12), 3)
-    classes, clips = origins // 6, np.arange(36.0).reshape(36, 1, 1)
-    part = Part(clips, classes, origins, "copies")
-    chosen = drawn(part, np.array([n, n]), seed=3)
-    assert np.bincount(chosen.classes).tolist() == [n, n]
-    times = np.bincount(chosen.origins, minlength=12)
-    assert set(times.tolist()) <= {n // 6, -(-n // 6)}
-    assert len(np.unique(chosen.clips)) == 2 * n
-    assert not np.array_equal(drawn(part, np.array([n, n]), seed=4).clips, chosen.clips)
-
-
-def test_of_a_label_that_cannot_be_compared_nothing_is_drawn():
-    part = Part(np.arange(9.0), np.repeat(np.arange(3), 3), np.arange(9), "some")
-    assert np.bincount(drawn(part, np.array([3, 1, 2]), seed=0).classes, minlength=3).tolist() == [3, 0, 2]
 
 
 def test_kernel_distance_of_sets_of_unequal_sizes_is_its_definition():

@@ -48,6 +48,25 @@ def test_clips_are_drawn_at_random_set_by_set_and_label_by_label(drawn: list[lis
         assert len(set(rows)) == 8
 
 
+@pytest.mark.parametrize("n", [2, 5, 6, 7, 12, 17, 18])
+def test_copies_of_one_clip_are_drawn_after_all_other_clips(n: int):
+    """Of 18 clips of a label, three copies of each of six."""
+    origins = np.repeat(np.arange(12), 3)
+    classes, clips = origins // 6, np.arange(36.0).reshape(36, 1, 1)
+    part = Part(clips, classes, origins, "copies")
+    chosen = module.drawn(part, np.array([n, n]), seed=3)
+    assert np.bincount(chosen.classes).tolist() == [n, n]
+    times = np.bincount(chosen.origins, minlength=12)
+    assert set(times.tolist()) <= {n // 6, -(-n // 6)}
+    assert len(np.unique(chosen.clips)) == 2 * n
+    assert not np.array_equal(module.drawn(part, np.array([n, n]), seed=4).clips, chosen.clips)
+
+
+def test_of_a_label_that_cannot_be_compared_nothing_is_drawn():
+    part = Part(np.arange(9.0), np.repeat(np.arange(3), 3), np.arange(9), "some")
+    assert np.bincount(module.drawn(part, np.array([3, 1, 2]), seed=0).classes, minlength=3).tolist() == [3, 0, 2]
+
+
 def test_a_label_of_one_clip_is_not_drawn():
     assert module._n_drawn(np.array([3, 1, 2, 0])) == 5
 

@@ -89,7 +89,7 @@ def evaluate(
     evaluation = _begin(out, features, folds, synthetic, config)
     _warn(features, folds, chosen, progress)
     for warning in (
-        *_unseen(features, folds, synthetic, admitted, chosen, config),
+        *_never_shown(features, folds, synthetic, admitted, chosen, config),
         *_lacking(features.labels, synthetic, admitted),
         *_unequal(admitted),
     ):
@@ -194,7 +194,7 @@ def _unequal(admitted: Mapping[str, Mapping[int, np.ndarray]]) -> Iterator[str]:
         )
 
 
-def _unseen(
+def _never_shown(
     features: FeatureSet,
     folds: Folds,
     synthetic: Mapping[str, FeatureSet],
@@ -203,17 +203,16 @@ def _unseen(
     config: ClassifierConfig,
 ) -> Iterator[str]:
     """What to warn of: clips that no classifier is shown, where an arm or the corpus has more than the steps take."""
-    n_labels, most, most_real = len(features.labels), (0, BASELINE, 0, 0), 0
+    n_labels, pools = len(features.labels), []
     for fold in chosen:
         real = np.bincount(features.classes[folds.rows(features, fold)[0]], minlength=n_labels)
-        most_real = max(most_real, int(real.max()))
-        added = {
-            arm: np.bincount(synthetic[arm].classes[by_fold[fold]], minlength=n_labels)
+        of_arm = {BASELINE: real} | {
+            arm: real + np.bincount(synthetic[arm].classes[by_fold[fold]], minlength=n_labels)
             for arm, by_fold in admitted.items()
         }
-        for arm, n in ((BASELINE, real), *((arm, real + n) for arm, n in added.items())):
-            most = max(most, (int(n.max()), arm, fold, int(n.argmax())), key=lambda told: told[0])
-    n, arm, fold, label = most
+        pools += [(int(n.max()), int(n.argmax()), arm, fold) for arm, n in of_arm.items()]
+    n, label, arm, fold = max(pools, key=lambda pool: pool[0])
+    most_real = max(pool[0] for pool in pools if pool[2] == BASELINE)
     taken = config.steps * config.batch_size // n_labels
     if n > taken:
         yield (
